@@ -1,0 +1,240 @@
+"""Every column of every table, once: name, dtype, unit, UCD and meaning.
+
+Readers, the pipeline, the catalogs, the report and the generated reference all take
+their columns from here. A table may carry more columns than its schema lists (those a
+user brought along); it never lacks one: what is unknown is null or NaN.
+
+UCDs follow the IVOA vocabulary UCD1+ 1.5; units are in the form that
+`astropy.units.Unit` reads.
+"""
+
+__all__ = ["TABLES", "Column", "columns", "conform", "describe", "empty"]
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it is called, how it is stored, and what it means."""
+
+    name: str
+    dtype: Any
+    unit: str
+    ucd: str
+    meaning: str
+
+
+_TEXT, _INT, _FLOAT, _BOOL = pl.String, pl.Int64, pl.Float64, pl.Boolean
+
+_STAR_ID = Column(
+    "star_id", _TEXT, "", "meta.id", "Identifier of the star, shared by its visits"
+)
+_RA = Column("ra", _FLOAT, "deg", "pos.eq.ra", "Right ascension, ICRS")
+_DEC = Column("dec", _FLOAT, "deg", "pos.eq.dec", "Declination, ICRS")
+_STATUS = Column(
+    "status", _INT, "", "meta.code.qual", "Sum of status flags; 0 is good"
+)
+
+VISITS = (
+    Column("visit_id", _TEXT, "", "meta.id;meta.main", "Identifier of the spectrum"),
+    _STAR_ID,
+    _RA,
+    _DEC,
+    Column("survey", _TEXT, "", "meta.id;instr", "Survey or reader of the spectrum"),
+    Column("field", _TEXT, "", "meta.id;obs.field", "Field, plate or plan"),
+    Column("night", _INT, "d", "time.epoch;obs", "Night, modified Julian day (local)"),
+    Column("exposure_id", _TEXT, "", "meta.id;obs.exposure", "Identifier of exposure"),
+    Column("telescope", _TEXT, "", "meta.id;instr.tel", "Telescope"),
+    Column("spectrograph", _INT, "", "meta.id;instr", "Number of the spectrograph"),
+    Column("fiber", _INT, "", "meta.id;instr.param", "Number of the fiber"),
+    Column("arm", _TEXT, "", "meta.id;instr.bandpass", "Arm of the spectrograph"),
+    Column(
+        "bjd", _FLOAT, "d", "time.epoch", "Middle of the exposure, BJD_TDB (float64)"
+    ),
+    Column("exptime", _FLOAT, "s", "time.duration;obs.exposure", "Exposure time"),
+    Column("snr", _FLOAT, "", "stat.snr", "Signal-to-noise ratio per pixel"),
+    Column(
+        "bary_corr",
+        _FLOAT,
+        "km/s",
+        "spect.dopplerVeloc;arith.diff",
+        "Barycentric correction: positive when the observatory moves to the star",
+    ),
+    Column("lamp", _TEXT, "", "meta.id;instr.calib", "Arc lamp or its line list"),
+    Column("n_good", _INT, "", "meta.number", "Usable pixels"),
+    Column(
+        "ivar_scale",
+        _FLOAT,
+        "",
+        "stat.fit.chi2;arith.ratio",
+        "Scatter of the residuals over what the inverse variance predicts",
+    ),
+    _STATUS,
+    Column("path", _TEXT, "", "meta.file", "File, and extension, of the spectrum"),
+)
+
+_RV = "spect.dopplerVeloc"
+
+VELOCITIES = (
+    *VISITS,
+    Column("method", _TEXT, "", "meta.code", "How the velocity was measured"),
+    Column("rv_obs", _FLOAT, "km/s", _RV + ";pos.topocenter", "In the observatory's frame"),
+    Column("rv_raw", _FLOAT, "km/s", _RV + ";pos.barycenter", "Barycentric, uncalibrated"),
+    Column("rv_raw_err", _FLOAT, "km/s", "stat.error;" + _RV, "Error of rv_raw"),
+    Column("chi2", _FLOAT, "", "stat.fit.chi2", "Chi squared at the best velocity"),
+    Column("dof", _INT, "", "stat.fit.dof", "Degrees of freedom of chi2"),
+    Column(
+        "reference_visit_id",
+        _TEXT,
+        "",
+        "meta.id.cross",
+        "Visit that defined the zero of a relative velocity",
+    ),
+    Column("rv_2", _FLOAT, "km/s", _RV, "Velocity of the second star in the spectrum"),
+    Column("rv_2_err", _FLOAT, "km/s", "stat.error;" + _RV, "Error of rv_2"),
+    Column(
+        "light_ratio", _FLOAT, "", "phot.flux;arith.ratio", "Light of the second over the first"
+    ),
+    Column(
+        "correction",
+        _FLOAT,
+        "km/s",
+        _RV + ";arith.zp",
+        "Sum of the offsets of all families; subtracted from rv_raw",
+    ),
+    Column(
+        "correction_err", _FLOAT, "km/s", "stat.error;arith.zp", "Error of correction"
+    ),
+    Column("rv", _FLOAT, "km/s", _RV + ";meta.main", "Calibrated: rv_raw - correction"),
+    Column("rv_err", _FLOAT, "km/s", "stat.error;" + _RV + ";meta.main", "Error of rv"),
+)
+
+OFFSETS = (
+    Column("offset", _FLOAT, "km/s", _RV + ";arith.zp", "Zero point of the group"),
+    Column("offset_err", _FLOAT, "km/s", "stat.error;arith.zp", "Error of offset"),
+    Column("n_visits", _INT, "", "meta.number", "Visits in the group"),
+    Column("n_stars", _INT, "", "meta.number", "Stars in the group"),
+    Column("n_constant", _INT, "", "meta.number", "Constant stars in the group"),
+    Column(
+        "component",
+        _INT,
+        "",
+        "meta.id",
+        "Connected set of groups; each set has its own gauge (weighted mean zero)",
+    ),
+    _STATUS,
+)
+"""The columns after those of the family itself, whose dtypes are the input's."""
+
+STARS = (
+    _STAR_ID,
+    _RA,
+    _DEC,
+    Column("n_visits", _INT, "", "meta.number;obs", "Visits with a velocity"),
+    Column("rv_mean", _FLOAT, "km/s", _RV + ";stat.mean", "Weighted mean velocity"),
+    Column("rv_mean_err", _FLOAT, "km/s", "stat.error;" + _RV, "Error of rv_mean"),
+    Column(
+        "rv_scatter",
+        _FLOAT,
+        "km/s",
+        "stat.stdev;" + _RV,
+        "Standard deviation of rv, bias-corrected by jackknife",
+    ),
+    Column(
+        "rv_scatter_err", _FLOAT, "km/s", "stat.error;stat.stdev", "Its jackknife error"
+    ),
+    Column(
+        "rv_intrinsic",
+        _FLOAT,
+        "km/s",
+        "stat.stdev;" + _RV,
+        "Scatter with the errors taken out, maximum likelihood",
+    ),
+    Column(
+        "rv_intrinsic_err", _FLOAT, "km/s", "stat.error;stat.stdev", "Error of rv_intrinsic"
+    ),
+    Column("chi2", _FLOAT, "", "stat.fit.chi2", "Chi squared about rv_mean"),
+    Column("p_constant", _FLOAT, "", "stat.probability", "Probability of being constant"),
+    Column("constant", _BOOL, "", "meta.code", "p_constant > 0.5"),
+    Column(
+        "variable",
+        _BOOL,
+        "",
+        "meta.code;src.var",
+        "Variable at a false-discovery rate of 0.01 over the survey",
+    ),
+    Column(
+        "double_lined", _BOOL, "", "meta.code;src.class", "Lines of two stars were seen"
+    ),
+)
+
+REJECTED = (
+    Column("path", _TEXT, "", "meta.file", "File, and extension if only that is bad"),
+    Column("reader", _TEXT, "", "meta.id", "Reader that tried, or all that were tried"),
+    Column("reason", _TEXT, "", "meta.note", "Why it could not be read"),
+    Column("remedy", _TEXT, "", "meta.note", "What to do about it"),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "visits": VISITS,
+    "velocities": VELOCITIES,
+    "offsets": OFFSETS,
+    "stars": STARS,
+    "rejected": REJECTED,
+}
+
+
+def columns(table: str) -> dict[str, Column]:
+    """Return the columns of ``table`` by name, in order."""
+    return {column.name: column for column in TABLES[table]}
+
+
+def describe(name: str) -> Column | None:
+    """Return the column called ``name`` from whichever table has it, else None."""
+    for table in TABLES.values():
+        for column in table:
+            if column.name == name:
+                return column
+    return None
+
+
+def empty(table: str) -> pl.DataFrame:
+    """Return ``table`` without rows."""
+    return pl.DataFrame(schema={c.name: c.dtype for c in TABLES[table]})
+
+
+def conform(
+    frame: pl.DataFrame, table: str, *, keep_dtype: tuple[str, ...] = ()
+) -> pl.DataFrame:
+    """Give ``frame`` all columns of ``table``, in order and in their dtypes.
+
+    Missing columns are added (NaN for floats, null for the rest). Columns that the
+    schema does not know follow after, as they are; those in ``keep_dtype`` are not
+    cast (a user's group columns keep theirs).
+
+    Raises:
+        ValueError: a column cannot be cast; the message names it.
+    """
+    known = columns(table)
+    out = []
+    for column in known.values():
+        if column.name not in frame.columns:
+            value = float("nan") if column.dtype == _FLOAT else None
+            out.append(pl.lit(value, dtype=column.dtype).alias(column.name))
+        elif column.name in keep_dtype:
+            out.append(pl.col(column.name))
+        else:
+            expression = pl.col(column.name).cast(column.dtype, strict=True)
+            if column.dtype == _FLOAT:
+                expression = expression.fill_null(float("nan"))
+            out.append(expression)
+    try:
+        return frame.select(*out, *[n for n in frame.columns if n not in known])
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(
+            f"A column of the {table} table has values of the wrong kind: {error}. "
+            "Convert it, or leave it out."
+        ) from error

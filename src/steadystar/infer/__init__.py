@@ -1,0 +1,1 @@
+"""From calibrated rows to stars."""

@@ -1,0 +1,1 @@
+"""Pure array functions for one spectrum; a batch is vmap."""

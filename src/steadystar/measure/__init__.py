@@ -1,0 +1,1 @@
+"""From spectra to one row a spectrum."""

@@ -1,0 +1,1 @@
+"""Model spectra and what is learned from them."""

@@ -1,0 +1,1 @@
+"""Configuration, stages, ledger, and running them."""

@@ -1,0 +1,1 @@
+"""Catalogs, figures and the report."""

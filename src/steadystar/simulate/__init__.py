@@ -1,0 +1,1 @@
+"""Invented truth, and the files a survey would have written of it."""

@@ -1,0 +1,1 @@
+"""From files to spectra and visits, one module a survey."""
