@@ -34,9 +34,7 @@ _STAR_ID = Column(
 )
 _RA = Column("ra", _FLOAT, "deg", "pos.eq.ra", "Right ascension, ICRS")
 _DEC = Column("dec", _FLOAT, "deg", "pos.eq.dec", "Declination, ICRS")
-_STATUS = Column(
-    "status", _INT, "", "meta.code.qual", "Sum of status flags; 0 is good"
-)
+_STATUS = Column("status", _INT, "", "meta.code.qual", "Sum of status flags; 0 is good")
 
 VISITS = (
     Column("visit_id", _TEXT, "", "meta.id;meta.main", "Identifier of the spectrum"),
@@ -73,7 +71,9 @@ VISITS = (
         "Scatter of the residuals over what the inverse variance predicts",
     ),
     _STATUS,
-    Column("path", _TEXT, "", "meta.file", "File, and extension, of the spectrum"),
+    Column(
+        "path", _TEXT, "", "meta.id;meta.file", "File, and extension, of the spectrum"
+    ),
 )
 
 _RV = "spect.dopplerVeloc"
@@ -81,8 +81,10 @@ _RV = "spect.dopplerVeloc"
 VELOCITIES = (
     *VISITS,
     Column("method", _TEXT, "", "meta.code", "How the velocity was measured"),
-    Column("rv_obs", _FLOAT, "km/s", _RV + ";pos.topocenter", "In the observatory's frame"),
-    Column("rv_raw", _FLOAT, "km/s", _RV + ";pos.barycenter", "Barycentric, uncalibrated"),
+    Column("rv_obs", _FLOAT, "km/s", _RV, "In the observatory's frame"),
+    Column(
+        "rv_raw", _FLOAT, "km/s", _RV + ";pos.barycenter", "Barycentric, uncalibrated"
+    ),
     Column("rv_raw_err", _FLOAT, "km/s", "stat.error;" + _RV, "Error of rv_raw"),
     Column("chi2", _FLOAT, "", "stat.fit.chi2", "Chi squared at the best velocity"),
     Column("dof", _INT, "", "stat.fit.dof", "Degrees of freedom of chi2"),
@@ -96,7 +98,11 @@ VELOCITIES = (
     Column("rv_2", _FLOAT, "km/s", _RV, "Velocity of the second star in the spectrum"),
     Column("rv_2_err", _FLOAT, "km/s", "stat.error;" + _RV, "Error of rv_2"),
     Column(
-        "light_ratio", _FLOAT, "", "phot.flux;arith.ratio", "Light of the second over the first"
+        "light_ratio",
+        _FLOAT,
+        "",
+        "phot.flux;arith.ratio",
+        "Light of the second over the first",
     ),
     Column(
         "correction",
@@ -154,10 +160,16 @@ STARS = (
         "Scatter with the errors taken out, maximum likelihood",
     ),
     Column(
-        "rv_intrinsic_err", _FLOAT, "km/s", "stat.error;stat.stdev", "Error of rv_intrinsic"
+        "rv_intrinsic_err",
+        _FLOAT,
+        "km/s",
+        "stat.error;stat.stdev",
+        "Error of rv_intrinsic",
     ),
     Column("chi2", _FLOAT, "", "stat.fit.chi2", "Chi squared about rv_mean"),
-    Column("p_constant", _FLOAT, "", "stat.probability", "Probability of being constant"),
+    Column(
+        "p_constant", _FLOAT, "", "stat.probability", "Probability of being constant"
+    ),
     Column("constant", _BOOL, "", "meta.code", "p_constant > 0.5"),
     Column(
         "variable",
@@ -172,11 +184,66 @@ STARS = (
 )
 
 REJECTED = (
-    Column("path", _TEXT, "", "meta.file", "File, and extension if only that is bad"),
+    Column(
+        "path",
+        _TEXT,
+        "",
+        "meta.id;meta.file",
+        "File, and extension if only that is bad",
+    ),
     Column("reader", _TEXT, "", "meta.id", "Reader that tried, or all that were tried"),
     Column("reason", _TEXT, "", "meta.note", "Why it could not be read"),
     Column("remedy", _TEXT, "", "meta.note", "What to do about it"),
 )
+
+RELATIVE = (
+    _STAR_ID,
+    Column("exposure_id", _TEXT, "", "meta.id;obs.exposure", "Identifier of exposure"),
+    Column("ra", _FLOAT, "deg", "pos.eq.ra", "Right ascension, ICRS"),
+    Column("dec", _FLOAT, "deg", "pos.eq.dec", "Declination, ICRS"),
+    Column(
+        "hjd",
+        _FLOAT,
+        "d",
+        "time.epoch",
+        "Middle of the exposure; in spite of its name this is BJD_TDB",
+    ),
+    *(
+        column
+        for arm, words in (("r", "red arm"), ("b", "blue arm"))
+        for column in (
+            Column(
+                f"SNR_{arm}",
+                _FLOAT,
+                "",
+                "stat.snr",
+                f"Signal-to-noise ratio per pixel, {words}",
+            ),
+            Column(
+                f"DRV_{arm}",
+                _FLOAT,
+                "km/s",
+                _RV,
+                f"Relative velocity as measured, {words}",
+            ),
+            Column(
+                f"DRV_{arm}_err",
+                _FLOAT,
+                "km/s",
+                "stat.error;" + _RV,
+                f"Error of the measurement, {words}",
+            ),
+            Column(
+                f"DRV_{arm}_corr",
+                _FLOAT,
+                "km/s",
+                _RV + ";meta.main",
+                f"Relative velocity after self-calibration, {words}",
+            ),
+        )
+    ),
+)
+"""Table 2 of Xiong et al. (2021): one row a star and exposure, both arms beside."""
 
 TABLES: dict[str, tuple[Column, ...]] = {
     "visits": VISITS,
@@ -184,6 +251,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "offsets": OFFSETS,
     "stars": STARS,
     "rejected": REJECTED,
+    "relative": RELATIVE,
 }
 
 
