@@ -237,7 +237,7 @@ RELATIVE = (
                 f"DRV_{arm}_corr",
                 _FLOAT,
                 "km/s",
-                _RV + ";meta.main",
+                _RV,
                 f"Relative velocity after self-calibration, {words}",
             ),
         )
