@@ -1,0 +1,116 @@
+"""The pseudo-continuum of one spectrum, by either of two published recipes.
+
+``spline``: a smoothing spline, fitted again after pixels further than three standard
+deviations from the median of their segment are dropped, three times (Xiong et al. 2021,
+section 3.1). ``polynomial``: a third-order polynomial from which residuals above +1 and
+below -3 standard deviations are rejected (Zong et al. 2020), which climbs to the upper
+envelope. Both return the level that flux and error are divided by.
+"""
+
+__all__ = ["polynomial_continuum", "spline_continuum"]
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from steadystar.kernels import spline
+
+
+def spline_continuum(
+    x: Float[Array, " pixel"],
+    flux: Float[Array, " pixel"],
+    usable: Float[Array, " pixel"],
+    segments: int,
+    knots_per_segment: int = 2,
+    smoothness: float = 0.1,
+) -> Float[Array, " pixel"]:
+    """Return the smoothing-spline continuum.
+
+    ``x`` runs from 0 to ``segments``: one unit is one segment of the clipping (100
+    Angstrom in the paper). ``usable`` is 1 for pixels that count and 0 for the rest.
+    ``smoothness`` weighs the squared second differences of the coefficients against the
+    mean squared residual.
+    """
+    size = segments * knots_per_segment + 3
+    at = x * knots_per_segment
+    index = jnp.clip(jnp.floor(at), 0, segments * knots_per_segment - 1)
+    fraction = at - index
+    index = index.astype(jnp.int32) + 1
+    segment = jnp.clip(jnp.floor(x), 0, segments - 1).astype(jnp.int32)
+    member = segment == jnp.arange(segments, dtype=jnp.int32)[:, None]
+    zero = jnp.zeros((), x.dtype)
+
+    penalty = jnp.asarray(spline.difference_bands(size, 2), x.dtype)
+    ridge = jnp.zeros((4, size), x.dtype).at[0].set(1)
+
+    def fit(weight):
+        equations = spline.normal_equations(index, fraction, zero, flux, weight, size)
+        total = weight.sum()
+        bands = (
+            equations.bands
+            + (smoothness * total / size) * penalty
+            + (1e-6 * total / size + 1e-30) * ridge
+        )
+        coefficients = spline.solve(bands, equations.rhs)
+        return spline.evaluate(coefficients, index, fraction, zero)[0]
+
+    def clip(_, weight):
+        level = fit(weight)
+        residual = flux - level
+        middle = _segment_median(residual, member & (weight > 0))
+        count = jnp.maximum((member * weight).sum(1), 1)
+        deviation = residual - middle[segment]
+        spread = jnp.sqrt((member * (weight * deviation**2)).sum(1) / count)
+        return jnp.where(jnp.abs(deviation) < 3 * spread[segment], usable, 0)
+
+    return fit(jax.lax.fori_loop(0, 3, clip, usable))
+
+
+def _segment_median(
+    value: Float[Array, " pixel"], member, steps: int = 20
+) -> Float[Array, " segment"]:
+    """Median of each segment by bisection on the count below: no sorting.
+
+    After ``steps`` halvings the answer is within ``range / 2**steps``.
+    """
+    half = member.sum(1) / 2
+    low = jnp.full(member.shape[0], value.min())
+    high = jnp.full(member.shape[0], value.max())
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) / 2
+        below = (member & (value < middle[:, None])).sum(1) < half
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    low, high = jax.lax.fori_loop(0, steps, halve, (low, high))
+    return (low + high) / 2
+
+
+def polynomial_continuum(
+    x: Float[Array, " pixel"],
+    flux: Float[Array, " pixel"],
+    usable: Float[Array, " pixel"],
+    degree: int = 3,
+    rounds: int = 5,
+) -> Float[Array, " pixel"]:
+    """Return the polynomial continuum; ``x`` runs from -1 to 1 over the spectrum."""
+    columns = [jnp.ones_like(x), x]
+    for n in range(1, degree):
+        columns.append(((2 * n + 1) * x * columns[n] - n * columns[n - 1]) / (n + 1))
+    design = jnp.stack(columns[: degree + 1])
+
+    def fit(weight):
+        normal = jnp.einsum("ip,jp,p->ij", design, design, weight)
+        total = weight.sum() + 1e-30
+        ridge = 1e-9 * total * jnp.eye(degree + 1, dtype=x.dtype)
+        return jnp.linalg.solve(normal + ridge, design @ (weight * flux)) @ design
+
+    def clip(_, weight):
+        residual = flux - fit(weight)
+        count = jnp.maximum(weight.sum(), 1)
+        spread = jnp.sqrt((weight * residual**2).sum() / count)
+        keep = (residual < spread) & (residual > -3 * spread)
+        return jnp.where(keep, usable, 0)
+
+    return fit(jax.lax.fori_loop(0, rounds, clip, usable))
