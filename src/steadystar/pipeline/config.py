@@ -1,0 +1,236 @@
+"""One configuration file for a whole run.
+
+Each room documents its own options, in a frozen dataclass whose fields read
+``name: Annotated[type, "what it is, with unit"] = default``. This module puts them side
+by side, one section a room, reads them from TOML, and writes the documented default
+file from the same sentences, so that documentation and code cannot disagree.
+
+A section's hash is part of the fingerprint of the stages that use it: changing an
+option redoes what depends on it, and nothing else.
+"""
+
+__all__ = ["Configuration", "ConfigurationError", "MatchOptions", "RunOptions"]
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import textwrap
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from steadystar.data.match import RADIUS_ARCSEC
+
+
+class ConfigurationError(ValueError):
+    """A configuration that cannot be used; the message says what, why and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchOptions:
+    """Which spectra are of the same star."""
+
+    radius_arcsec: Annotated[
+        float, "Positions within this distance are the same star, arcsec."
+    ] = RADIUS_ARCSEC
+
+    def __post_init__(self) -> None:
+        if not 0 < self.radius_arcsec < 3600:
+            raise ValueError(
+                f"radius_arcsec = {self.radius_arcsec} is no matching radius: give "
+                "arcseconds between 0 and 3600."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How the work is divided. None of it changes a velocity, except `references`."""
+
+    files_per_batch: Annotated[
+        int, "Files that are read as one unit of work; an interrupted one starts again."
+    ] = 200
+    shards: Annotated[
+        int,
+        "Parts into which the stars are divided by a hash of their star_id; 0 chooses "
+        "at the first run, about 2000 spectra a part, and keeps the choice.",
+    ] = 0
+    references: Annotated[
+        str,
+        "Label of the set of reference spectra and templates. They are made once and "
+        "kept; change this text to have new ones made for all stars.",
+    ] = "first"
+
+    def __post_init__(self) -> None:
+        if self.files_per_batch < 1:
+            raise ValueError(
+                f"files_per_batch = {self.files_per_batch}: give at least 1."
+            )
+        if not 0 <= self.shards <= 65_536:
+            raise ValueError(f"shards = {self.shards}: give 0 (choose) to 65536.")
+
+
+class Configuration(BaseModel):
+    """All options of a run, by section; immutable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: RunOptions = RunOptions()
+    match: MatchOptions = MatchOptions()
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Configuration":
+        """Read a TOML file; what it leaves out keeps its default.
+
+        Raises:
+            ConfigurationError: the file cannot be read or is not TOML, it has a section
+                or option that does not exist (the nearest name is suggested), or a
+                value of the wrong kind.
+        """
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigurationError(
+                f"The configuration {path} cannot be read: {error.strerror}. Write a "
+                "documented one with `steadystar run --write-config FILE`."
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"The configuration {path} is not valid TOML: {error}. Compare it with "
+                "what `steadystar run --write-config FILE` writes."
+            ) from error
+        return cls.from_values(values, source=str(path))
+
+    @classmethod
+    def from_values(
+        cls, values: Mapping[str, Any], source: str = "the configuration"
+    ) -> "Configuration":
+        """Make a configuration from nested dictionaries; see `load` for errors."""
+        _refuse_unknown(cls, values, "", source)
+        try:
+            # Strict, and by way of JSON: "5" is no number, true is no number either,
+            # but a list becomes a tuple.
+            return cls.model_validate_json(json.dumps(values, default=str), strict=True)
+        except ValidationError as error:
+            raise ConfigurationError(_sentence(cls, error, source)) from error
+
+    def section_hash(self, *names: str) -> str:
+        """Hash of the values of the named sections; equal values, equal hash."""
+        values = {name: dataclasses.asdict(getattr(self, name)) for name in names}
+        text = json.dumps(values, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def hash(self) -> str:
+        """Hash of all sections: what tables carry as their configuration hash."""
+        return self.section_hash(*type(self).model_fields)
+
+    def to_toml(self) -> str:
+        """Return the configuration as TOML, every option documented."""
+        lines = [
+            "# Configuration of steadystar. Every option is shown with its value; what",
+            "# is left out keeps its default.",
+        ]
+        for name in type(self).model_fields:
+            lines += _section_lines(name, getattr(self, name))
+        return "\n".join(lines) + "\n"
+
+
+def _options(options: Any) -> Iterator[tuple[str, str, Any]]:
+    """Name, sentence and type of every option of a dataclass or of a model."""
+    for name, hint in typing.get_type_hints(options, include_extras=True).items():
+        if typing.get_origin(hint) is Annotated:
+            kind, *notes = typing.get_args(hint)
+            said = next((note for note in notes if isinstance(note, str)), "")
+            yield name, said, kind
+        elif name != "model_config" and typing.get_origin(hint) is not typing.ClassVar:
+            yield name, "", hint
+
+
+def _refuse_unknown(
+    kind: Any, values: Mapping[str, Any], place: str, source: str
+) -> None:
+    known = {name: hint for name, _, hint in _options(kind) if name[0] != "_"}
+    what = "option" if place else "section"
+    for name, value in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            remedy = (
+                f"Did you mean {place}{near[0]}?"
+                if near
+                else f"There are: {', '.join(known)}."
+            )
+            raise ConfigurationError(
+                f"{source}: there is no {what} {place}{name}. {remedy}"
+            )
+        if dataclasses.is_dataclass(known[name]):
+            if not isinstance(value, Mapping):
+                raise ConfigurationError(
+                    f"{source}: {place}{name} is a section, not a value: write "
+                    f"[{place}{name}] and its options below."
+                )
+            _refuse_unknown(known[name], value, f"{place}{name}.", source)
+
+
+def _sentence(kind: Any, error: ValidationError, source: str) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+    if first["type"] == "value_error":  # an options class found it, and says the remedy
+        return f"{source}: [{place}] {reason}."
+    reason = reason[:1].lower() + reason[1:]
+    said = _documentation(kind, place)
+    return f"{source}: {place} = {first['input']!r}: {reason}. {said}".rstrip()
+
+
+def _documentation(kind: Any, place: str) -> str:
+    """Return the sentence that documents the option at a dotted ``place``."""
+    sentence = ""
+    for part in place.split("."):
+        found = {name: (said, hint) for name, said, hint in _options(kind)}
+        if part not in found:
+            break
+        sentence, kind = found[part]
+        if not dataclasses.is_dataclass(kind):
+            break
+    return sentence
+
+
+def _section_lines(place: str, section: Any) -> list[str]:
+    title = (type(section).__doc__ or "").strip().splitlines()
+    lines = ["", *(f"# {title[0]}" for _ in title[:1]), f"[{place}]"]
+    nested = []
+    for name, sentence, _ in _options(type(section)):
+        value = getattr(section, name)
+        if dataclasses.is_dataclass(value):
+            nested.append((f"{place}.{name}", value))
+            continue
+        lines += [f"# {line}" for line in textwrap.wrap(sentence, 86)]
+        lines.append(
+            f"# {name} =    (not set)" if value is None else f"{name} = {_toml(value)}"
+        )
+    for deeper, value in nested:
+        lines += _section_lines(deeper, value)
+    return lines
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, Path):
+        return _toml(str(value))
+    if isinstance(value, Mapping):
+        pairs = (f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items())
+        return "{ " + ", ".join(pairs) + " }"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    raise TypeError(f"An option of type {type(value).__name__} has no form in TOML.")
