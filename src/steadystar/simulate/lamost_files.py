@@ -1,0 +1,286 @@
+"""Files as LAMOST's medium-resolution pipeline writes them.
+
+A file holds one star's night: a primary header with everything about the target and
+the plan, a coadded spectrum per arm if wished, and a binary table per exposure and arm.
+Releases up to DR7 have one row a pixel and ``LOGLAM``; later ones a single row of
+vectors with ``WAVELENGTH`` and ``NORMALIZATION``. Wavelengths are in vacuum and
+heliocentric, and the header's ``HELIO_RV`` is minus what was added to the velocities.
+
+The bytes are laid out here rather than by a FITS library, whose cost per extension is
+many times that of the spectrum in it, and hold no date and no name of a machine: equal
+spectra make equal files.
+"""
+
+__all__ = ["Layout", "Recorded", "StarNight", "file_name", "write_star_night"]
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Layout = Literal["old", "new"]
+
+_BLOCK = 2880
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One recorded spectrum, pixels in the order of the detector.
+
+    ``wave``: vacuum, heliocentric, Angstrom. ``mask``: nonzero where flagged.
+    ``exposures``: the minutes (LMJM) of the exposures in it; one unless a coadd.
+    """
+
+    arm_letter: str
+    exposures: tuple[int, ...]
+    exptime: float
+    snr: float
+    lamp: str
+    wave: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    ivar: NDArray[np.float64]
+    mask: NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class StarNight:
+    """Everything in one file."""
+
+    night: int
+    plan: str
+    spectrograph: int
+    fiber: int
+    cards: dict[str, Any]
+    exposures: list[Recorded]
+    coadds: list[Recorded] = field(default_factory=list)
+
+
+def file_name(night: int, plan: str, spectrograph: int, fiber: int) -> str:
+    """Return the name that LAMOST gives to such a file, uncompressed."""
+    return f"med-{night}-{plan}_sp{spectrograph:02d}-{fiber:03d}.fits"
+
+
+def write_star_night(
+    directory: Path, star_night: StarNight, *, layout: Layout = "old", gzip: bool = True
+) -> Path:
+    """Write one file into ``directory`` and return its path."""
+    name = file_name(
+        star_night.night, star_night.plan, star_night.spectrograph, star_night.fiber
+    )
+    units = [_primary(star_night, name)]
+    for spectrum in star_night.coadds:
+        units.append(_table(spectrum, f"COADD_{spectrum.arm_letter}", layout))
+    for spectrum in star_night.exposures:
+        extension = f"{spectrum.arm_letter}-{spectrum.exposures[0]}"
+        units.append(_table(spectrum, extension, layout))
+    content = b"".join(units)
+    path = directory / (name + ".gz" if gzip else name)
+    path.write_bytes(_gzip(content) if gzip else content)
+    return path
+
+
+def _gzip(content: bytes) -> bytes:
+    """Compress without a file name and with a modification time of zero."""
+    # Noise does not compress: level 1 is as small as level 9 to a few percent.
+    squeeze = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return squeeze.compress(content) + squeeze.flush()
+
+
+def _card(key: str, value: Any, comment: str = "") -> str:
+    if key == "COMMENT":
+        return f"COMMENT {value}".ljust(80)
+    match value:
+        case bool():
+            text = f"{'T' if value else 'F':>20}"
+        case int():
+            text = f"{value:>20d}"
+        case float():
+            text = f"{value:>20.9G}" if "." in f"{value:.9G}" else f"{value:>20.1f}"
+        case _:
+            quoted = str(value).replace("'", "''")
+            text = f"'{quoted:<8}'"
+    return f"{key:<8}= {text} / {comment}"[:80].ljust(80)
+
+
+def _header(cards: Iterable[str]) -> bytes:
+    text = "".join(cards) + "END".ljust(80)
+    return text.ljust(-(-len(text) // _BLOCK) * _BLOCK).encode("ascii")
+
+
+def _primary(star_night: StarNight, name: str) -> bytes:
+    spectra = [*star_night.coadds, *star_night.exposures]
+    count = {
+        letter: sum(s.arm_letter == letter for s in star_night.exposures)
+        for letter in "BR"
+    }
+    coadded = {s.arm_letter for s in star_night.coadds}
+    own: dict[str, Any] = {
+        "FILENAME": name,
+        "N_EXTEN": len(spectra) + 1,
+        "LMJD": star_night.night,
+        "MJD": star_night.night - 1,
+        "PLANID": star_night.plan,
+        "FIBERID": star_night.fiber,
+        "SPID": star_night.spectrograph,
+        "NEXP_B": count["B"],
+        "COMBIN_B": "B" in coadded,
+        "NEXP_R": count["R"],
+        "COMBIN_R": "R" in coadded,
+    }
+    known = {key: value for key, value, _ in _CARDS} | star_night.cards | own
+    lines = [
+        _card("SIMPLE", True),
+        _card("BITPIX", 16),
+        _card("NAXIS", 0),
+        _card("EXTEND", True, "Extensions may be present"),
+    ]
+    for key, value, comment in _CARDS:
+        lines.append(_card(key, value if key == "COMMENT" else known[key], comment))
+    return _header(lines)
+
+
+def _table(spectrum: Recorded, extension: str, layout: Layout) -> bytes:
+    coadd = extension.startswith("COADD")
+    pixels = len(spectrum.flux)
+    columns: list[tuple[str, Any, NDArray]] = [
+        ("FLUX", ">f4", spectrum.flux),
+        ("IVAR", ">f4", spectrum.ivar),
+    ]
+    if layout == "old":
+        columns.append(("LOGLAM", ">f4", np.log10(spectrum.wave)))
+    else:
+        columns.append(("WAVELENGTH", ">f4", spectrum.wave))
+    masks = ("ANDMASK", "ORMASK") if coadd else ("PIXMASK",)
+    columns += [(mask, ">i2", spectrum.mask) for mask in masks]
+    if layout == "new":
+        columns.append(("NORMALIZATION", ">f4", _normalized(spectrum)))
+
+    rows, repeat = (pixels, "") if layout == "old" else (1, str(pixels))
+    shape = () if layout == "old" else (pixels,)
+    data = np.empty(rows, np.dtype([(name, kind, shape) for name, kind, _ in columns]))
+    for name, _, values in columns:
+        data[name] = values
+    cards = [
+        f"{'XTENSION= ':<10}'BINTABLE' / Binary table".ljust(80),
+        _card("BITPIX", 8),
+        _card("NAXIS", 2),
+        _card("NAXIS1", data.dtype.itemsize, "Number of bytes per row"),
+        _card("NAXIS2", rows, "Number of rows"),
+        _card("PCOUNT", 0),
+        _card("GCOUNT", 1),
+        _card("TFIELDS", len(columns), "Number of columns in table"),
+        _card("EXTNAME", extension, "The extension name"),
+        *_exposure_cards(spectrum, coadd),
+    ]
+    for number, (name, kind, _) in enumerate(columns, start=1):
+        cards.append(_card(f"TTYPE{number}", name))
+        cards.append(_card(f"TFORM{number}", repeat + {">f4": "E", ">i2": "I"}[kind]))
+    body = data.tobytes()
+    return _header(cards) + body + bytes(-len(body) % _BLOCK)
+
+
+def _exposure_cards(spectrum: Recorded, coadd: bool) -> list[str]:
+    snr = _card("SNR", round(spectrum.snr, 2), "Signal to noise ratio")
+    lamp = _card("LAMPLIST", spectrum.lamp, "Arc lamp emission line list")
+    minutes = [str(minute) for minute in spectrum.exposures]
+    if not coadd:
+        return [
+            _card("LMJM", minutes[0], "Local Modified Julian Minute"),
+            _card("EXPTIME", int(spectrum.exptime), "[s] Exposure duration time"),
+            snr,
+            lamp,
+        ]
+    lists = [
+        _card(
+            f"LMJMLIS{first // 3}",
+            "-".join(minutes[first : first + 3]),
+            "Local Modified Julian Minute list",
+        )
+        for first in range(0, len(minutes), 3)
+    ]
+    return [*lists, snr, lamp]
+
+
+def _normalized(spectrum: Recorded) -> NDArray[np.float64]:
+    """Flux over a low polynomial, as later releases provide for a quick look."""
+    x = np.linspace(-1, 1, len(spectrum.flux))
+    good = spectrum.mask == 0
+    fit = np.polynomial.Polynomial.fit(x[good], spectrum.flux[good], 5, domain=[-1, 1])
+    level = fit(x)
+    return spectrum.flux / np.where(np.abs(level) > 1e-3, level, 1.0)
+
+
+# Keywords of the primary header in LAMOST's order, with the value they have unless the
+# star's night says otherwise.
+_CARDS: tuple[tuple[str, Any, str], ...] = (
+    ("COMMENT", "--------FILE INFORMATION", ""),
+    ("FILENAME", "", ""),
+    ("OBSID", 0, "Unique number ID of this spectrum"),
+    ("AUTHOR", "steadystar simulator", "Who compiled the information"),
+    ("DATA_V", "LAMOST DR7", "Data release version"),
+    ("N_EXTEN", 0, "The extension number"),
+    ("EXTNAME", "Information", "The extension name"),
+    ("ORIGIN", "simulated", "Organization responsible for creating this file"),
+    ("DATE", "2020-01-01T00:00:00", "Time when this HDU is created (UTC)"),
+    ("COMMENT", "--------TELESCOPE PARAMETERS", ""),
+    ("TELESCOP", "LAMOST", "GuoShouJing Telescope"),
+    ("LONGITUD", 117.58, "[deg] Longitude of site"),
+    ("LATITUDE", 40.39, "[deg] Latitude of site"),
+    ("FOCUS", 19964, "[mm] Telescope focus"),
+    ("CAMPRO", "NEWCAM", "Camera program name"),
+    ("CAMVER", "v2.0", "Camera program version"),
+    ("COMMENT", "--------OBSERVATION PARAMETERS", ""),
+    ("DATE-OBS", "", "The observation median UTC"),
+    ("DATE-BEG", "", "The observation start local time"),
+    ("DATE-END", "", "The observation end local time"),
+    ("LMJD", 0, "Local Modified Julian Day"),
+    ("MJD", 0, "Modified Julian Day"),
+    ("PLANID", "", "Plan ID in use"),
+    ("RA", 0.0, "[deg] Right ascension of object"),
+    ("DEC", 0.0, "[deg] Declination of object"),
+    ("RA_OBS", 0.0, "[deg] Right ascension during observing"),
+    ("DEC_OBS", 0.0, "[deg] Declination during observing"),
+    ("OFFSET", False, "Whether there's a offset during observing"),
+    ("OFFSET_V", 0.0, "Offset value in arcsecond"),
+    ("DESIG", "", "Designation of LAMOST target"),
+    ("FIBERID", 0, "Fiber ID of Object"),
+    ("OBJNAME", "", "Name of object"),
+    ("OBJTYPE", "Star", "Object type from input catalog"),
+    ("TSOURCE", "SIMULATED", "Name of input catalog"),
+    ("TCOMMENT", "", "Target information"),
+    ("TFROM", "", "Target catalog"),
+    ("FIBERTYP", "Obj", "Fiber type of object"),
+    ("FIBERMAS", 0, "Bitmask of warning values, 0 means all is well"),
+    ("MAGTYPE", "g", "Magnitude type of object"),
+    ("MAG1", 99.0, "[mag] Mag1 of object"),
+    *((f"MAG{n}", 99.0, f"[mag] Mag{n} of object") for n in range(2, 8)),
+    ("OBS_TYPE", "OBJ", "The type of target (OBJ, FLAT, ARC or BIAS)"),
+    ("OBSCOMM", "Science", "Science or Test"),
+    ("RADECSYS", "FK5", "Equatorial coordinate system"),
+    ("EQUINOX", 2000.0, "Equinox in years"),
+    ("SKYLIST", "skylines.dat", "Sky emission line list"),
+    ("NEXP_B", 0, "Number of valid blue exposures"),
+    ("COMBIN_B", False, "Whether the combined data of B band exists"),
+    ("NEXP_R", 0, "Number of valid red exposures"),
+    ("COMBIN_R", False, "Whether the combined data of R band exists"),
+    ("SCAMEAN", 11.0, "[ADU] Mean level of scatter light"),
+    ("COMMENT", "--------SPECTROGRAPH PARAMETERS", ""),
+    ("SPID", 0, "Spectrograph ID"),
+    ("SLIT_MOD", "x2/3", "Slit mode, x1, x2/3 or x1/2"),
+    ("COMMENT", "--------WEATHER CONDITION", ""),
+    ("SEEING", 3.0, "[arcsec] Seeing during exposure"),
+    ("MOONPHA", 7.05, "[day] Moon phase for a 29.53 days period"),
+    ("COMMENT", "--------DATA REDUCTION PARAMETERS", ""),
+    ("EXTRACT", "aperture", "Extraction method"),
+    ("SFLATTEN", True, "Super flat has been applied"),
+    ("PCASKYSB", True, "PCA sky-subtraction has been applied"),
+    ("NSKIES", 22, "Sky fiber number"),
+    ("SKYCHI2", 2.3, "Mean chi^2 of sky-subtraction"),
+    ("HELIO", True, "Heliocentric correction"),
+    ("HELIO_RV", 0.0, "[km/s] Heliocentric correction"),
+    ("VACUUM", True, "Wavelengths are in vacuum"),
+)
