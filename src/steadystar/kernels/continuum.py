@@ -11,9 +11,8 @@ __all__ = ["polynomial_continuum", "spline_continuum"]
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
-
-from steadystar.kernels import spline
 
 
 def spline_continuum(
@@ -32,27 +31,21 @@ def spline_continuum(
     mean squared residual.
     """
     size = segments * knots_per_segment + 3
-    at = x * knots_per_segment
-    index = jnp.clip(jnp.floor(at), 0, segments * knots_per_segment - 1)
-    fraction = at - index
-    index = index.astype(jnp.int32) + 1
+    basis = _bspline(
+        x * knots_per_segment - jnp.arange(-1, size - 1, dtype=x.dtype)[:, None]
+    )
     segment = jnp.clip(jnp.floor(x), 0, segments - 1).astype(jnp.int32)
     member = segment == jnp.arange(segments, dtype=jnp.int32)[:, None]
-    zero = jnp.zeros((), x.dtype)
-
-    penalty = jnp.asarray(spline.difference_bands(size, 2), x.dtype)
-    ridge = jnp.zeros((4, size), x.dtype).at[0].set(1)
+    second = np.diff(np.eye(size), n=2, axis=0)
+    penalty = jnp.asarray(smoothness * second.T @ second + 1e-6 * np.eye(size), x.dtype)
 
     def fit(weight):
-        equations = spline.normal_equations(index, fraction, zero, flux, weight, size)
-        total = weight.sum()
-        bands = (
-            equations.bands
-            + (smoothness * total / size) * penalty
-            + (1e-6 * total / size + 1e-30) * ridge
+        normal = jnp.einsum("ip,jp->ij", basis, basis * weight)
+        strength = weight.sum() / size + 1e-30
+        return (
+            jnp.linalg.solve(normal + strength * penalty, basis @ (weight * flux))
+            @ basis
         )
-        coefficients = spline.solve(bands, equations.rhs)
-        return spline.evaluate(coefficients, index, fraction, zero)[0]
 
     def clip(_, weight):
         level = fit(weight)
@@ -64,6 +57,13 @@ def spline_continuum(
         return jnp.where(jnp.abs(deviation) < 3 * spread[segment], usable, 0)
 
     return fit(jax.lax.fori_loop(0, 3, clip, usable))
+
+
+def _bspline(t):
+    """Return the cubic B-spline centered at zero."""
+    t = jnp.abs(t)
+    near = 2 / 3 - t**2 + t**3 / 2
+    return jnp.where(t < 1, near, jnp.maximum(2 - t, 0) ** 3 / 6)
 
 
 def _segment_median(

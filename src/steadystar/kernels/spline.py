@@ -198,10 +198,15 @@ def solve(
         l1 = (a1 - l2 * d2 * p1 - l3 * d3 * p2) / d1
         d = diagonal - l1**2 * d1 - l2**2 * d2 - l3**2 * d3
         z = b - l1 * z1 - l2 * z2 - l3 * z3
-        return ((d, d1, d2), (l1, l2, p1), (z, z1, z2)), (z / d, jnp.stack([l1, l2, l3]))
+        return ((d, d1, d2), (l1, l2, p1), (z, z1, z2)), (
+            z / d,
+            jnp.stack([l1, l2, l3]),
+        )
 
     start = ((one, one, one), (zero, zero, zero), (zero, zero, zero))
-    _, (scaled, lower) = jax.lax.scan(eliminate, start, (bands[0], below, rhs), unroll=8)
+    _, (scaled, lower) = jax.lax.scan(
+        eliminate, start, (bands[0], below, rhs), unroll=8
+    )
 
     # Back substitution needs, at row j, the factor's entries in column j.
     columns = jnp.stack([jnp.pad(lower[k:, k - 1], (0, k)) for k in (1, 2, 3)], axis=-1)

@@ -1,0 +1,226 @@
+"""A star's template and the velocities of its exposures, estimated together.
+
+All exposures of a star are one picture of it, each at its own shift. Given the shifts,
+the template is a linear fit with a prior that knows the line spread function (nothing is
+sharper); given the template, each shift is a Gauss-Newton step. The two alternate, with
+cosmic rays losing their weight on the way. No exposure is the reference: all share in
+the template, and the covariance says so. It is the Schur complement that remains when
+the template is eliminated,
+
+    F[t, s] = I[t] delta[t, s] - c[t] . N^-1 c[s],
+
+with ``I`` the information of one exposure about its shift, ``N`` the template's normal
+matrix, ``c`` the coupling of the two. ``F`` has one direction without information, the
+common shift of template and all exposures; it is fixed by a weighted mean of zero.
+"""
+
+__all__ = ["JointFit", "fit_stars", "gauge_covariance", "match_stars"]
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.typing import NDArray
+
+from steadystar.kernels import spline
+from steadystar.kernels.matching import match_template, without_continuum
+from steadystar.kernels.minimum import parabolic_minimum
+
+_ORDERS = 4
+_CLIP = 5.0
+_ITERATIONS = 4
+
+
+class JointFit(NamedTuple):
+    """Arrays over exposures, shifts in grid steps; ``template`` over stars."""
+
+    shift: Float[Array, " exposure"]
+    information: Float[Array, " exposure"]
+    fisher: Float[Array, "exposure exposure"]
+    chi2: Float[Array, " exposure"]
+    n_good: Float[Array, " exposure"]
+    scale: Float[Array, " exposure"]
+    last_step: Float[Array, " exposure"]
+    flags: Float[Array, " exposure"]
+    rival: Float[Array, " exposure"]
+    template: Float[Array, "star knot"]
+
+
+def _coarse(spectrum, template, reach: int):
+    """The best whole shift, refined by a parabola, and how good the next minimum is."""
+    curve = spline.chi2_at_lags(spectrum, template, reach)
+    best = parabolic_minimum(curve)
+    lowest = jnp.argmin(curve)
+    lag = jnp.arange(curve.size)
+    is_minimum = (curve <= jnp.roll(curve, 1)) & (curve <= jnp.roll(curve, -1))
+    apart = jnp.abs(lag - lowest) > 3
+    second = jnp.where(is_minimum & apart, curve, jnp.inf).min()
+    found = jnp.where(
+        jnp.isnan(best.position), lowest.astype(curve.dtype), best.position
+    )
+    shift = (found - reach).astype(template.dtype)
+    return shift, best.status, second - curve[lowest]
+
+
+def _line_variance(pixels, star, stars: int):
+    """Mean square of the lines of each star, the noise taken out."""
+    w, y = pixels.weight, pixels.value
+    w = jnp.where(jnp.abs(y) < 1.5, w, 0)
+    excess = jax.ops.segment_sum((w * (w * y**2 - 1)).sum(1), star, stars)
+    total = jax.ops.segment_sum((w**2).sum(1), star, stars)
+    # A star without lines still gets a template: 1% of the continuum.
+    return jnp.maximum(excess / jnp.where(total > 0, total, 1), 1e-4)
+
+
+@partial(jax.jit, static_argnames=("stars", "slots", "reach"))
+def fit_stars(
+    pixels: spline.Pixels,
+    star: Float[Array, " exposure"],
+    reference: Float[Array, " star"],
+    precision: Float[Array, "4 knot"],
+    *,
+    stars: int,
+    slots: int,
+    reach: int,
+) -> JointFit:
+    """Fit a batch of stars.
+
+    Arguments:
+        pixels: normalized exposures, arrays of shape ``(exposure, ...)``. Rows with all
+            weights zero are padding.
+        star: the star of each exposure, 0 to ``stars - 1``, shape ``(exposure,)``.
+        reference: for each star, the exposure that the first alignment starts from.
+        precision: the prior of a spectrum of unit variance
+            (`kernels.spline.line_forest_precision`).
+        stars: number of stars.
+        slots: see `kernels.spline.place`.
+        reach: the search covers ``-reach`` to ``reach`` grid steps.
+    """
+    place = jax.vmap(lambda p, d: spline.place(p, d, slots))
+    accumulate = jax.vmap(spline.normal_equations)
+    prior = precision / _line_variance(pixels, star, stars)[:, None, None]
+
+    def template_from(equations):
+        bands = jax.ops.segment_sum(equations.bands, star, stars) + prior
+        rhs = jax.ops.segment_sum(equations.rhs, star, stars)
+        return jax.vmap(spline.solve)(bands, rhs), bands
+
+    at_rest = accumulate(place(pixels, jnp.zeros_like(pixels.value[:, 0])))
+    template = jax.vmap(spline.solve)(
+        at_rest.bands[reference] + prior, at_rest.rhs[reference]
+    )
+    search = jax.vmap(lambda e, t: _coarse(e, t, reach))
+    shift, _, _ = search(at_rest, template[star])
+    template, _ = template_from(accumulate(place(pixels, shift)))
+    shift, flags, rival = search(at_rest, template[star])
+
+    match = jax.vmap(lambda t, p, q: match_template(t, p, q, _CLIP))
+
+    def iterate(state, _):
+        shift, continuum, template, _, _ = state
+        placed = place(pixels, shift)
+        kept = match(template[star], placed, continuum).kept
+        lines = jax.vmap(without_continuum)(placed, continuum)
+        lines = spline.Placed(lines.u, lines.value, jnp.where(kept, lines.weight, 0))
+        template, bands = template_from(accumulate(lines))
+        found = match(template[star], placed, continuum)
+        step = jnp.clip(found.step, -0.5, 0.5)
+        coupling = _coupling(placed, found, continuum)
+        new = (shift + step, found.continuum, template, found, (coupling, bands))
+        return new, step
+
+    continuum = jnp.zeros((shift.size, _ORDERS), shift.dtype)
+    state = (shift, continuum, template, None, None)
+    for _ in range(_ITERATIONS):
+        state, step = iterate(state, None)
+    shift, _, template, found, (coupling, bands) = state
+
+    through = jax.vmap(spline.solve)(bands[star], coupling)
+    same = star[:, None] == star[None, :]
+    shared = jnp.where(same, coupling @ through.T, 0)
+    return JointFit(
+        shift=shift,
+        information=found.information,
+        fisher=jnp.diag(found.information) - (shared + shared.T) / 2,
+        chi2=found.chi2,
+        n_good=found.n_good,
+        scale=found.scale,
+        last_step=step,
+        flags=flags,
+        rival=rival,
+        template=template,
+    )
+
+
+def _coupling(placed, found, continuum):
+    """Derivative of the log likelihood by shift and template coefficients: ``c``."""
+
+    def one(placed, slope, kept, continuum):
+        lines = without_continuum(placed, continuum)
+        weight = jnp.where(kept, lines.weight, 0)
+        # weight is w level^2: the slope of the model by the shift is divided by level.
+        level = jnp.sqrt(lines.weight / jnp.where(placed.weight > 0, placed.weight, 1))
+        by_shift = slope / jnp.where(level > 0, level, 1)
+        return spline.normal_equations(spline.Placed(placed.u, by_shift, weight)).rhs
+
+    return jax.vmap(one)(placed, found.slope, found.kept, continuum)
+
+
+@partial(jax.jit, static_argnames=("slots", "reach"))
+def match_stars(
+    pixels: spline.Pixels,
+    template: Float[Array, "exposure knot"],
+    *,
+    slots: int,
+    reach: int,
+):
+    """Measure exposures against fixed templates, one a row: shift and what belongs to it.
+
+    Returns a `JointFit` whose Fisher matrix is diagonal.
+    """
+    place = jax.vmap(lambda p, d: spline.place(p, d, slots))
+    at_rest = jax.vmap(spline.normal_equations)(
+        place(pixels, jnp.zeros_like(pixels.value[:, 0]))
+    )
+    shift, flags, rival = jax.vmap(lambda e, t: _coarse(e, t, reach))(at_rest, template)
+    match = jax.vmap(lambda t, p, q: match_template(t, p, q, _CLIP))
+    continuum = jnp.zeros((shift.size, _ORDERS), shift.dtype)
+    for _ in range(_ITERATIONS):
+        found = match(template, place(pixels, shift), continuum)
+        step = jnp.clip(found.step, -0.5, 0.5)
+        shift, continuum = shift + step, found.continuum
+    return JointFit(
+        shift=shift,
+        information=found.information,
+        fisher=jnp.diag(found.information),
+        chi2=found.chi2,
+        n_good=found.n_good,
+        scale=found.scale,
+        last_step=step,
+        flags=flags,
+        rival=rival,
+        template=template,
+    )
+
+
+def gauge_covariance(
+    fisher: NDArray[np.float64], information: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the covariance of a star's shifts and the error to quote for each.
+
+    The covariance is that under the gauge ``sum_t I[t] shift[t] = 0``. An exposure's
+    quoted variance is ``C[t, t] + 1 / sum(I)``: errors are then independent, and the
+    difference of two exposures has the sum of their variances, as it should. In the
+    simplest case, exposures alike, this is ``1 / I[t]`` exactly.
+    """
+    n = len(information)
+    project = np.eye(n) - np.outer(np.ones(n), information / information.sum())
+    # Any multiple of ones may be added to F: the projection takes it out again.
+    filled = fisher + np.full((n, n), information.mean() / n)
+    covariance = project @ np.linalg.solve(filled, project.T)
+    covariance = (covariance + covariance.T) / 2
+    variance = np.diag(covariance) + 1 / information.sum()
+    return covariance, np.sqrt(np.maximum(variance, 0))

@@ -1,0 +1,191 @@
+"""From recorded spectra to lines on a grid: continuum out, cosmic rays out, pixels placed.
+
+One arm at a time. Every spectrum is divided by its pseudo-continuum over a wide window
+and then cut to the narrow one in which velocities are measured; its pixels stay where
+they are and get a position on the arm's `LogGrid`, whose step is a fraction of the line
+spread function. Wavelengths recorded at the observatory are first moved to the barycenter
+(``1 + bary_corr / c``), so that the star's own lines are what stands still.
+"""
+
+__all__ = ["Prepared", "Window", "grid_for", "prepare"]
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystar.data.constants import C_KMS
+from steadystar.data.spectra import LogGrid, Spectra
+from steadystar.data.status import Status
+from steadystar.kernels.continuum import polynomial_continuum, spline_continuum
+from steadystar.kernels.cosmic import cosmic_rays
+from steadystar.kernels.spline import Pixels
+
+_FWHM_PER_SIGMA = 2.354820045  # 2 sqrt(2 ln 2)
+_STEP_PER_SIGMA = 0.7
+_BATCH = 64
+_PAD = 256
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where to measure, ``low`` to ``high`` Angstrom, and the margin for the continuum."""
+
+    low: float
+    high: float
+    margin: float = 50.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Normalized spectra of one arm on a common grid, ready for the kernels.
+
+    ``pixels`` holds arrays of shape ``(spectrum, ...)``: see `kernels.spline.Pixels`;
+    ``slots`` is how many pixels one interval of the grid can hold, ``line_width`` the
+    standard deviation of the line spread function in grid steps. ``flags`` has one
+    status a spectrum; those with a fatal flag must not be measured.
+    """
+
+    grid: LogGrid
+    pixels: Pixels
+    slots: int
+    line_width: float
+    flags: NDArray[np.int64]
+    n_good: NDArray[np.int64]
+
+
+def grid_for(spectra: Spectra, window: Window, search_kms: float) -> LogGrid:
+    """Return the grid for one arm: 0.7 of the line spread function's sigma a step.
+
+    At that spacing a cubic spline reproduces a Gaussian line to 0.2% of its depth.
+    Where no resolution is known, a step is two pixels. The grid reaches beyond the
+    window by ``search_kms`` on either side.
+    """
+    known = spectra.resolution[np.isfinite(spectra.resolution)]
+    if len(known):
+        sigma_kms = C_KMS / float(np.median(known)) / _FWHM_PER_SIGMA
+        step = _STEP_PER_SIGMA * sigma_kms
+    else:
+        spacing = np.diff(np.log(spectra.wave_2d[:, : 2 * _PAD]), axis=1)
+        step = 2 * C_KMS * float(np.median(spacing))
+    # Six steps more: the spline needs four terms, and the ends are left out.
+    margin = 1 + (search_kms + 6 * step) / C_KMS
+    return LogGrid.covering(window.low / margin, window.high * margin, step)
+
+
+def prepare(
+    spectra: Spectra,
+    bary_corr: NDArray[np.float64],
+    window: Window,
+    grid: LogGrid,
+    continuum: str = "spline",
+    min_good_fraction: float = 0.3,
+) -> Prepared:
+    """Normalize and place the spectra of one arm.
+
+    ``bary_corr`` (km/s, one a spectrum) is used only where ``spectra`` are in the
+    observatory's frame; NaN counts as zero there. ``continuum`` is "spline" or
+    "polynomial". A spectrum with a smaller share of the window's pixels than
+    ``min_good_fraction`` is flagged NO_DATA.
+    """
+    wide = spectra.window(window.low - window.margin, window.high + window.margin)
+    size = max(_PAD, -(-wide.flux.shape[1] // _PAD) * _PAD)
+    wide = wide.pad(size)
+    log_wave = np.log(wide.wave_2d)
+    if spectra.frame == "observatory":
+        log_wave = log_wave + np.log1p(np.nan_to_num(bary_corr) / C_KMS)[:, None]
+    inside = (log_wave >= np.log(window.low)) & (log_wave <= np.log(window.high))
+
+    value, weight, hit = _normalize(wide, continuum, grid)
+    weight = np.where(inside, weight, np.float32(0))
+    position = (log_wave - np.log(grid.start)) / grid.step
+    index = np.floor(position)
+    n_good = (weight > 0).sum(axis=1)
+    expected = np.log(window.high / window.low) / np.median(np.diff(log_wave), axis=1)
+    few = n_good < np.maximum(min_good_fraction * expected, 1)
+    flags = np.where(few, int(Status.NO_DATA), 0)
+    flags |= np.where((hit & inside).any(axis=1), int(Status.COSMIC_RAYS), 0)
+    spacing = np.diff(position, axis=1)[inside[:, 1:]]
+    slots = int(1 / max(spacing.min(), 1e-3)) + 1 if spacing.size else 1
+    sigma = (
+        C_KMS / np.nanmedian(spectra.resolution) / _FWHM_PER_SIGMA
+        if np.isfinite(spectra.resolution).any()
+        else grid.step_kms / _STEP_PER_SIGMA
+    )
+    return Prepared(
+        grid=grid,
+        pixels=Pixels(
+            index=index.astype(np.int32),
+            fraction=(position - index).astype(np.float32),
+            inverse=_inverse(position, grid.size),
+            value=value,
+            weight=weight,
+        ),
+        slots=slots,
+        line_width=float(sigma / grid.step_kms),
+        flags=flags,
+        n_good=n_good.astype(np.int64),
+    )
+
+
+def _inverse(position: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    """Pixel number at every grid point, beyond the ends the first or last pixel's."""
+    number = np.arange(position.shape[1], dtype=float)
+    knots = np.arange(size, dtype=float)
+    rows = [
+        np.interp(knots, row, number, left=0, right=len(number)) for row in position
+    ]
+    return np.stack(rows).astype(np.float32)
+
+
+def _normalize(wide: Spectra, continuum: str, grid: LogGrid):
+    """Continuum and cosmic rays in batches; returns lines, weights, pixels that were hit."""
+    wave = wide.wave_2d
+    first, last = wave[:, :1], wave[:, -1:]
+    used = wide.ivar > 0
+    # The scale of the continuum's coordinate is the part of the spectrum that has data.
+    low = np.where(used, wave, np.inf).min(axis=1, keepdims=True)
+    high = np.where(used, wave, -np.inf).max(axis=1, keepdims=True)
+    empty = ~used.any(axis=1, keepdims=True)
+    low, high = np.where(empty, first, low), np.where(empty, last, high)
+    x = np.clip((wave - low) / np.maximum(high - low, 1e-3), 0, 1)
+    segments = max(1, round(float(np.median(high - low)) / 100))
+    sigma_steps = 1 / _STEP_PER_SIGMA
+    spacing = np.median(np.diff(np.log(wave), axis=1)) / grid.step
+    reach = max(1, round(0.8 * sigma_steps / spacing))
+
+    parts = []
+    for begin in range(0, len(wide), _BATCH):
+        rows = slice(begin, begin + _BATCH)
+        count = len(wide.flux[rows])
+        block = [x[rows].astype(np.float32), wide.flux[rows], wide.ivar[rows]]
+        block = [np.pad(a, ((0, _BATCH - count), (0, 0)), mode="edge") for a in block]
+        out = _normalize_batch(*block, continuum, segments, reach)
+        parts.append([np.asarray(a)[:count] for a in out])
+    return [np.concatenate(a) for a in zip(*parts, strict=True)]
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _normalize_batch(x, flux, ivar, continuum: str, segments: int, reach: int):
+    def one(x, flux, ivar):
+        usable = (ivar > 0).astype(flux.dtype)
+        # Counts, or 1e-17 erg: the fits want numbers near one.
+        typical = jnp.abs(flux * usable).sum() / jnp.maximum(usable.sum(), 1)
+        typical = jnp.where(typical > 0, typical, 1)
+        flux, ivar = flux / typical, (ivar * typical) * typical
+        if continuum == "polynomial":
+            level = polynomial_continuum(2 * x - 1, flux, usable)
+        else:
+            level = spline_continuum(x * segments, flux, usable, segments)
+        # Where the level comes near zero, or below, there is no spectrum to speak of.
+        solid = level > 0.05
+        level = jnp.where(solid, level, 1)
+        value = jnp.where(solid, flux / level - 1, 0)
+        weight = jnp.where(solid, ivar * level**2, 0)
+        hit = cosmic_rays(value, weight, reach)
+        return value, jnp.where(hit, 0, weight), hit
+
+    return jax.vmap(one)(x, flux, ivar)

@@ -1,0 +1,534 @@
+"""Relative velocities: every star against itself, one arm at a time.
+
+``joint`` (the default) estimates a star's template and the velocities of its exposures
+together; ``published`` is the estimator of Xiong et al. (2021), with the exposure of the
+highest S/N as the reference. Both start from the same normalized spectra and give the
+same table. Velocities of a star are relative to one zero per arm: for ``joint`` the
+weighted mean of the exposures that made the template, for ``published`` the reference.
+
+A template, once made, can be kept (`StarTemplates`) and new exposures be measured
+against it: the star's zero then stays what it was.
+"""
+
+__all__ = [
+    "RelativeOptions",
+    "RelativeVelocities",
+    "StarTemplates",
+    "measure_relative",
+]
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import jax
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from steadystar.data import schema
+from steadystar.data.constants import C_KMS
+from steadystar.data.spectra import LogGrid, Spectra
+from steadystar.data.status import FATAL, Status
+from steadystar.data.tables import read_metadata, read_table, write_parquet
+from steadystar.kernels.spline import Pixels, line_forest_precision
+from steadystar.measure.joint import fit_stars, gauge_covariance, match_stars
+from steadystar.measure.normalize import Prepared, Window, grid_for, prepare
+from steadystar.measure.published import match_references
+
+# Xiong et al. 2021, section 4: spectra of 4950-5350 and 6300-6800 A, measured within.
+_WINDOWS = {"blue": (5000.0, 5300.0), "red": (6400.0, 6700.0)}
+_CHUNK = 64
+_POOR_FIT = 3.0
+_RIVAL_CHI2 = 9.0
+
+
+@dataclass(frozen=True)
+class RelativeOptions:
+    """How relative velocities are measured."""
+
+    method: Annotated[
+        Literal["joint", "published"],
+        "Estimator: joint (template and velocities together) or published (Xiong 2021).",
+    ] = "joint"
+    windows: Annotated[
+        dict[str, tuple[float, float]],
+        "Measuring window of each arm, Angstrom in vacuum; other arms use all they have.",
+    ] = field(default_factory=lambda: dict(_WINDOWS))
+    margin: Annotated[
+        float, "Beyond the window, Angstrom on either side, for the continuum."
+    ] = 50.0
+    continuum: Annotated[
+        Literal["spline", "polynomial"],
+        "Pseudo-continuum: spline (Xiong 2021) or polynomial (Zong 2020).",
+    ] = "spline"
+    min_snr: Annotated[
+        float, "Exposures with a lower S/N per pixel are kept as rows, not measured."
+    ] = 5.0
+    search_kms: Annotated[
+        float, "Velocities within this many km/s of the reference are searched."
+    ] = 400.0
+    min_good_fraction: Annotated[
+        float, "Smallest share of usable pixels in the window."
+    ] = 0.3
+
+
+@dataclass(frozen=True)
+class StarTemplates:
+    """Templates of stars, one row a star and arm: what later exposures are measured on.
+
+    Columns: ``star_id, arm, reference_visit_id, start, step`` (the grid), ``zero_shift``
+    (grid steps) and ``template`` (spline coefficients, float32).
+    """
+
+    table: pl.DataFrame
+
+    def save(self, path: Path) -> None:
+        """Write the templates to a Parquet file."""
+        write_parquet(self.table, path, {"kind": "star templates"})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; raises ValueError for any other file."""
+        if read_metadata(path).get("kind") != "star templates":
+            raise ValueError(
+                f"{path} does not hold star templates: pass the file that "
+                "StarTemplates.save wrote."
+            )
+        return cls(read_table(path))
+
+    def merged_with(self, other: "StarTemplates") -> "StarTemplates":
+        """Return both; where both have a star and arm, the one here stays."""
+        new = other.table.join(self.table, on=["star_id", "arm"], how="anti")
+        return StarTemplates(pl.concat([self.table, new]).sort("star_id", "arm"))
+
+
+@dataclass(frozen=True)
+class RelativeVelocities:
+    """The result: ``table`` (schema "velocities", one row a visit, in input order).
+
+    ``covariances`` has one row a star and arm, with ``visit_ids`` and the flattened
+    covariance matrix of their velocities (km/s squared) in the gauge of weighted mean
+    zero; ``templates`` are those that were made here.
+    """
+
+    table: pl.DataFrame
+    covariances: pl.DataFrame
+    templates: StarTemplates
+
+
+def measure_relative(
+    visits: pl.DataFrame,
+    spectra: Spectra,
+    options: RelativeOptions = RelativeOptions(),
+    templates: StarTemplates | None = None,
+) -> RelativeVelocities:
+    """Measure every visit against its own star.
+
+    Arguments:
+        visits: schema "visits" with ``star_id`` filled, rows aligned with ``spectra``.
+        spectra: what was recorded.
+        options: method, windows, limits.
+        templates: of earlier runs; stars that have one there are measured against it
+            (method ``joint`` only).
+
+    Returns:
+        One row a visit in the order given; those that could not be measured hold NaN
+        and a status. Errors are such that the difference of two visits of a star has
+        the sum of their variances.
+
+    Raises:
+        ValueError: the rows of ``visits`` and ``spectra`` do not agree in number.
+    """
+    if len(visits) != len(spectra):
+        raise ValueError(
+            f"There are {len(visits)} visits but {len(spectra)} spectra: pass one row "
+            "a spectrum, in the same order."
+        )
+    visits = schema.conform(visits, "visits")
+    given = visits["snr"].to_numpy()
+    visits = visits.with_columns(
+        snr=pl.Series(np.where(np.isfinite(given), given, spectra.snr())),
+        status=visits["status"].fill_null(0),
+    )
+    known = (
+        templates.table if templates is not None else pl.DataFrame(schema=_TEMPLATES)
+    )
+    parts = []
+    with jax.enable_x64(True):
+        for arm, rows in _rows_by(visits["arm"].fill_null("all")):
+            parts += _measure_arm(
+                visits[rows], spectra[rows], options, known.filter(arm=arm), rows
+            )
+    return RelativeVelocities(
+        _table(visits, options.method, [part.columns for part in parts]),
+        pl.DataFrame(
+            [row for part in parts for row in part.covariances], schema=_COVARIANCES
+        ),
+        StarTemplates(
+            pl.DataFrame(
+                [row for part in parts for row in part.templates], schema=_TEMPLATES
+            ).sort("star_id", "arm")
+        ),
+    )
+
+
+def _rows_by(keys: pl.Series) -> list[tuple[str, NDArray[np.intp]]]:
+    values = keys.to_numpy()
+    return [(key, np.flatnonzero(values == key)) for key in sorted(keys.unique())]
+
+
+def _measure_arm(visits, spectra, options, known, rows) -> list["_Part"]:
+    """Measure the visits of one arm; ``rows`` are their places in the whole table."""
+    arm = visits["arm"].fill_null("all")[0]
+    low, high = options.windows.get(arm, _extent(spectra))
+    window = Window(low, high, options.margin)
+    default = grid_for(spectra, window, options.search_kms)
+    # A star that has a template stays on the grid of its template.
+    grids = {
+        row["star_id"]: LogGrid(row["start"], row["step"], len(row["template"]))
+        for row in known.iter_rows(named=True)
+        if len(row["template"])
+    }
+    stars = visits["star_id"].fill_null("").to_list()
+    by_grid: dict[LogGrid, list[int]] = {}
+    for i, star in enumerate(stars):
+        grid = grids.get(star, default) if options.method == "joint" else default
+        by_grid.setdefault(grid, []).append(i)
+    parts = []
+    for grid, members in by_grid.items():
+        some = np.array(members)
+        prepared = prepare(
+            spectra[some],
+            visits["bary_corr"].to_numpy()[some],
+            window,
+            grid,
+            options.continuum,
+            options.min_good_fraction,
+        )
+        part = _Part(rows[some], visits[some], arm, prepared, options)
+        part.measure({row["star_id"]: row for row in known.iter_rows(named=True)})
+        parts.append(part)
+    return parts
+
+
+def _extent(spectra: Spectra) -> tuple[float, float]:
+    """From the first to the last wavelength that any spectrum has data at."""
+    used = spectra.ivar > 0
+    wave = spectra.wave_2d
+    if not used.any():
+        return float(wave.min()), float(wave.max())
+    return float(wave[used].min()), float(wave[used].max())
+
+
+class _Part:
+    """Spectra of one arm on one grid, and the columns that are filled for them."""
+
+    def __init__(self, rows, visits, arm, prepared: Prepared, options) -> None:
+        n = len(visits)
+        self.visits, self.arm, self.prepared, self.options = (
+            visits,
+            arm,
+            prepared,
+            options,
+        )
+        status = visits["status"].to_numpy() | prepared.flags
+        low = np.nan_to_num(visits["snr"].to_numpy()) < options.min_snr
+        status |= np.where(low, int(Status.LOW_SNR), 0)
+        self.columns = {
+            "_row": rows,
+            "rv": np.full(n, np.nan),
+            "rv_raw_err": np.full(n, np.nan),
+            "chi2": np.full(n, np.nan),
+            "ivar_scale": np.full(n, np.nan),
+            "dof": np.zeros(n, np.int64),
+            "n_good": prepared.n_good.copy(),
+            "status": status,
+            "reference_visit_id": np.full(n, None, object),
+        }
+        self.templates: list[dict] = []
+        self.covariances: list[dict] = []
+        precision = line_forest_precision(prepared.grid.size, prepared.line_width)
+        self.precision = precision.astype(np.float32)
+        reach = np.log1p(options.search_kms / C_KMS) / prepared.grid.step
+        self.reach = max(3, int(np.ceil(reach)))
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        return (self.columns["status"] & int(FATAL)) == 0
+
+    def measure(self, known: dict[str, dict]) -> None:
+        """Fill the columns; ``known`` are templates by star."""
+        stars = self.visits["star_id"].fill_null("").to_numpy()
+        groups = [
+            members[self.usable[members]]
+            for _, members in _rows_by(pl.Series(stars, dtype=pl.String))
+        ]
+        groups = [g for g in groups if len(g)]
+        if self.options.method == "published":
+            for chunk in _chunks(self._enough(groups)):
+                self._published(chunk, known)
+            return
+        frozen = [g for g in groups if stars[g[0]] in known]
+        for chunk in _chunks(frozen):
+            self._against(chunk, known)
+        fresh = self._enough([g for g in groups if stars[g[0]] not in known])
+        for chunk in _chunks(fresh):
+            failed = self._joint(chunk)
+            # An exposure that failed has spoiled its star's template: without it, again.
+            again = [g[self.usable[g]] for g in failed]
+            for repeat in _chunks(self._enough(again)):
+                self._joint(repeat)
+
+    def _enough(self, groups):
+        """Return the stars with two exposures or more; flag the others."""
+        for group in groups:
+            if len(group) == 1:
+                self.columns["status"][group] |= int(Status.SINGLE_EXPOSURE)
+                for name in ("rv", "rv_raw_err", "chi2", "ivar_scale"):
+                    self.columns[name][group] = np.nan
+        return [g for g in groups if len(g) > 1]
+
+    def _best(self, group) -> int:
+        """Return the exposure with the highest S/N; the first of equals."""
+        return int(group[np.argmax(self.visits["snr"].to_numpy()[group])])
+
+    def _take(self, members: NDArray[np.intp], size: int) -> Pixels:
+        """Return the pixels of ``members``, padded to ``size`` with empty ones."""
+        at = np.pad(members, (0, size - len(members)), mode="edge")
+        pixels = self.prepared.pixels
+        weight = pixels.weight[at]
+        weight[len(members) :] = 0
+        return Pixels(
+            pixels.index[at],
+            pixels.fraction[at],
+            pixels.inverse[at],
+            pixels.value[at],
+            weight,
+        )
+
+    def _joint(self, chunk) -> list[NDArray[np.intp]]:
+        """Fit a chunk of stars; return those of which an exposure failed."""
+        members = np.concatenate(chunk)
+        size = _size(len(members))
+        count = max(1, size // 2)
+        star = np.repeat(np.arange(len(chunk)), [len(g) for g in chunk])
+        begin = np.cumsum([0] + [len(g) for g in chunk[:-1]])
+        reference = np.zeros(count, np.int32)
+        for i, group in enumerate(chunk):
+            reference[i] = begin[i] + np.flatnonzero(group == self._best(group))[0]
+        fit = fit_stars(
+            self._take(members, size),
+            np.pad(star, (0, size - len(star)), constant_values=count - 1).astype(
+                np.int32
+            ),
+            reference,
+            self.precision,
+            stars=count,
+            slots=self.prepared.slots,
+            reach=self.reach,
+        )
+        fit = type(fit)(*(np.asarray(a, np.float64) for a in fit))
+        self._record(members, fit)
+        failed = []
+        for i, group in enumerate(chunk):
+            at = begin[i] + np.arange(len(group))
+            if not self.usable[group].all():
+                failed.append(group)
+                continue
+            covariance, sigma = gauge_covariance(
+                fit.fisher[np.ix_(at, at)], fit.information[at]
+            )
+            zero = np.average(fit.shift[at], weights=fit.information[at])
+            self._velocities(group, fit.shift[at] - zero, sigma)
+            self._keep(group, zero, fit.template[i], covariance)
+        return failed
+
+    def _keep(self, group, zero, template, covariance) -> None:
+        grid, best = self.prepared.grid, self._best(group)
+        ids = self.visits["visit_id"].to_list()
+        star_id = self.visits["star_id"].fill_null("")[int(group[0])]
+        self.columns["reference_visit_id"][group] = ids[best]
+        self.templates.append(
+            {
+                "star_id": star_id,
+                "arm": self.arm,
+                "reference_visit_id": ids[best],
+                "start": grid.start,
+                "step": grid.step,
+                "zero_shift": zero,
+                "template": template.astype(np.float32).tolist(),
+            }
+        )
+        self.covariances.append(
+            {
+                "star_id": star_id,
+                "arm": self.arm,
+                "visit_ids": [ids[i] for i in group],
+                "covariance": (covariance * grid.step_kms**2).ravel().tolist(),
+            }
+        )
+
+    def _against(self, chunk, known) -> None:
+        """Measure stars against their kept templates."""
+        members = np.concatenate(chunk)
+        size = _size(len(members))
+        stars = self.visits["star_id"].fill_null("").to_list()
+        rows = [known[stars[i]] for i in members]
+        template = np.array([row["template"] for row in rows], np.float32)
+        fit = match_stars(
+            self._take(members, size),
+            np.pad(template, ((0, size - len(members)), (0, 0)), mode="edge"),
+            slots=self.prepared.slots,
+            reach=self.reach,
+        )
+        fit = type(fit)(*(np.asarray(a, np.float64) for a in fit))
+        self._record(members, fit)
+        n = len(members)
+        zero = np.array([row["zero_shift"] for row in rows])
+        with np.errstate(divide="ignore"):
+            sigma = 1 / np.sqrt(fit.information[:n])
+        good = self.usable[members]
+        self._velocities(members[good], (fit.shift[:n] - zero)[good], sigma[good])
+        for i, row in zip(members, rows, strict=True):
+            self.columns["reference_visit_id"][i] = row["reference_visit_id"]
+
+    def _published(self, chunk, known) -> None:
+        """Measure stars against their best exposure, or the one that earlier runs took."""
+        ids = self.visits["visit_id"].to_list()
+        stars = self.visits["star_id"].fill_null("").to_list()
+        members = np.concatenate(chunk)
+        references = []
+        for group in chunk:
+            row = known.get(stars[group[0]])
+            held = [i for i in group if row and ids[i] == row["reference_visit_id"]]
+            references += [held[0] if held else self._best(group)] * len(group)
+        size = _size(len(members))
+        fit = match_references(
+            self._take(members, size),
+            self._take(np.array(references), size),
+            self.precision,
+            slots=self.prepared.slots,
+            reach=self.reach,
+        )
+        n = len(members)
+        fit = type(fit)(*(np.asarray(a, np.float64)[:n] for a in fit))
+        own = members == np.array(references)
+        status = fit.flags.astype(np.int64)
+        status |= np.where(own, int(Status.REFERENCE), 0)
+        self.columns["status"][members] |= status
+        good = self.usable[members]
+        # Against itself an exposure peaks at zero: what is left is rounding.
+        shift = np.where(own, 0.0, fit.shift)
+        self._velocities(members[good], shift[good], fit.sigma[good])
+        self.columns["chi2"][members] = fit.chi2
+        self.columns["dof"][members] = np.maximum(fit.n_good - 1, 0)
+        self.columns["n_good"][members] = fit.n_good
+        for i, reference in zip(members, references, strict=True):
+            self.columns["reference_visit_id"][i] = ids[reference]
+        for group in chunk:
+            if stars[group[0]] not in known:
+                best = references[int(np.flatnonzero(members == group[0])[0])]
+                self.templates.append(
+                    {
+                        "star_id": stars[group[0]],
+                        "arm": self.arm,
+                        "reference_visit_id": ids[best],
+                        "start": self.prepared.grid.start,
+                        "step": self.prepared.grid.step,
+                        "zero_shift": 0.0,
+                        "template": [],
+                    }
+                )
+
+    def _record(self, members, fit) -> None:
+        """Fill what a joint fit says of each exposure, and its flags."""
+        n, c = len(members), self.columns
+        scale = fit.scale[:n]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sigma = 1 / np.sqrt(fit.information[:n])
+        sigma_kms = sigma * self.prepared.grid.step_kms
+        flags = fit.flags[:n].astype(np.int64)
+        settled = np.abs(fit.last_step[:n]) <= np.maximum(0.3 * sigma, 0.02)
+        hopeless = ~(sigma_kms < self.options.search_kms / 4)
+        outside = np.abs(fit.shift[:n]) > self.reach
+        rival = fit.rival[:n] < _RIVAL_CHI2 * np.maximum(scale, 1) ** 2
+        for mask, flag in (
+            (~settled & ~hopeless, Status.NOT_CONVERGED),
+            (hopeless, Status.FLAT_CHI2),
+            (outside, Status.GRID_EDGE),
+            (rival, Status.TWO_MINIMA),
+            (scale > _POOR_FIT, Status.POOR_FIT),
+        ):
+            flags |= np.where(mask, int(flag), 0)
+        c["status"][members] |= flags
+        c["chi2"][members] = fit.chi2[:n]
+        c["n_good"][members] = fit.n_good[:n]
+        c["dof"][members] = np.maximum(fit.n_good[:n] - 1, 0)
+        c["ivar_scale"][members] = scale
+
+    def _velocities(self, members, shift, sigma) -> None:
+        step = self.prepared.grid.step
+        ratio = np.exp(shift * step)
+        self.columns["rv"][members] = C_KMS * (ratio - 1)
+        self.columns["rv_raw_err"][members] = C_KMS * ratio * sigma * step
+
+
+def _size(number: int) -> int:
+    """Round up to the few sizes that are compiled: a chunk, or a power of two of them."""
+    size = 16 if number <= 16 else _CHUNK
+    while size < number:
+        size *= 2
+    return size
+
+
+def _chunks(groups):
+    """Pack stars, whole, into chunks of at most ``_CHUNK`` exposures where they fit."""
+    chunk, total = [], 0
+    for group in groups:
+        if chunk and total + len(group) > _CHUNK:
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(group)
+        total += len(group)
+    if chunk:
+        yield chunk
+
+
+def _table(visits: pl.DataFrame, method: str, parts: list[dict]) -> pl.DataFrame:
+    """Put the measured columns beside the visits, in the order of the visits."""
+    names = list(parts[0]) if parts else []
+    merged = {n: np.concatenate([part[n] for part in parts]) for n in names}
+    order = np.argsort(merged.pop("_row")) if parts else np.zeros(0, int)
+    merged = {n: values[order] for n, values in merged.items()}
+    if not parts:
+        return schema.conform(visits.with_columns(method=pl.lit(method)), "velocities")
+    rv = merged.pop("rv")
+    reference = pl.Series(merged.pop("reference_visit_id").tolist(), dtype=pl.String)
+    table = visits.with_columns(
+        **{name: pl.Series(values) for name, values in merged.items()},
+        method=pl.lit(method),
+        reference_visit_id=reference,
+        # Prepared spectra are barycentric, so this is what was measured.
+        rv_raw=pl.Series(rv),
+    )
+    bary = pl.col("bary_corr").fill_null(float("nan")).fill_nan(0.0)
+    observed = C_KMS * ((1 + pl.col("rv_raw") / C_KMS) / (1 + bary / C_KMS) - 1)
+    return schema.conform(table.with_columns(rv_obs=observed), "velocities")
+
+
+_TEMPLATES = {
+    "star_id": pl.String,
+    "arm": pl.String,
+    "reference_visit_id": pl.String,
+    "start": pl.Float64,
+    "step": pl.Float64,
+    "zero_shift": pl.Float64,
+    "template": pl.List(pl.Float32),
+}
+_COVARIANCES = {
+    "star_id": pl.String,
+    "arm": pl.String,
+    "visit_ids": pl.List(pl.String),
+    "covariance": pl.List(pl.Float64),
+}
