@@ -39,6 +39,7 @@ class Status(IntFlag):
     NO_ERROR = 1 << 22
     NO_RESOLUTION = 1 << 23
     USER_EXCLUDED = 1 << 24
+    INTERNAL_ERROR = 1 << 25
 
 
 FATAL = (
@@ -49,6 +50,7 @@ FATAL = (
     | Status.NOT_CONVERGED
     | Status.SINGLE_EXPOSURE
     | Status.BAD_WAVELENGTHS
+    | Status.INTERNAL_ERROR
 )
 """Flags after which there is no velocity: the row holds NaN."""
 
@@ -86,6 +88,8 @@ SENTENCES: dict[Status, str] = {
     "of neighboring pixels.",
     Status.NO_RESOLUTION: "The file does not say the resolution of the spectrum.",
     Status.USER_EXCLUDED: "Excluded on request.",
+    Status.INTERNAL_ERROR: "An unexpected error ended this measurement; the log of the "
+    "run has the details.",
 }
 
 
