@@ -36,7 +36,7 @@ import importlib.metadata
 import io
 import pickle
 from dataclasses import dataclass, replace
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -68,9 +68,20 @@ class Domain:
     logg: tuple[float, float]
     feh: tuple[float, float]
 
+    @classmethod
+    def between(cls, low: ArrayLike, high: ArrayLike) -> Self:
+        """Make the box between two corners, each ``(3,)``."""
+        limits = np.stack([np.asarray(low, float), np.asarray(high, float)], axis=1)
+        return cls(*((row[0], row[1]) for row in limits.tolist()))
+
+    @property
+    def limits(self) -> NDArray[np.float64]:
+        """Lowest and highest labels, ``(2, 3)``."""
+        return np.array([self.teff, self.logg, self.feh]).T
+
     def contains(self, labels: ArrayLike) -> NDArray[np.bool_]:
         """Say for each row of ``labels``, ``(..., 3)``, whether it lies inside."""
-        low, high = np.array([self.teff, self.logg, self.feh]).T
+        low, high = self.limits
         labels = np.asarray(labels, float)
         return np.all((labels >= low) & (labels <= high), axis=-1)
 
@@ -192,11 +203,8 @@ class StackedModels:
     @property
     def domain(self) -> Domain:
         """The smallest box around the domains of the parts."""
-        boxes = np.array(
-            [[p.domain.teff, p.domain.logg, p.domain.feh] for p in self.parts]
-        )
-        low, high = boxes[..., 0].min(axis=0), boxes[..., 1].max(axis=0)
-        return Domain(*((float(a), float(b)) for a, b in zip(low, high, strict=True)))
+        limits = np.array([part.domain.limits for part in self.parts])
+        return Domain.between(limits[:, 0].min(axis=0), limits[:, 1].max(axis=0))
 
     def __call__(self, labels: ArrayLike) -> ModelFlux:
         """Return the spectra of ``labels``; see `ModelSpectra`."""
@@ -261,19 +269,18 @@ def pack(models: StackedModels, path: Path) -> None:
             f"{grid}_step": step,
             f"{grid}_continuum_wave": part.continuum_wave,
             f"{grid}_continuum_theta": part.continuum_theta.astype(np.float32),
-            f"{grid}_domain": [part.domain.teff, part.domain.logg, part.domain.feh],
+            f"{grid}_domain": part.domain.limits,
             f"{grid}_scaling": [part.center, part.scale],
         }
     np.savez_compressed(path, wave=models.wave, **arrays)
 
 
 def _unpack(arrays, grid: str) -> PolynomialModels:
-    teff, logg, feh = (tuple(map(float, row)) for row in arrays[f"{grid}_domain"])
     center, scale = arrays[f"{grid}_scaling"]
     return PolynomialModels(
         name=f"thedoppler {grid}",
         wave=arrays["wave"],
-        domain=Domain(teff, logg, feh),
+        domain=Domain.between(*arrays[f"{grid}_domain"]),
         theta=arrays[f"{grid}_theta"] * arrays[f"{grid}_step"][:, None],
         continuum_wave=arrays[f"{grid}_continuum_wave"],
         continuum_theta=arrays[f"{grid}_continuum_theta"].astype(np.float64),
@@ -331,15 +338,11 @@ def read_doppler_pickle(path: Path, name: str) -> PolynomialModels:
     try:
         training = np.asarray(state["training_set_labels"], np.float64)
         edges = np.percentile(training, [2.5, 97.5], axis=0)
-        spread = [
-            (float(a), float(b))
-            for a, b in zip(training.min(axis=0), training.max(axis=0), strict=True)
-        ]
         _require_cubic(state["vectorizer"])
         return PolynomialModels(
             name=name,
             wave=air_to_vacuum(state["dispersion"]),
-            domain=Domain(*spread),
+            domain=Domain.between(training.min(axis=0), training.max(axis=0)),
             theta=np.ascontiguousarray(state["theta"].T),
             continuum_wave=air_to_vacuum(state["continuum"]["dispersion"]),
             continuum_theta=np.ascontiguousarray(state["continuum"]["theta"].T),
@@ -355,7 +358,7 @@ def read_doppler_pickle(path: Path, name: str) -> PolynomialModels:
 
 def _require_cubic(vectorizer: Any) -> None:
     """Check that the terms of a file are those of `CUBIC`, in that order."""
-    exponents = [(0, 0, 0)]
+    exponents: list[tuple[int, ...]] = [(0, 0, 0)]
     for term in vectorizer[1]["terms"]:
         powers = [0, 0, 0]
         for label, power in term:
@@ -371,10 +374,10 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         # NumPy 2 moved these; the files were written by NumPy 1.
         match module, name:
-            case "numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct":
-                return np._core.multiarray._reconstruct
-            case "numpy.core.multiarray" | "numpy._core.multiarray", "scalar":
-                return np._core.multiarray.scalar
+            case "numpy.core.multiarray" | "numpy._core.multiarray", (
+                "_reconstruct" | "scalar"
+            ):
+                return getattr(import_module("numpy._core.multiarray"), name)
             case "numpy", "ndarray" | "dtype":
                 return getattr(np, name)
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")

@@ -11,21 +11,23 @@ medium-resolution spectrographs, fitted to public spectra.
 """
 
 __all__ = [
+    "ARMS",
     "BLUE",
+    "GAIN",
     "RED",
     "Arm",
     "FineSpectrum",
     "gaussian_transform",
+    "log_edges",
     "pixel_average",
-    "pixel_edges",
     "rotation_transform",
 ]
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.fft import irfft, rfft, rfftfreq
 from numpy.typing import ArrayLike, NDArray
-from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.special import j1
 
 from steadystar.data.constants import C_KMS
@@ -37,11 +39,15 @@ FWHM_PER_SIGMA = 2.354820045030949  # 2 sqrt(2 ln 2)
 class Arm:
     """One arm of a spectrograph.
 
-    ``dispersion``: wavelength in Angstrom, in the frame of the observatory, as a
-    polynomial in pixel position scaled to -1 (first pixel) to 1 (last). ``vignetting``:
-    relative throughput as the logarithm of a polynomial in the same variable.
-    ``counts``: of a star of magnitude 11.4 in 1200 s at the middle of the arm, if its
-    spectrum is flat. ``sky_lines``: strong airglow lines, vacuum Angstrom.
+    ``models``: the bundled model spectra that cover it. ``resolution``: nominal
+    resolving power. ``dispersion``: wavelength in Angstrom, in the frame of the
+    observatory, as a polynomial in pixel position scaled to -1 (first pixel) to 1
+    (last). ``vignetting``: ln of the relative throughput, a polynomial in the same
+    variable. ``shifts``: how far the arms of spectrographs lie from that, lowest and
+    highest, in Angstrom. ``efficiency``: counts in the middle of the arm from a star of magnitude
+    11.4 in 1200 s, if it had the photon flux that it has in the blue. ``background``:
+    variance in counts^2 without light. ``sky_lines``: vacuum wavelength (Angstrom) and
+    counts in 1200 s of the strongest airglow.
     """
 
     name: str
@@ -51,9 +57,10 @@ class Arm:
     resolution: float
     dispersion: tuple[float, ...]
     vignetting: tuple[float, ...]
-    counts: float
+    shifts: tuple[float, float]
+    efficiency: float
     background: float
-    sky_lines: tuple[float, ...]
+    sky_lines: tuple[tuple[float, float], ...]
 
 
 BLUE = Arm(
@@ -63,10 +70,11 @@ BLUE = Arm(
     pixels=4136,
     resolution=7500.0,
     dispersion=(5156.31, 249.06, -12.25, -4.29, 1.00, -0.69),
-    vignetting=(0.0, 0.02, -1.0, -0.03, 0.15),
-    counts=5500.0,
-    background=1500.0,
-    sky_lines=(5198.9, 5201.7),
+    vignetting=(0.0, -0.15, -1.15, 0.17, 0.17),
+    shifts=(-6.0, 1.0),
+    efficiency=3500.0,
+    background=600.0,
+    sky_lines=((5199.3, 600.0), (5201.7, 500.0)),
 )
 RED = Arm(
     name="red",
@@ -75,17 +83,36 @@ RED = Arm(
     pixels=4136,
     resolution=7500.0,
     dispersion=(6606.36, -286.28, -16.26, 4.18, 0.18, -0.09),
-    vignetting=(0.0, 0.05, -0.75, 0.0, 0.1),
-    counts=12000.0,
-    background=2500.0,
-    sky_lines=(6302.05, 6365.54, 6500.5, 6534.8, 6555.3, 6865.7),
+    vignetting=(0.0, -0.05, -0.55, -0.03, -0.08),
+    shifts=(-35.0, 0.0),
+    efficiency=6300.0,
+    background=900.0,
+    # [O I], then OH; wavelengths from Osterbrock et al. (1996), converted to vacuum.
+    sky_lines=(
+        (6302.05, 9000.0),
+        (6365.54, 3000.0),
+        (6500.53, 700.0),
+        (6534.85, 900.0),
+        (6555.42, 700.0),
+        (6566.34, 400.0),
+        (6831.15, 1200.0),
+        (6865.85, 2500.0),
+    ),
 )
+ARMS = (BLUE, RED)
+"""The arms in the order of their extensions in a file."""
+
+GAIN = 1.3
+"""Variance per count of light, in the real inverse variances about 1.1 to 2.1."""
 
 
-def pixel_edges(arm: Arm) -> NDArray[np.float64]:
-    """Return the wavelengths of the pixel edges at the observatory, ``(pixel + 1,)``."""
+def log_edges(arm: Arm, shift: float = 0.0) -> NDArray[np.float64]:
+    """Return ln of the pixel edges' wavelength at the observatory, ``(pixel + 1,)``.
+
+    ``shift`` (Angstrom) moves the whole arm: no two fibers are extracted alike.
+    """
     x = (np.arange(arm.pixels + 1) - 0.5) * 2 / (arm.pixels - 1) - 1
-    return np.polynomial.polynomial.polyval(x, arm.dispersion)
+    return np.log(np.polynomial.polynomial.polyval(x, arm.dispersion) + shift)
 
 
 def gaussian_transform(frequency: ArrayLike, sigma: float) -> NDArray[np.float64]:
@@ -124,7 +151,7 @@ class FineSpectrum:
         self.start = float(log_wave[0])
         self.size = int((log_wave[-1] - log_wave[0]) / self.step)
         # Padding with a straight line between the ends keeps the period continuous.
-        self.padded = next_fast_len(self.size + 1024, real=True)
+        self.padded = 1 << (self.size + 1023).bit_length()
         ends = np.interp(
             self.start + self.step * np.arange(self.size), log_wave, np.asarray(flux)
         )
@@ -143,10 +170,10 @@ class FineSpectrum:
         return irfft(product, self.padded)[: self.size]
 
     def pixels(
-        self, broadened: NDArray[np.float64], log_edges: NDArray[np.float64], rv: float
+        self, broadened: NDArray[np.float64], edges: NDArray[np.float64], rv: float
     ) -> NDArray[np.float64]:
-        """Return what pixels with edges at ``log_edges`` (ln Angstrom) record."""
-        position = (log_edges - np.log1p(rv / C_KMS) - self.start) / self.step
+        """Return what pixels with ``edges`` (ln Angstrom) record."""
+        position = (edges - np.log1p(rv / C_KMS) - self.start) / self.step
         if position.min() < 0 or position.max() > self.size - 1:
             raise ValueError(
                 f"At {rv:.1f} km/s the model spectrum does not cover the arm: use a "

@@ -11,7 +11,14 @@ many times that of the spectrum in it, and hold no date and no name of a machine
 spectra make equal files.
 """
 
-__all__ = ["Layout", "Recorded", "StarNight", "file_name", "write_star_night"]
+__all__ = [
+    "Layout",
+    "Recorded",
+    "StarNight",
+    "coadd",
+    "file_name",
+    "write_star_night",
+]
 
 import zlib
 from collections.abc import Iterable
@@ -81,6 +88,47 @@ def write_star_night(
     path = directory / (name + ".gz" if gzip else name)
     path.write_bytes(_gzip(content) if gzip else content)
     return path
+
+
+def coadd(exposures: list[Recorded]) -> list[Recorded]:
+    """Return one coadded spectrum per arm, on LAMOST's grid of 1e-5 in log10.
+
+    Neighboring pixels are interpolated and exposures weighted by inverse variance; a
+    pixel is masked that is masked in every exposure.
+    """
+    out = []
+    for letter in dict.fromkeys(spectrum.arm_letter for spectrum in exposures):
+        parts = [s for s in exposures if s.arm_letter == letter]
+        ends = [np.log10(np.sort(s.wave[[0, -1]])) for s in parts]
+        low = np.ceil(max(e[0] for e in ends) * 1e5)
+        high = np.floor(min(e[1] for e in ends) * 1e5)
+        wave = 10 ** (np.arange(low, high + 1) / 1e5)
+        weight, total = np.zeros(len(wave)), np.zeros(len(wave))
+        masked = np.ones(len(wave), np.int16)
+        for part in parts:
+            order = (
+                slice(None) if part.wave[0] < part.wave[-1] else slice(None, None, -1)
+            )
+            x, good = part.wave[order], (part.mask == 0)[order]
+            ivar = np.interp(wave, x, part.ivar[order])
+            total += ivar * np.interp(wave, x[good], part.flux[order][good])
+            weight += ivar
+            masked &= np.interp(wave, x, ~good) > 0.5
+        snr = float(np.median(total / np.sqrt(weight)))
+        out.append(
+            Recorded(
+                arm_letter=letter,
+                exposures=tuple(part.exposures[0] for part in parts),
+                exptime=sum(part.exptime for part in parts),
+                snr=max(0.0, snr),
+                lamp=parts[0].lamp,
+                wave=wave,
+                flux=total / weight,
+                ivar=weight,
+                mask=masked,
+            )
+        )
+    return out
 
 
 def _gzip(content: bytes) -> bytes:

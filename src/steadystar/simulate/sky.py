@@ -5,7 +5,15 @@ axis once a sidereal day. Against the full machinery of astropy this is good to 
 2 m/s and 1 ms, which the tests verify, and needs no tables of the Earth's rotation.
 """
 
-__all__ = ["SITE", "Site", "barycentric", "minute_to_utc", "night_of_minute"]
+__all__ = [
+    "SITE",
+    "Site",
+    "barycentric",
+    "local_time",
+    "minute_to_utc",
+    "night_of_minute",
+    "utc_time",
+]
 
 from dataclasses import dataclass
 
@@ -80,3 +88,14 @@ def barycentric(
     correction = np.sum((velocity + turning) * star, axis=-1)
     bjd = _MJD_ZERO + tdb + np.sum(position * star, axis=-1) * _LIGHT_DAYS_PER_AU
     return bjd, correction
+
+
+def utc_time(mjd: float) -> str:
+    """Return a time in MJD as text, to the second."""
+    seconds = np.timedelta64(round(mjd * 86_400), "s")
+    return str(np.datetime64("1858-11-17T00:00:00") + seconds)
+
+
+def local_time(mjd_utc: float, site: Site = SITE) -> str:
+    """Return the time on the observatory's clocks, as LAMOST's headers write it."""
+    return utc_time(mjd_utc + site.utc_offset / 24) + ".0"

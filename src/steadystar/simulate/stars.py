@@ -9,9 +9,16 @@ Velocities follow ``v = gamma + K (cos(nu + omega) + e cos(omega))`` with the tr
 anomaly ``nu`` from Kepler's equation ``M = E - e sin E``.
 """
 
-__all__ = ["StarState", "draw_stars", "kepler", "orbital_velocity", "states"]
+__all__ = [
+    "StarState",
+    "covered",
+    "draw_stars",
+    "kepler",
+    "orbital_velocity",
+    "states",
+]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -31,9 +38,9 @@ _SOLAR_LOGG = 4.438
 class StarState:
     """One component of a star's light at given times, each of shape ``(time,)``.
 
-    ``rv`` is the barycentric velocity in km/s, ``teff, logg, feh`` the labels, ``vsini``
-    (one number, km/s) the rotation and ``area`` the disk's area over that of the first
-    component.
+    ``rv`` is the barycentric velocity in km/s; ``teff, logg, feh`` are the labels,
+    ``vsini`` (km/s) is the rotation and ``area`` the visible part of the disk, in units
+    of the whole disk of the first component.
     """
 
     rv: NDArray[np.float64]
@@ -41,7 +48,7 @@ class StarState:
     logg: float
     feh: float
     vsini: float
-    area: float
+    area: NDArray[np.float64]
 
 
 def kepler(mean_anomaly: ArrayLike, eccentricity: ArrayLike) -> NDArray[np.float64]:
@@ -78,13 +85,109 @@ def orbital_velocity(
     ``time``, ``period`` and ``periastron`` (a time of periastron) share a unit;
     ``omega`` is the argument of periastron in radians.
     """
-    phase = 2 * np.pi * (np.asarray(time, float) - periastron) / period
-    half = kepler(phase, eccentricity) / 2
-    nu = 2 * np.arctan2(
-        np.sqrt(1 + eccentricity) * np.sin(half),
-        np.sqrt(1 - eccentricity) * np.cos(half),
-    )
+    nu, _ = _anomaly(time, period, eccentricity, periastron)
     return semi_amplitude * (np.cos(nu + omega) + eccentricity * np.cos(omega))
+
+
+def _anomaly(time: ArrayLike, period: float, eccentricity: float, periastron: float):
+    """Return the true anomaly and the distance over the semi-major axis."""
+    mean = 2 * np.pi * (np.asarray(time, float) - periastron) / period
+    eccentric = kepler(mean, eccentricity)
+    nu = 2 * np.arctan2(
+        np.sqrt(1 + eccentricity) * np.sin(eccentric / 2),
+        np.sqrt(1 - eccentricity) * np.cos(eccentric / 2),
+    )
+    return nu, 1 - eccentricity * np.cos(eccentric)
+
+
+def covered(
+    separation: ArrayLike, radius: float, radius_in_front: float
+) -> NDArray[np.float64]:
+    """Return the part of a disk's area that another disk hides, 0 to 1.
+
+    ``separation`` of the centers and both radii share a unit. The lens of two circles:
+    the sum of two circular segments.
+    """
+    d = np.asarray(separation, float)
+    low, high = abs(radius - radius_in_front), radius + radius_in_front
+    apart = np.clip(d, max(low, 1e-300), high)
+    # Distances of the common chord from both centers.
+    chord = (apart**2 + radius**2 - radius_in_front**2) / (2 * apart)
+    angle = np.arccos(np.clip(chord / radius, -1, 1))
+    angle_in_front = np.arccos(np.clip((apart - chord) / radius_in_front, -1, 1))
+    lens = radius**2 * (angle - np.sin(2 * angle) / 2) + radius_in_front**2 * (
+        angle_in_front - np.sin(2 * angle_in_front) / 2
+    )
+    inside = min(radius, radius_in_front) ** 2 / radius**2
+    return np.where(
+        d >= high, 0.0, np.where(d <= low, inside, lens / np.pi / radius**2)
+    )
+
+
+def states(star: dict, time: ArrayLike) -> list[StarState]:
+    """Return the components of ``star`` (a row of the table) at ``time`` (BJD)."""
+    time = np.asarray(time, float)
+    still = np.full(time.shape, star["rv_mean_true"])
+    first = StarState(
+        rv=still,
+        teff=np.full(time.shape, star["teff_true"]),
+        logg=star["logg_true"],
+        feh=star["feh_true"],
+        vsini=star["vsini_true"],
+        area=np.ones(time.shape),
+    )
+    if star["motion"] == "constant":
+        return [first]
+    orbit = {
+        "period": star["period_true"],
+        "eccentricity": star["eccentricity_true"],
+        "periastron": star["periastron_true"],
+    }
+    omega = star["omega_true"]
+    motion = orbital_velocity(
+        time, semi_amplitude=star["semi_amplitude_true"], omega=omega, **orbit
+    )
+    first = replace(first, rv=still + motion)
+    if star["motion"] == "pulsator":
+        # Hottest at rising light, a quarter of a cycle from the highest velocity.
+        phase = 2 * np.pi * (time - star["periastron_true"]) / star["period_true"]
+        heat = star["teff_amplitude_true"] * np.sin(phase + omega)
+        return [replace(first, teff=first.teff + heat)]
+    if star["motion"] == "sb1":
+        return [first]
+    against = orbital_velocity(
+        time, semi_amplitude=star["semi_amplitude_2_true"], omega=omega + np.pi, **orbit
+    )
+    hidden, hidden_2 = _eclipsed(star, time)
+    second = StarState(
+        rv=still + against,
+        teff=np.full(time.shape, star["teff_2_true"]),
+        logg=star["logg_2_true"],
+        feh=star["feh_true"],
+        vsini=star["vsini_2_true"],
+        area=star["area_2_true"] * (1 - hidden_2),
+    )
+    return [replace(first, area=1 - hidden), second]
+
+
+def _eclipsed(star: dict, time: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the hidden parts of both disks of a double-lined binary."""
+    nu, distance = _anomaly(
+        time, star["period_true"], star["eccentricity_true"], star["periastron_true"]
+    )
+    angle = nu + star["omega_true"]
+    sin_i = np.sin(np.radians(star["inclination_true"]))
+    # In units of the first star's radius.
+    separation = (
+        star["axis_true"] * distance * np.sqrt(1 - (np.sin(angle) * sin_i) ** 2)
+    )
+    radius_2 = float(np.sqrt(star["area_2_true"]))
+    # Velocity away from us is positive, so the first star is behind when sin > 0.
+    behind = np.sin(angle) > 0
+    return (
+        np.where(behind, covered(separation, 1.0, radius_2), 0.0),
+        np.where(behind, 0.0, covered(separation, radius_2, 1.0)),
+    )
 
 
 def draw_stars(
@@ -99,10 +202,10 @@ def draw_stars(
 ) -> pl.DataFrame:
     """Draw ``n_stars`` within ``radius`` degrees of ``center`` (ra, dec).
 
-    ``fractions`` are those of ``giant, hot, cool`` (by kind of star; the rest are F, G
-    and K dwarfs) and of ``sb1, sb2, pulsator`` (by kind of motion; the rest are
-    constant). ``magnitudes`` are the limits of brightness, ``epoch`` a time (BJD) near
-    the observations.
+    ``fractions``: of ``giant, hot, cool`` (kinds of stars; the rest are F, G and K
+    dwarfs), of ``sb1, sb2, pulsator`` (kinds of motion; the rest are constant) and of
+    double-lined binaries that are ``eclipsing``. ``magnitudes`` are the limits of
+    brightness, ``epoch`` a time (BJD) near the observations.
     """
     ra, dec = _positions(rng, n_stars, center, radius)
     kinds = _choose(rng, n_stars, fractions, ("giant", "hot", "cool"), "fgk")
@@ -110,14 +213,15 @@ def draw_stars(
     rows = []
     for index in range(n_stars):
         motion = str(motions[index])
-        # A giant outshines a dwarf companion and a pulsator sits in the strip.
-        kind = "fgk" if motion == "sb2" else str(kinds[index])
+        # A giant would drown a companion's lines, and the instability strip has its
+        # own temperatures.
+        kind = "fgk" if motion in ("sb2", "pulsator") else str(kinds[index])
         star = _atmosphere(rng, kind)
         if motion == "pulsator":
             star |= _pulsator(rng, epoch)
         elif motion in ("sb1", "sb2"):
-            star |= _binary(rng, star, motion, epoch)
-        spread = 60.0 if kind == "giant" else 35.0
+            edge_on = motion == "sb2" and rng.uniform() < fractions["eclipsing"]
+            star |= _binary(rng, star, epoch, double=motion == "sb2", edge_on=edge_on)
         rows.append(
             {
                 "star_id": name_from_position(ra[index], dec[index]),
@@ -126,7 +230,7 @@ def draw_stars(
                 "kind": kind,
                 "motion": motion,
                 "magnitude": _magnitude(rng, *magnitudes),
-                "rv_mean_true": rng.normal(-10.0, spread),
+                "rv_mean_true": rng.normal(-10.0, 60.0 if kind == "giant" else 35.0),
                 "constant_true": motion == "constant",
                 "variable_true": motion != "constant",
                 "double_lined_true": motion == "sb2",
@@ -136,11 +240,6 @@ def draw_stars(
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
-_FLOATS = (
-    "teff_true logg_true feh_true vsini_true period_true semi_amplitude_true "
-    "eccentricity_true omega_true periastron_true semi_amplitude_2_true teff_2_true "
-    "logg_2_true vsini_2_true area_2_true teff_amplitude_true"
-).split()
 _SCHEMA = {
     "star_id": pl.String,
     "ra": pl.Float64,
@@ -152,73 +251,29 @@ _SCHEMA = {
     "constant_true": pl.Boolean,
     "variable_true": pl.Boolean,
     "double_lined_true": pl.Boolean,
-} | {name: pl.Float64 for name in _FLOATS}
-
-
-def states(star: dict, time: ArrayLike) -> list[StarState]:
-    """Return the components of ``star`` (a row of the table) at ``time`` (BJD)."""
-    time = np.asarray(time, float)
-    steady = np.full(time.shape, star["teff_true"])
-    still = np.full(time.shape, star["rv_mean_true"])
-    first = StarState(
-        still, steady, star["logg_true"], star["feh_true"], star["vsini_true"], 1.0
-    )
-    if star["motion"] == "constant":
-        return [first]
-    orbit = {
-        "period": star["period_true"],
-        "eccentricity": star["eccentricity_true"],
-        "periastron": star["periastron_true"],
-    }
-    omega = star["omega_true"]
-    motion = orbital_velocity(
-        time, semi_amplitude=star["semi_amplitude_true"], omega=omega, **orbit
-    )
-    if star["motion"] == "pulsator":
-        # Hottest at rising light, a quarter of a cycle from the highest velocity.
-        phase = 2 * np.pi * (time - star["periastron_true"]) / star["period_true"]
-        heat = star["teff_amplitude_true"] * np.sin(phase + omega)
-        return [_moved(first, motion, heat)]
-    components = [_moved(first, motion, 0.0)]
-    if star["motion"] == "sb2":
-        against = orbital_velocity(
-            time,
-            semi_amplitude=star["semi_amplitude_2_true"],
-            omega=omega + np.pi,
-            **orbit,
-        )
-        components.append(
-            StarState(
-                still + against,
-                np.full(time.shape, star["teff_2_true"]),
-                star["logg_2_true"],
-                star["feh_true"],
-                star["vsini_2_true"],
-                star["area_2_true"],
-            )
-        )
-    return components
-
-
-def _moved(state: StarState, motion, heat) -> StarState:
-    return StarState(
-        state.rv + motion,
-        state.teff + heat,
-        state.logg,
-        state.feh,
-        state.vsini,
-        state.area,
-    )
+    "teff_true": pl.Float64,
+    "logg_true": pl.Float64,
+    "feh_true": pl.Float64,
+    "vsini_true": pl.Float64,
+    "period_true": pl.Float64,
+    "semi_amplitude_true": pl.Float64,
+    "eccentricity_true": pl.Float64,
+    "omega_true": pl.Float64,
+    "periastron_true": pl.Float64,
+    "teff_amplitude_true": pl.Float64,
+    "inclination_true": pl.Float64,
+    "axis_true": pl.Float64,
+    "semi_amplitude_2_true": pl.Float64,
+    "teff_2_true": pl.Float64,
+    "logg_2_true": pl.Float64,
+    "vsini_2_true": pl.Float64,
+    "area_2_true": pl.Float64,
+}
 
 
 def _choose(rng, n_stars: int, fractions: dict, names: tuple[str, ...], rest: str):
     shares = [fractions[name] for name in names]
-    if min(shares) < 0 or sum(shares) > 1:
-        raise ValueError(
-            f"The fractions of {', '.join(names)} are {shares}: each must be at least "
-            "0 and their sum at most 1."
-        )
-    return rng.choice([*names, rest], n_stars, p=[*shares, 1 - sum(shares)])
+    return rng.choice([*names, rest], n_stars, p=[*shares, max(0.0, 1 - sum(shares))])
 
 
 def _positions(rng, n_stars: int, center: tuple[float, float], radius: float):
@@ -247,7 +302,7 @@ def _atmosphere(rng, kind: str) -> dict[str, float]:
             kind
         ]
         teff = float(rng.uniform(low, high))
-        logg = _dwarf_logg(teff) - float(rng.exponential(0.08))
+        logg = max(_dwarf_logg(teff) - float(rng.exponential(0.08)), 3.7)
         # Stars hotter than the Kraft break (6250 K) are not braked and rotate fast.
         fast = np.interp(teff, [6000, 6500, 7500, 9700], [5, 18, 80, 110])
         vsini = rng.uniform(0.3, 1.5) * fast
@@ -267,12 +322,11 @@ def _dwarf_logg(teff: float) -> float:
 
 def _pulsator(rng, epoch: float) -> dict[str, float]:
     """RR Lyrae and delta Scuti stars in the instability strip."""
-    period = float(10 ** rng.uniform(-1.1, -0.15))
     return {
         "teff_true": float(rng.uniform(6300, 7300)),
         "logg_true": float(rng.uniform(2.5, 4.0)),
         "vsini_true": float(rng.uniform(5, 15)),
-        "period_true": period,
+        "period_true": float(10 ** rng.uniform(-1.1, -0.15)),
         "semi_amplitude_true": float(rng.uniform(4, 30)),
         "eccentricity_true": 0.0,
         "omega_true": float(rng.uniform(0, 2 * np.pi)),
@@ -281,36 +335,47 @@ def _pulsator(rng, epoch: float) -> dict[str, float]:
     }
 
 
-def _binary(rng, star: dict, motion: str, epoch: float) -> dict[str, float]:
+def _binary(
+    rng, star: dict, epoch: float, *, double: bool, edge_on: bool
+) -> dict[str, float]:
     """Draw an orbit, with amplitudes from the masses by Kepler's third law."""
     giant = star["logg_true"] < 3.6
     mass = (
         1.2 if giant else float(np.interp(star["teff_true"], _DWARF_TEFF, _DWARF_MASS))
     )
-    ratio = rng.uniform(0.75, 1.0) if motion == "sb2" else rng.uniform(0.15, 0.55)
+    ratio = float(rng.uniform(0.75, 1.0) if double else rng.uniform(0.15, 0.55))
     # A giant of 10 to 30 solar radii leaves no room for a short period.
-    period = float(10 ** (rng.uniform(1.5, 2.7) if giant else rng.uniform(-0.2, 2.0)))
+    decades = (1.5, 2.7) if giant else (-0.2, 0.7) if edge_on else (-0.2, 2.0)
+    period = float(10 ** rng.uniform(*decades))
     # Tides make orbits shorter than about 8 days circular.
     eccentricity = 0.0 if period < 8 else float(rng.uniform(0.0, 0.6))
-    sin_i = float(np.sqrt(1 - rng.uniform(0.0, 0.9) ** 2))
+    cos_i = float(rng.uniform(0.0, 0.05 if edge_on else 0.9))
     # 212.9 km/s is the relative speed of two bodies of one solar mass in all at P = 1 d.
     relative = 212.9 * (mass * (1 + ratio) / period) ** (1 / 3)
-    relative *= sin_i / np.sqrt(1 - eccentricity**2)
+    relative *= np.sqrt(1 - cos_i**2) / np.sqrt(1 - eccentricity**2)
     orbit = {
         "period_true": period,
         "semi_amplitude_true": float(relative * ratio / (1 + ratio)),
         "eccentricity_true": eccentricity,
         "omega_true": float(rng.uniform(0, 2 * np.pi)),
         "periastron_true": epoch + float(rng.uniform(0, period)),
+        "inclination_true": float(np.degrees(np.arccos(cos_i))),
     }
-    if motion == "sb1":
+    if not double:
         return orbit
     teff = float(np.interp(mass * ratio, _DWARF_MASS, _DWARF_TEFF))
-    radii = np.interp([mass * ratio, mass], _DWARF_MASS, _DWARF_RADIUS)
+    radius = float(np.interp(mass, _DWARF_MASS, _DWARF_RADIUS))
+    radius_2 = float(np.interp(mass * ratio, _DWARF_MASS, _DWARF_RADIUS))
+    # 4.208 solar radii separate two bodies of one solar mass in all at P = 1 d. Tides
+    # make close stars turn once an orbit: 50.6 km/s for one solar radius in a day.
+    axis = 4.208 * (mass * (1 + ratio) * period**2) ** (1 / 3)
+    tidal = 50.6 * np.sqrt(1 - cos_i**2) / period if period < 8 else 0.0
     return orbit | {
+        "vsini_true": max(tidal * radius, 3.0),
+        "vsini_2_true": max(tidal * radius_2, 3.0),
+        "axis_true": float(axis / radius),
         "semi_amplitude_2_true": float(relative / (1 + ratio)),
         "teff_2_true": teff,
         "logg_2_true": _dwarf_logg(teff),
-        "vsini_2_true": star["vsini_true"],
-        "area_2_true": float((radii[0] / radii[1]) ** 2),
+        "area_2_true": (radius_2 / radius) ** 2,
     }
