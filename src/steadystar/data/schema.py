@@ -114,6 +114,13 @@ VELOCITIES = (
     Column(
         "correction_err", _FLOAT, "km/s", "stat.error;arith.zp", "Error of correction"
     ),
+    Column(
+        "correction_common_err",
+        _FLOAT,
+        "km/s",
+        "stat.error;arith.zp",
+        "The part of correction_err that all visits of the star have in common",
+    ),
     Column("rv", _FLOAT, "km/s", _RV + ";meta.main", "Calibrated: rv_raw - correction"),
     Column("rv_err", _FLOAT, "km/s", "stat.error;" + _RV + ";meta.main", "Error of rv"),
 )

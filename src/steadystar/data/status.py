@@ -40,6 +40,9 @@ class Status(IntFlag):
     NO_RESOLUTION = 1 << 23
     USER_EXCLUDED = 1 << 24
     INTERNAL_ERROR = 1 << 25
+    DUPLICATE = 1 << 26
+    REDUNDANT = 1 << 27
+    AMBIGUOUS = 1 << 28
 
 
 FATAL = (
@@ -90,6 +93,12 @@ SENTENCES: dict[Status, str] = {
     Status.USER_EXCLUDED: "Excluded on request.",
     Status.INTERNAL_ERROR: "An unexpected error ended this measurement; the log of the "
     "run has the details.",
+    Status.DUPLICATE: "The same velocity of the same visit occurs more than once in the "
+    "table; only the first enters a solution or a mean.",
+    Status.REDUNDANT: "The offsets of another family contain this one: it is counted "
+    "there, and zero here.",
+    Status.AMBIGUOUS: "The families of offsets cannot be told apart along a direction "
+    "that runs through this one; their sum is determined, the parts are by convention.",
 }
 
 
