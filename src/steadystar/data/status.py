@@ -43,6 +43,8 @@ class Status(IntFlag):
     DUPLICATE = 1 << 26
     REDUNDANT = 1 << 27
     AMBIGUOUS = 1 << 28
+    NO_VELOCITY = 1 << 29
+    SURVEY_FLAG = 1 << 30
 
 
 FATAL = (
@@ -54,6 +56,7 @@ FATAL = (
     | Status.SINGLE_EXPOSURE
     | Status.BAD_WAVELENGTHS
     | Status.INTERNAL_ERROR
+    | Status.NO_VELOCITY
 )
 """Flags after which there is no velocity: the row holds NaN."""
 
@@ -99,6 +102,8 @@ SENTENCES: dict[Status, str] = {
     "there, and zero here.",
     Status.AMBIGUOUS: "The families of offsets cannot be told apart along a direction "
     "that runs through this one; their sum is determined, the parts are by convention.",
+    Status.NO_VELOCITY: "The table gives no velocity, or none with a usable error.",
+    Status.SURVEY_FLAG: "The survey that published this velocity marks it as failed.",
 }
 
 
