@@ -6,9 +6,8 @@ returns a `ModelFlux`. The sources here are
 
 - `bundled`: polynomial models that come with steadystar, for the arms of LAMOST's
   medium-resolution spectrographs and for the H band (1.5 to 1.7 micron);
-- `doppler_wheel`: the same models from 3000 to 18000 A, read from the data files of
-  the package ``thedoppler`` if that is installed. The package itself is never
-  imported, and its pickles may create nothing but NumPy arrays and plain containers;
+- `steadystar.models.doppler.doppler_wheel`: the same models from 3000 to 18000 A, read
+  from the data files of the package ``thedoppler`` if that is installed;
 - `steadystar.models.folder.TemplateFolder`: a folder of FITS files, one a model.
 
 The polynomial models (Ness et al. 2015, "The Cannon") give every pixel's flux as a
@@ -26,19 +25,15 @@ __all__ = [
     "ModelsNotFound",
     "PolynomialModels",
     "StackedModels",
-    "air_to_vacuum",
     "bundled",
     "bundled_windows",
-    "doppler_wheel",
 ]
 
-import importlib.metadata
 import io
-import pickle
 from dataclasses import dataclass, replace
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,7 +48,7 @@ CUBIC = (
     *((1, 1, 1), (1, 0, 2), (0, 3, 0), (0, 2, 1), (0, 1, 2), (0, 0, 3)),
 )
 
-_GRIDS = ("coolstars", "hotdwarfs")
+GRIDS = ("coolstars", "hotdwarfs")
 
 
 class ModelsNotFound(LookupError):
@@ -256,13 +251,17 @@ def bundled(window: str) -> StackedModels:
         resources.files("steadystar.models") / "grids" / f"{window}.npz"
     ).read_bytes()
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        return StackedModels(tuple(_unpack(arrays, grid) for grid in _GRIDS))
+        return StackedModels(tuple(_unpack(arrays, grid) for grid in GRIDS))
 
 
 def pack(models: StackedModels, path: Path) -> None:
-    """Write ``models`` as `bundled` reads them; how those files were made."""
+    """Write ``models`` to an ``.npz`` file as `bundled` reads them.
+
+    The files that come with steadystar were written by this from
+    ``doppler_wheel(low, high)``: 4862 to 5431, 6232 to 6911 and 15105 to 17014 A.
+    """
     arrays = {}
-    for grid, part in zip(_GRIDS, models.parts, strict=True):
+    for grid, part in zip(GRIDS, models.parts, strict=True):
         step = np.abs(part.theta).max(axis=1) / 32767
         arrays |= {
             f"{grid}_theta": np.round(part.theta / step[:, None]).astype(np.int16),
@@ -287,118 +286,6 @@ def _unpack(arrays, grid: str) -> PolynomialModels:
         center=center,
         scale=scale,
     )
-
-
-def doppler_wheel(low: float = 3000.0, high: float = 18000.0) -> StackedModels:
-    """Return the models in the data files of the installed package ``thedoppler``.
-
-    Cool stars: 3500 to 8000 K, log g 0 to 5; hot dwarfs: 8000 to 40 000 K, log g 2.5
-    to 5; [Fe/H] -2.5 to 0.5; every 0.1 A (in air) from ``low`` to ``high`` Angstrom
-    (vacuum). Only the data files are used; the package is not imported, and need not be
-    importable.
-
-    Raises:
-        ModelsNotFound: the package or its data files are not installed.
-        ValueError: a data file holds anything but arrays and plain containers.
-    """
-    try:
-        files = importlib.metadata.files("thedoppler") or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    parts = []
-    for grid in _GRIDS:
-        path = next(
-            (Path(str(f.locate())) for f in files if f"18000_{grid}_norm" in f.name),
-            None,
-        )
-        if path is None or not path.is_file():
-            raise ModelsNotFound(
-                f"The {grid} models of the package thedoppler are not installed. Run "
-                "`pip install --no-deps thedoppler` (46 MB; its dependencies are not "
-                "needed)."
-            )
-        parts.append(read_doppler_pickle(path, f"thedoppler {grid}").window(low, high))
-    return StackedModels(tuple(parts))
-
-
-def read_doppler_pickle(path: Path, name: str) -> PolynomialModels:
-    """Read one of thedoppler's polynomial models.
-
-    Raises:
-        ValueError: the file holds anything but arrays and plain containers, or is not
-            such a model.
-    """
-    with path.open("rb") as file:
-        try:
-            state = _ArraysOnly(file, encoding="latin1").load()
-        except (pickle.UnpicklingError, EOFError, AttributeError, IndexError) as error:
-            raise ValueError(
-                f"{path} is no safe pickle of arrays: {error}. Reinstall thedoppler."
-            ) from error
-    try:
-        training = np.asarray(state["training_set_labels"], np.float64)
-        edges = np.percentile(training, [2.5, 97.5], axis=0)
-        _require_cubic(state["vectorizer"])
-        return PolynomialModels(
-            name=name,
-            wave=air_to_vacuum(state["dispersion"]),
-            domain=Domain.between(training.min(axis=0), training.max(axis=0)),
-            theta=np.ascontiguousarray(state["theta"].T),
-            continuum_wave=air_to_vacuum(state["continuum"]["dispersion"]),
-            continuum_theta=np.ascontiguousarray(state["continuum"]["theta"].T),
-            center=np.percentile(training, 50, axis=0),
-            scale=edges[1] - edges[0],
-        )
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(
-            f"{path} is no polynomial model of thedoppler: {error!r} is missing or of "
-            "the wrong kind. Versions 1.1.30 to 1.1.32 are known to work."
-        ) from error
-
-
-def _require_cubic(vectorizer: Any) -> None:
-    """Check that the terms of a file are those of `CUBIC`, in that order."""
-    exponents: list[tuple[int, ...]] = [(0, 0, 0)]
-    for term in vectorizer[1]["terms"]:
-        powers = [0, 0, 0]
-        for label, power in term:
-            powers[label] += int(power)
-        exponents.append(tuple(powers))
-    if tuple(exponents) != CUBIC:
-        raise KeyError("a cubic in three labels")
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickle containers, numbers, strings and NumPy arrays; refuse all else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # NumPy 2 moved these; the files were written by NumPy 1.
-        match module, name:
-            case "numpy.core.multiarray" | "numpy._core.multiarray", (
-                "_reconstruct" | "scalar"
-            ):
-                return getattr(import_module("numpy._core.multiarray"), name)
-            case "numpy", "ndarray" | "dtype":
-                return getattr(np, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def air_to_vacuum(wave: ArrayLike) -> NDArray[np.float64]:
-    """Return vacuum wavelengths for wavelengths in air, both in Angstrom.
-
-    The refractive index of Ciddor (1996, Applied Optics 35, 1566, equation 1), standard
-    air; three rounds of fixed-point iteration reach 1e-12.
-    """
-    air = np.asarray(wave, np.float64)
-    vacuum = air
-    for _ in range(3):
-        wavenumber = (1e4 / vacuum) ** 2
-        vacuum = air * (
-            1
-            + 0.05792105 / (238.0185 - wavenumber)
-            + 0.00167917 / (57.362 - wavenumber)
-        )
-    return vacuum
 
 
 def _require_inside(source: PolynomialModels, labels: NDArray[np.float64]) -> None:
