@@ -1,0 +1,244 @@
+"""The numbers that the figures and the sentences of a report share.
+
+A `Facts` holds the visits of one method in a tidy form, whatever the input lacked: every
+visit has a star, an arm, a ``unit`` (its spectrograph, else its telescope) and an
+``exposure`` with its place in time; ``value`` is the calibrated velocity where there is
+one and the measured one elsewhere. Residuals are taken about the weighted mean of a star
+in one arm, so that relative velocities, whose zero is each star's own, can be compared.
+"""
+
+__all__ = ["Facts", "gather"]
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from steadystar.data import schema
+from steadystar.data.status import Status
+from steadystar.publish.inputs import ReportInputs
+
+_GROUPS = ("field", "night", "exposure_id", "telescope", "spectrograph", "fiber", "arm")
+_ARM_ORDER = {"blue": 0, "red": 1}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a report talks about.
+
+    ``visits``: the tidy table (see `gather`), rows in the order of the input.
+    ``stars``: one row a star, with ``snr``, ``scatter_before``, ``scatter_after``,
+    ``flagged`` and ``interest`` beside the columns of the stars table. ``arms`` from
+    short to long wavelengths where named. ``steady_words`` says who is taken for
+    constant. ``other_methods``: rows of velocities by methods that are not shown.
+    """
+
+    visits: pl.DataFrame
+    stars: pl.DataFrame
+    arms: tuple[str, ...]
+    method: str
+    other_methods: dict[str, int]
+    steady_words: str
+    relative: bool
+
+    @property
+    def measured(self) -> pl.DataFrame:
+        """The visits that have a velocity."""
+        return self.visits.filter("measured")
+
+    def of_arm(self, arm: str) -> pl.DataFrame:
+        """The visits with a velocity in one arm."""
+        return self.visits.filter(pl.col("measured") & (pl.col("arm") == arm))
+
+
+def gather(inputs: ReportInputs) -> Facts:
+    """Bring the tables of a run into the form that the figures need.
+
+    The visits gain ``unit, exposure, place`` (rank of the exposure in time, from 1),
+    ``raw, raw_error, value, error`` (NaN together where there is no velocity),
+    ``measured, reference, steady, before, after`` (residuals about the star's mean in
+    the arm, before and after calibration; NaN for stars with one velocity) and
+    ``pull`` (``after`` over its expected scatter; constant stars only).
+    """
+    frame = schema.conform(inputs.velocities, "velocities", keep_dtype=_GROUPS)
+    method, others = _method(frame)
+    if method:
+        frame = frame.filter(pl.col("method") == method)
+    visits = _residuals(_tidy(frame))
+    steady, words = _steady(visits, inputs.stars)
+    visits = visits.with_columns(
+        pl.col("star_id").is_in(steady.implode()).fill_null(False).alias("steady")
+    )
+    visits = visits.with_columns(
+        pl.when(pl.col("steady") & ~pl.col("reference"))
+        .then(pl.col("after") / pl.col("expected"))
+        .otherwise(float("nan"))
+        .alias("pull")
+    )
+    names = visits["arm"].unique().to_list()
+    arms = sorted(names, key=lambda arm: (_ARM_ORDER.get(arm, 2), arm))
+    return Facts(
+        visits=visits,
+        stars=_stars(visits, inputs.stars),
+        arms=tuple(arms),
+        method=method,
+        other_methods=others,
+        steady_words=words,
+        relative=bool(visits["reference_visit_id"].is_not_null().any()),
+    )
+
+
+def _method(frame: pl.DataFrame) -> tuple[str, dict[str, int]]:
+    """The method with the most velocities, and the rows of the others."""
+    counts = (
+        frame.drop_nulls("method")
+        .group_by("method")
+        .agg(pl.len().alias("rows"), pl.col("rv_raw").is_finite().sum().alias("n"))
+        .sort("n", "method", descending=[True, False])
+    )
+    if not len(counts):
+        return "", {}
+    names, rows = counts["method"].to_list(), counts["rows"].to_list()
+    return names[0], dict(zip(names[1:], rows[1:], strict=True))
+
+
+def _tidy(frame: pl.DataFrame) -> pl.DataFrame:
+    text = pl.String
+    calibrated = pl.col("rv").is_finite()
+    unit = (
+        pl.when(pl.col("spectrograph").is_not_null())
+        .then(pl.format("spectrograph {}", pl.col("spectrograph").cast(text)))
+        .otherwise(pl.col("telescope").cast(text))
+    )
+    number = pl.int_range(pl.len()).cast(text)
+    frame = frame.with_columns(
+        pl.col("arm").cast(text).fill_null("all"),
+        pl.coalesce("visit_id", pl.format("row {}", number)).alias("visit_id"),
+        pl.coalesce(
+            "star_id", pl.format("unmatched {}", pl.coalesce("visit_id", number))
+        ).alias("star_id"),
+        unit.fill_null("").alias("unit"),
+        pl.col("exposure_id").cast(text).alias("exposure"),
+        pl.when(calibrated).then("rv").otherwise("rv_raw").alias("value"),
+        pl.when(calibrated).then("rv_err").otherwise("rv_raw_err").alias("error"),
+        # A table that has only calibrated velocities has nothing before.
+        pl.col("rv_raw").alias("raw"),
+        pl.col("rv_raw_err").alias("raw_error"),
+        pl.col("status").fill_null(0),
+    )
+    first = frame.group_by("exposure").agg(pl.col("bjd").fill_nan(None).min())
+    first = first.drop_nulls("exposure").sort("bjd", "exposure", nulls_last=True)
+    places = first.select("exposure", pl.int_range(1, pl.len() + 1).alias("place"))
+    return frame.join(places, on="exposure", how="left", maintain_order="left").select(
+        pl.all(),
+        pl.col("value").is_finite().alias("measured"),
+        (pl.col("status") & int(Status.REFERENCE) != 0).alias("reference"),
+    )
+
+
+def _residuals(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add ``before`` and ``after``, and the scatter that the errors lead to expect."""
+
+    def weight(value: str, error: str) -> pl.Expr:
+        usable = pl.col(value).is_finite() & pl.col(error).is_finite()
+        return pl.when(usable & (pl.col(error) > 0)).then(pl.col(error) ** -2)
+
+    keys = ("star_id", "arm")
+    frame = frame.with_columns(
+        weight("value", "error").fill_null(0.0).alias("_w"),
+        weight("raw", "raw_error").fill_null(0.0).alias("_w_raw"),
+    )
+    for value, weights in (("value", "_w"), ("raw", "_w_raw")):
+        # Where no error is known every velocity of the star counts the same.
+        some = pl.col(weights).sum().over(keys) > 0
+        even = pl.col(value).is_finite().cast(pl.Float64)
+        frame = frame.with_columns(
+            pl.when(some).then(pl.col(weights)).otherwise(even).alias(weights)
+        )
+
+    def mean(value: str, weights: str) -> pl.Expr:
+        product = pl.when(pl.col(weights) > 0).then(pl.col(value) * pl.col(weights))
+        total = pl.col(weights).sum().over(keys)
+        several = (pl.col(weights) > 0).sum().over(keys) >= 2
+        centre = product.sum().over(keys) / total
+        return pl.when(several & (pl.col(weights) > 0)).then(pl.col(value) - centre)
+
+    variance = pl.col("error") ** 2 - 1 / pl.col("_w").sum().over(keys)
+    return frame.with_columns(
+        mean("value", "_w").fill_null(float("nan")).alias("after"),
+        mean("raw", "_w_raw").fill_null(float("nan")).alias("before"),
+        # The mean contains the velocity itself, so that it is nearer than its error.
+        # Where it is almost the mean itself, nothing is left to compare.
+        pl.when((variance > 1e-3 * pl.col("error") ** 2) & pl.col("error").is_finite())
+        .then(variance.sqrt())
+        .otherwise(float("nan"))
+        .alias("expected"),
+    ).drop("_w", "_w_raw")
+
+
+def _steady(visits: pl.DataFrame, stars: pl.DataFrame | None) -> tuple[pl.Series, str]:
+    """The stars that are taken for constant, and the sentence that says so."""
+    every = visits["star_id"].unique()
+    if stars is None or not {"star_id", "constant"} <= set(stars.columns):
+        return every, "No star was classified: all of them are used as if constant."
+    constant = stars.filter(pl.col("constant").fill_null(False))["star_id"]
+    if len(constant):
+        return constant.cast(pl.String), "Constant stars are those classified so."
+    if "variable" in stars.columns and stars["variable"].is_not_null().any():
+        quiet = stars.filter(~pl.col("variable").fill_null(False))["star_id"]
+        return quiet.cast(pl.String), (
+            "No star was classified as constant: all that are not known to vary are "
+            "used."
+        )
+    return every, "No star was classified as constant: all of them are used."
+
+
+def _stars(visits: pl.DataFrame, stars: pl.DataFrame | None) -> pl.DataFrame:
+    finite = pl.col("snr").is_finite()
+    seen = visits.group_by("star_id", maintain_order=True).agg(
+        pl.col("ra").fill_nan(None).first().alias("ra_seen"),
+        pl.col("dec").fill_nan(None).first().alias("dec_seen"),
+        pl.len().alias("n_spectra"),
+        pl.col("measured").sum().alias("n_measured"),
+        pl.col("snr").filter(finite).median().alias("snr"),
+        pl.col("before").fill_nan(None).std().alias("scatter_before"),
+        pl.col("after").fill_nan(None).std().alias("scatter_after"),
+        (~pl.col("measured")).sum().alias("n_lost"),
+        (pl.col("status") & int(Status.DOUBLE_LINED) != 0).any().alias("double_seen"),
+    )
+    if stars is not None and "star_id" in stars.columns:
+        known = schema.conform(stars, "stars").unique("star_id", keep="first")
+        known = known.with_columns(pl.col("star_id").cast(pl.String))
+        seen = seen.join(known, on="star_id", how="left", maintain_order="left")
+    else:
+        seen = schema.conform(seen, "stars")
+    place = [
+        pl.coalesce(pl.col(name).fill_nan(None), f"{name}_seen").alias(name)
+        for name in ("ra", "dec")
+    ]
+    seen = seen.with_columns(
+        *place,
+        pl.coalesce(pl.col("n_visits"), "n_measured").alias("n_visits"),
+        pl.coalesce("double_lined", "double_seen").alias("double_lined"),
+    )
+    return seen.with_columns(_interest(seen)).drop("ra_seen", "dec_seen", "double_seen")
+
+
+def _interest(stars: pl.DataFrame) -> pl.Series:
+    """How soon a star deserves a page: variable, flagged and bright ones in turn."""
+    scatter = stars["rv_intrinsic"].fill_nan(None).to_numpy()
+    seen = stars["scatter_after"].to_numpy()
+    scatter = np.where(np.isfinite(scatter), scatter, np.nan_to_num(seen, nan=-1.0))
+    sure = stars["variable"].fill_null(False).to_numpy().astype(float)
+    flagged = stars["n_lost"].to_numpy() + 1e3 * stars["double_lined"].fill_null(
+        False
+    ).to_numpy().astype(float)
+    bright = np.nan_to_num(stars["snr"].to_numpy().astype(float), nan=-1.0)
+    best = np.full(len(stars), np.inf)
+    names = np.array(stars["star_id"].to_list(), dtype=str)
+    for turn, keys in enumerate(((scatter, sure), (flagged,), (bright,))):
+        order = np.lexsort((names, *(-key for key in keys)))
+        rank = np.empty(len(stars))
+        rank[order] = 3 * np.arange(len(stars)) + turn
+        best = np.minimum(best, rank)
+    return pl.Series("interest", best)

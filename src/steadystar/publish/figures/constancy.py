@@ -1,0 +1,337 @@
+"""What calibration gained: constant stars before and after, fibers, variability.
+
+Xiong et al. (2021), figures 5 (scatter of constant stars) and 6 and 7 (fibers).
+"""
+
+__all__ = ["before_and_after", "fiber_remainders", "variability"]
+
+import numpy as np
+import polars as pl
+
+from steadystar.publish.facts import Facts
+from steadystar.publish.inputs import ReportOptions
+from steadystar.publish.numbers import (
+    counted,
+    finite,
+    kms,
+    log_edges,
+    median,
+    scatter_or_density,
+)
+from steadystar.publish.plot import (
+    Axis,
+    Density,
+    Figure,
+    Line,
+    Mark,
+    Missing,
+    Panel,
+    Points,
+    Steps,
+    arm_color,
+)
+
+_GAIN = "Constant stars before and after calibration"
+_FIBERS = "What remains in each fiber"
+_MOST_UNITS = 16
+
+
+def before_and_after(facts: Facts, options: ReportOptions) -> Figure | Missing:
+    """Scatter of each constant star with and without the zero points, per arm."""
+    rows = facts.measured.filter(
+        pl.col("steady") & pl.col("before").is_finite() & pl.col("after").is_finite()
+    )
+    stars = (
+        rows.group_by("star_id", "arm", maintain_order=True)
+        .agg(
+            pl.col("before").std().alias("before"),
+            pl.col("after").std().alias("after"),
+            pl.col("snr").median().alias("snr"),
+            pl.len().alias("n"),
+        )
+        .filter(pl.col("n") >= 2)
+    )
+    changed = finite(rows["correction"])
+    if not len(stars) or not np.any(changed != 0):
+        return Missing(
+            "constancy",
+            _GAIN,
+            "No constant star has two velocities to compare."
+            if not len(stars)
+            else "No velocity was corrected: there is no before and after.",
+        )
+    panels, sentences = [], []
+    for arm in facts.arms:
+        of_arm = stars.filter(pl.col("arm") == arm)
+        if not len(of_arm):
+            continue
+        panels += [_gain_histogram(of_arm, arm), _gain_by_snr(of_arm, arm, options)]
+        old, new = median(of_arm["before"]), median(of_arm["after"])
+        sentences.append(
+            f"{arm}: median {kms(old)} before, {kms(new)} after, over "
+            f"{counted(len(of_arm), 'star')}"
+        )
+    return Figure(
+        name="constancy",
+        title=_GAIN,
+        panels=tuple(panels),
+        columns=2,
+        wide=True,
+        shows="The standard deviation of the velocities of each constant star as "
+        "measured (orange) and calibrated (green), and both against S/N "
+        "(Xiong et al. 2021, figure 5).",
+        good="Calibrated scatter well below the measured one, and falling with S/N as "
+        "the errors do.",
+        here="Here: " + "; ".join(sentences) + f". {facts.steady_words}",
+    )
+
+
+def _gain_histogram(stars: pl.DataFrame, arm: str) -> Panel:
+    both = np.concatenate([finite(stars["before"]), finite(stars["after"])])
+    bins = int(np.clip(1.5 * np.sqrt(both.size), 10, 50))
+    edges = np.linspace(0, max(float(np.quantile(both, 0.98)), 1e-3), bins + 1)
+    marks = []
+    for column, color, label in (
+        ("before", "orange", "as measured"),
+        ("after", "green", "calibrated"),
+    ):
+        heights, _ = np.histogram(finite(stars[column]), edges)
+        marks.append(Steps(edges, heights.astype(float), color, label))
+    return Panel(
+        Axis("scatter of a star (km/s)", low=0, high=float(edges[-1])),
+        Axis("constant stars"),
+        tuple(marks),
+        title=_arm_title(arm),
+    )
+
+
+def _arm_title(arm: str) -> str:
+    return f"{arm} arm" if arm != "all" else ""
+
+
+def _gain_by_snr(stars: pl.DataFrame, arm: str, options: ReportOptions) -> Panel:
+    positive = stars.filter(
+        (pl.col("snr") > 0) & (pl.col("before") > 0) & (pl.col("after") > 0)
+    )
+    snr = positive["snr"].to_numpy()
+    names = positive["star_id"].to_list()
+    scatters = np.concatenate([finite(positive["before"]), finite(positive["after"])])
+    y_edges = log_edges(scatters, 60, share=0.001)
+    x_edges = log_edges(snr, 80)
+    marks: list[Mark] = []
+    few = 2 * len(positive) <= options.aggregate_above
+    for column, color, label in (
+        ("before", "orange", "as measured"),
+        ("after", "green", "calibrated"),
+    ):
+        if column == "before" and not few:
+            continue
+        marks.append(
+            scatter_or_density(
+                snr,
+                positive[column].to_numpy(),
+                options.aggregate_above // 2,
+                color=color,
+                label=label,
+                hover=names,
+                edges=(x_edges, y_edges),
+            )
+        )
+    title = _arm_title(arm) if few else f"{_arm_title(arm)} calibrated".strip()
+    return Panel(
+        Axis("median S/N per pixel", log=True),
+        Axis(
+            "scatter of a star (km/s)",
+            log=True,
+            low=float(y_edges[0]),
+            high=float(y_edges[-1]),
+        ),
+        tuple(marks),
+        title=title,
+    )
+
+
+def fiber_remainders(facts: Facts) -> list[Figure | Missing]:
+    """Mean residual of the constant stars of each fiber, one figure an arm."""
+    rows = facts.measured.filter(
+        pl.col("steady") & pl.col("after").is_finite() & pl.col("fiber").is_not_null()
+    ).with_columns(pl.col("fiber").cast(pl.Float64, strict=False))
+    rows = rows.filter(pl.col("fiber").is_not_null())
+    made = [_fibers_of_arm(facts, rows, arm) for arm in facts.arms]
+    figures: list[Figure | Missing] = [figure for figure in made if figure]
+    return figures or [
+        Missing(
+            "fibers",
+            _FIBERS,
+            "No constant star has two velocities through a fiber that is known.",
+        )
+    ]
+
+
+def _fibers_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
+    # Within one star the residuals average to zero: only stars seen through several
+    # fibers say something of the mean. The range of each fiber is what figures 6 and 7
+    # of the paper show, and it is meaningful for any star.
+    fibers = (
+        rows.filter(pl.col("arm") == arm)
+        .group_by("unit", "fiber")
+        .agg(
+            pl.col("after").mean().alias("mean"),
+            pl.col("after").std().alias("std"),
+            pl.len().alias("n"),
+        )
+        .filter(pl.col("n") >= 2)
+        .sort("unit", "fiber")
+    )
+    if not len(fibers):
+        return None
+    busiest = (
+        fibers.group_by("unit").len().sort("len", "unit", descending=[True, False])
+    )
+    units = sorted(busiest["unit"].to_list()[:_MOST_UNITS], key=_unit_order)
+    limit = float(
+        np.quantile(np.abs(finite(fibers["mean"])) + finite(fibers["std"]), 0.98)
+    )
+    panels = []
+    for unit in units:
+        part = fibers.filter(pl.col("unit") == unit)
+        x = part["fiber"].to_numpy()
+        panels.append(
+            Panel(
+                Axis("fiber"),
+                Axis("remainder (km/s)", low=-1.2 * limit, high=1.2 * limit),
+                (
+                    Line(
+                        np.array([x.min() - 1, x.max() + 1]), np.zeros(2), "muted", dash="dot"
+                    ),
+                    Points(
+                        x,
+                        part["mean"].to_numpy(),
+                        arm_color(arm, facts.arms),
+                        error=part["std"].to_numpy(),
+                        hover=[f"fiber {f:g}: {n} velocities" for f, n in zip(x, part["n"], strict=True)],
+                        size=4,
+                    ),
+                ),
+                title=unit,
+                tall=0.7,
+            )
+        )  # fmt: skip
+    means = finite(fibers["mean"])
+    left = len(busiest) - len(units)
+    here = (
+        f"Here: {counted(len(fibers), 'fiber')}; their means scatter by "
+        f"{kms(float(means.std()))}, the typical range of a fiber is "
+        f"±{kms(median(fibers['std']))}."
+    )
+    if left:
+        here += f" The {len(units)} spectrographs with the most fibers are drawn."
+    return Figure(
+        name=f"fibers-{arm}",
+        title=f"{_FIBERS}, {arm} arm" if arm != "all" else _FIBERS,
+        panels=tuple(panels),
+        columns=min(4, len(units)),
+        wide=len(units) > 1,
+        shows="Calibrated velocities of the constant stars in each fiber about the mean "
+        "of their star: the mean and, as a bar, the standard deviation "
+        "(Xiong et al. 2021, figures 6 and 7).",
+        good="Means at zero with bars as long as the errors. Where every star keeps one "
+        "fiber the means are zero by construction, and only the bars tell.",
+        here=here,
+    )
+
+
+def _unit_order(unit: str) -> tuple:
+    number = unit.rpartition(" ")[2]
+    return (0, int(number), unit) if number.isdigit() else (1, 0, unit)
+
+
+def variability(facts: Facts, options: ReportOptions) -> Figure | Missing:
+    """Scatter of every star against S/N, by class, and the probabilities."""
+    title = "Which stars vary"
+    stars = facts.stars.filter(
+        pl.col("scatter_after").is_not_null() & (pl.col("scatter_after") > 0)
+    )
+    if not len(stars):
+        return Missing(
+            "variability", title, "No star has two velocities, so none can be compared."
+        )
+    panels: list[Panel] = [_scatter_panel(stars, options)]
+    probability = finite(stars["p_constant"])
+    if probability.size:
+        edges = np.linspace(0, 1, 26)
+        heights, _ = np.histogram(probability, edges)
+        panels.append(
+            Panel(
+                Axis("probability of being constant", low=0, high=1),
+                Axis("stars"),
+                (Steps(edges, heights.astype(float), "ink"),),
+            )
+        )
+    constant = int(stars["constant"].fill_null(False).sum())
+    variable = int(stars["variable"].fill_null(False).sum())
+    classified = stars["constant"].is_not_null().any()
+    here = (
+        f"Here: {counted(constant, 'constant star')}, {variable} variable, "
+        f"{len(stars) - constant - variable} uncertain."
+        if classified
+        else f"Here: {counted(len(stars), 'star')}, none of them classified."
+    )
+    return Figure(
+        name="variability",
+        title=title,
+        panels=tuple(panels),
+        columns=2,
+        wide=len(panels) > 1,
+        shows="The scatter of every star's calibrated velocities against its S/N, by "
+        "class; and how sure the classification is.",
+        good="Constant stars form a band that falls with S/N; variable ones stand above "
+        "it; few probabilities lie between 0 and 1.",
+        here=here,
+    )
+
+
+def _scatter_panel(stars: pl.DataFrame, options: ReportOptions) -> Panel:
+    y = Axis("scatter of a star (km/s)", log=True)
+    positive = stars.filter(pl.col("snr") > 0)
+    on_snr = len(positive) > 0
+    x = Axis("median S/N per pixel", log=True) if on_snr else Axis("velocities")
+    used = positive if on_snr else stars
+    column = "snr" if on_snr else "n_visits"
+    if len(used) > options.aggregate_above:
+        values, scatter = finite(used[column]), used["scatter_after"].to_numpy()
+        edges = log_edges(values, 80), log_edges(scatter, 60)
+        marks: list[Mark] = [
+            scatter_or_density(
+                used[column].to_numpy().astype(float),
+                scatter,
+                options.aggregate_above,
+                color="ink",
+                edges=edges,
+            )
+        ]
+        unit = [mark for mark in marks if isinstance(mark, Density)]
+        return Panel(x, y, tuple(unit or marks), title="All stars")
+    kind = (
+        pl.when(pl.col("variable").fill_null(False))
+        .then(pl.lit("variable"))
+        .when(pl.col("constant").fill_null(False))
+        .then(pl.lit("constant"))
+        .otherwise(pl.lit("uncertain"))
+    )
+    used = used.with_columns(kind.alias("_kind"))
+    marks = []
+    for name, color in (("constant", "green"), ("uncertain", "muted"), ("variable", "orange")):  # fmt: skip
+        part = used.filter(pl.col("_kind") == name)
+        if len(part):
+            marks.append(
+                Points(
+                    part[column].to_numpy().astype(float),
+                    part["scatter_after"].to_numpy(),
+                    color,
+                    name,
+                    hover=part["star_id"].to_list(),
+                    opacity=0.7,
+                )
+            )
+    return Panel(x, y, tuple(marks))

@@ -1,0 +1,202 @@
+"""Are the errors right? Error against S/N (Xiong et al. 2021, figure 4), and pulls."""
+
+__all__ = ["error_against_snr", "pulls"]
+
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+
+from steadystar.publish.facts import Facts
+from steadystar.publish.inputs import ReportOptions
+from steadystar.publish.numbers import (
+    DASH,
+    MINUS,
+    Array,
+    counted,
+    finite,
+    log_edges,
+    median,
+    robust_width,
+    scatter_or_density,
+    significant,
+)
+from steadystar.publish.plot import (
+    Axis,
+    Band,
+    Figure,
+    Line,
+    Missing,
+    Panel,
+    Points,
+    Steps,
+    arm_color,
+)
+
+_ERRORS = "Error against signal to noise"
+_PULLS = "Are the error bars right?"
+_SNR_BINS = (0.0, 10.0, 20.0, 40.0, 80.0, np.inf)
+_FEWEST = 20
+"""Pulls in a bin below which its width means little (its own error is 16%)."""
+
+
+def error_against_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
+    """Errors of the velocities against S/N, a panel an arm, both axes logarithmic."""
+    good = facts.measured.filter(
+        (pl.col("snr") > 0) & pl.col("error").is_finite() & (pl.col("error") > 0)
+    )
+    if not len(good):
+        return Missing(
+            "errors", _ERRORS, "No velocity has both an error and a signal-to-noise."
+        )
+    x_edges = log_edges(good["snr"].to_numpy(), 80)
+    y_edges = log_edges(good["error"].to_numpy(), 60)
+    panels, sentences = [], []
+    for arm in facts.arms:
+        rows = good.filter(pl.col("arm") == arm)
+        if not len(rows):
+            continue
+        snr, error = rows["snr"].to_numpy(), rows["error"].to_numpy()
+        cloud = scatter_or_density(
+            snr,
+            error,
+            options.aggregate_above,
+            color=arm_color(arm, facts.arms),
+            hover=rows["star_id"].to_list(),
+            edges=(x_edges, y_edges),
+        )
+        level = median(snr * error)
+        ends = x_edges[[0, -1]]
+        slope = Line(
+            ends, level / ends, "ink", f"{level:.2g} km/s / (S/N)", dash="dash"
+        )
+        panels.append(
+            Panel(
+                Axis("S/N per pixel", log=True, low=x_edges[0], high=x_edges[-1]),
+                Axis(
+                    "error (km/s)",
+                    log=True,
+                    low=y_edges[0] / 1.1,
+                    high=y_edges[-1] * 1.1,
+                ),
+                (cloud, slope),
+                title=f"{arm} arm" if arm != "all" else "",
+            )
+        )
+        sentences.append(
+            f"median error in the {arm} arm {significant(median(error), 2)} km/s at median S/N "
+            f"{median(snr):.3g}"
+        )
+    return Figure(
+        name="errors",
+        title=_ERRORS,
+        panels=tuple(panels),
+        columns=2,
+        wide=len(panels) > 1,
+        shows="The error of every velocity against the S/N of its spectrum; the dashed "
+        "line falls as 1/(S/N), as errors do that come from photon noise alone.",
+        good="The cloud follows the slope and levels off only where the calibration's "
+        "own error takes over. Stripes above it are stars with broad lines, few lines, "
+        "or the lines of two stars.",
+        here="Here: " + "; ".join(sentences) + ".",
+    )
+
+
+def pulls(facts: Facts, options: ReportOptions) -> Figure | Missing:
+    """Velocities of constant stars about their mean, in units of their errors."""
+    rows = facts.measured.filter(pl.col("pull").is_finite())
+    if len(rows) < _FEWEST:
+        return Missing(
+            "pulls",
+            _PULLS,
+            f"Only {counted(len(rows), 'velocity', 'velocities')} of constant stars "
+            f"with an error and at least one repeat: {_FEWEST} are needed.",
+        )
+    edges = np.linspace(-5, 5, 51)
+    histogram = []
+    for arm in facts.arms:
+        values = finite(rows.filter(pl.col("arm") == arm)["pull"])
+        if values.size >= _FEWEST:
+            histogram.append(
+                _normalized(values, edges, arm_color(arm, facts.arms), arm)
+            )
+    if not histogram:
+        histogram.append(_normalized(finite(rows["pull"]), edges, "ink", "all arms"))
+    at = np.linspace(-5, 5, 201)
+    normal = Line(at, np.exp(-(at**2) / 2) / np.sqrt(2 * np.pi), "ink", "unit normal")
+    overall = robust_width(rows["pull"])
+    shape = Panel(
+        Axis(f"(velocity {MINUS} star's mean) / error", low=-5, high=5),
+        Axis("share per unit"),
+        (*histogram, normal),
+        title="All S/N",
+    )
+    widths = _widths(facts, rows)
+    panels = (shape, widths) if widths else (shape,)
+    return Figure(
+        name="pulls",
+        title=_PULLS,
+        panels=panels,
+        columns=2,
+        wide=len(panels) > 1,
+        shows="How far the velocities of constant stars lie from the mean of their star, "
+        "in units of their errors, against the unit normal; and the width of that "
+        "distribution (interquartile range / 1.349) by S/N.",
+        good="Width 1 at every S/N: the error bars mean what they say. Above 1 they "
+        "are too small, below 1 too large.",
+        here=f"Here: width {significant(overall)} over "
+        f"{counted(len(rows), 'velocity', 'velocities')}. {facts.steady_words}",
+    )
+
+
+def _normalized(values: Array, edges: Array, color: str, label: str) -> Steps:
+    counts, _ = np.histogram(values, edges)
+    share = counts / (values.size * (edges[1] - edges[0]))
+    return Steps(edges, share, color, label, filled=False)
+
+
+def _widths(facts: Facts, rows: pl.DataFrame) -> Panel | None:
+    points, number = [], len(_SNR_BINS) - 1
+    for place, arm in enumerate(facts.arms):
+        of_arm = rows.filter(pl.col("arm") == arm)
+        snr, pull = of_arm["snr"].to_numpy(), of_arm["pull"].to_numpy()
+        x, width, error, hover = [], [], [], []
+        for i in range(number):
+            inside = pull[(snr > _SNR_BINS[i]) & (snr <= _SNR_BINS[i + 1])]
+            if inside.size < _FEWEST:
+                continue
+            x.append(i + 1 + 0.12 * (place - (len(facts.arms) - 1) / 2))
+            width.append(robust_width(inside))
+            # The quartiles of n Gaussian values give sigma to 1.17 sigma / sqrt(n).
+            error.append(1.17 * width[-1] / np.sqrt(inside.size))
+            hover.append(f"{arm}: {inside.size} velocities")
+        if x:
+            points.append(
+                Points(
+                    np.array(x),
+                    np.array(width),
+                    arm_color(arm, facts.arms),
+                    arm,
+                    error=np.array(error),
+                    hover=hover,
+                    size=7,
+                )
+            )
+    if not points:
+        return None
+    names = [
+        f"{low:g}{DASH}{high:g}" if np.isfinite(high) else f"over {low:g}"
+        for low, high in pairwise(_SNR_BINS)
+    ]
+    top = max(1.6, *(1.1 * float(np.max(p.y)) for p in points))
+    return Panel(
+        Axis(
+            "S/N per pixel",
+            low=0.5,
+            high=number + 0.5,
+            ticks=tuple((i + 1.0, name) for i, name in enumerate(names)),
+        ),
+        Axis("width of the pulls", low=0, high=top),
+        (Band(0.9, 1.1, "y", label="within 10%"), *points),
+        title="By S/N (band: within 10% of 1)",
+    )

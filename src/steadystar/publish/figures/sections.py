@@ -1,0 +1,159 @@
+"""The first page as a list that can be read aloud: sections of figures and tables."""
+
+__all__ = ["Section", "overview_sections"]
+
+from dataclasses import dataclass
+
+from steadystar.publish.facts import Facts
+from steadystar.publish.figures.constancy import (
+    before_and_after,
+    fiber_remainders,
+    variability,
+)
+from steadystar.publish.figures.errors import error_against_snr, pulls
+from steadystar.publish.figures.observed import observed
+from steadystar.publish.figures.timeline import small_multiples
+from steadystar.publish.figures.truth import (
+    classification,
+    velocity_residuals,
+    zero_point_recovery,
+)
+from steadystar.publish.figures.zeropoints import (
+    by_exposure,
+    by_spectrograph,
+    offset_figures,
+)
+from steadystar.publish.inputs import ReportInputs, ReportOptions
+from steadystar.publish.lists import (
+    Listing,
+    arm_listing,
+    confusion_listing,
+    rejected_listing,
+    status_listing,
+)
+from steadystar.publish.plot import Figure, Missing
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a lead, and what stands under it, in order."""
+
+    name: str
+    title: str
+    lead: str
+    items: tuple[Figure | Missing | Listing, ...]
+    notes: tuple[str, ...] = ()
+
+
+def overview_sections(
+    facts: Facts, inputs: ReportInputs, options: ReportOptions
+) -> list[Section]:
+    """Return the sections of the first page, in reading order."""
+    sections = [
+        _observed(facts, options),
+        _rejected(facts, inputs, options),
+        _velocities(facts, options),
+        _errors(facts, options),
+        _zero_points(facts, inputs),
+        _gain(facts, options),
+    ]
+    if inputs.truth:
+        sections.append(_truth(facts, inputs, options))
+    return sections
+
+
+def _observed(facts: Facts, options: ReportOptions) -> Section:
+    lead = (
+        "A spectrum is one exposure of one star in one arm of a spectrograph. A star is "
+        "observed again and again, so that what its steady neighbors seem to do "
+        "together can be recognized as the instrument's doing."
+    )
+    return Section(
+        "observations",
+        "What was observed",
+        lead,
+        (observed(facts, options), arm_listing(facts)),
+    )
+
+
+def _rejected(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> Section:
+    lead = (
+        "Nothing is dropped in silence: a file that cannot be read is listed with the "
+        "reason, and a spectrum that gives no velocity keeps its row in the tables, "
+        "with a status."
+    )
+    return Section(
+        "rejected",
+        "What was set aside, and why",
+        lead,
+        (rejected_listing(inputs.rejected, options), status_listing(facts)),
+    )
+
+
+def _velocities(facts: Facts, options: ReportOptions) -> Section:
+    lead = (
+        "Velocities are barycentric and in km/s; a positive velocity means that the "
+        "star moves away."
+    )
+    if facts.relative:
+        lead = (
+            "These velocities are relative: the zero is each star's own, and only "
+            "changes have a meaning. They are drawn about the star's mean in each arm."
+        )
+    if facts.other_methods:
+        others = ", ".join(f"{m} ({n:,} rows)" for m, n in facts.other_methods.items())
+        lead += f" Shown is the method {facts.method}; the table also holds {others}."
+    return Section("velocities", "Velocities", lead, (small_multiples(facts, options),))
+
+
+def _errors(facts: Facts, options: ReportOptions) -> Section:
+    lead = (
+        "An error is what one velocity is expected to miss by. Constant stars tell "
+        "whether it does."
+    )
+    items = (error_against_snr(facts, options), pulls(facts, options))
+    return Section("errors", "Errors", lead, items)
+
+
+def _zero_points(facts: Facts, inputs: ReportInputs) -> Section:
+    lead = (
+        "The wavelength scale of an exposure can be off by some km/s for all stars of a "
+        "spectrograph alike. Constant stars show by how much: this zero point is "
+        "subtracted from all velocities measured there."
+    )
+    items = (
+        *offset_figures(facts, inputs.offsets),
+        by_spectrograph(facts),
+        by_exposure(facts),
+    )
+    return Section(
+        "zero-points", "Zero points", lead, items, tuple(str(n) for n in inputs.notes)
+    )
+
+
+def _gain(facts: Facts, options: ReportOptions) -> Section:
+    lead = (
+        "If the zero points are right, constant stars come to rest, in every fiber, and "
+        "the stars that still move are variable: binaries or pulsators."
+    )
+    items = (
+        before_and_after(facts, options),
+        *fiber_remainders(facts),
+        variability(facts, options),
+    )
+    return Section("gain", "What calibration gained", lead, items)
+
+
+def _truth(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> Section:
+    lead = (
+        "This survey was simulated, so the truth is known. None of it was used above; "
+        "here the results are held against it."
+    )
+    residuals = velocity_residuals(facts, inputs, options)
+    confusion = classification(facts, inputs.truth or {})
+    items = (
+        *zero_point_recovery(facts, inputs),
+        *((residuals,) if residuals else ()),
+        *((confusion_listing(confusion),) if confusion else ()),
+    )
+    return Section("truth", "Held against the truth", lead, items)

@@ -1,0 +1,376 @@
+"""Zero points: as a map (Zong et al. 2020, figure A1) and as distributions.
+
+A family of offsets is any group of columns. Its figure puts what runs (exposures, nights
+or fibers) on the horizontal axis and what stands beside each other (spectrographs,
+telescopes) in rows; with one row the offsets are points with error bars, with several a
+map. The distributions follow Xiong et al. (2021), figure 3.
+"""
+
+__all__ = ["by_exposure", "by_spectrograph", "offset_figures"]
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from steadystar.publish.facts import Facts
+from steadystar.publish.numbers import (
+    DASH,
+    MINUS,
+    Array,
+    counted,
+    finite,
+    kms,
+    median,
+    outline,
+    significant,
+)
+from steadystar.publish.plot import (
+    Axis,
+    Figure,
+    Heat,
+    Line,
+    Missing,
+    Panel,
+    Points,
+    Violins,
+    arm_color,
+)
+
+_RUNNING = ("exposure_id", "night", "fiber")
+_MOST_COLUMNS = 300
+"""Columns of a map; more are averaged by neighbors."""
+_MOST_ROWS = 64
+_MOST_PANELS = 6
+_MOST_VIOLINS = 40
+
+
+def offset_figures(
+    facts: Facts, offsets: Mapping[str, pl.DataFrame]
+) -> list[Figure | Missing]:
+    """Make one figure a family of offsets."""
+    if not offsets:
+        return [
+            Missing(
+                "zero-points",
+                "Zero points",
+                "No zero points were solved: the velocities are as measured.",
+            )
+        ]
+    return [_family(facts, name, table) for name, table in sorted(offsets.items())]
+
+
+def _family(facts: Facts, family: str, table: pl.DataFrame) -> Figure | Missing:
+    name, title = f"zero-points-{family}", f"Zero points of {_spoken(family)}"
+    columns = [c for c in family.split("+") if c in table.columns]
+    known = finite(table["offset"]) if "offset" in table.columns else np.empty(0)
+    if not columns or not known.size:
+        reason = (
+            f"None of the {len(table):,} groups of {family} could be determined: in "
+            "each there are too few steady stars that were also seen in another group."
+        )
+        return Missing(name, title, reason)
+    running = next((c for c in _RUNNING if c in columns), columns[-1])
+    ordered = _placed(facts, table, running)
+    panels = []
+    for arm, rows in _by_arm(ordered, columns, facts.arms)[:_MOST_PANELS]:
+        beside = [c for c in columns if c not in (running, "arm")]
+        panels.append(_offset_panel(rows, beside, running, arm, facts.arms))
+    return Figure(
+        name=name,
+        title=title,
+        panels=tuple(panels),
+        columns=1,
+        wide=True,
+        shows=f"The zero point of every {_spoken(family)}: what is subtracted from the "
+        "velocities measured there. Written in the cells of a small map: how many "
+        "constant stars determined it.",
+        good="Offsets of a few hundred m/s to a few km/s that change from night to "
+        "night; neighboring exposures of one night alike. Single cells that stand out, "
+        "or a jump of several km/s, point to a change of the arc lamp.",
+        here=_offset_sentence(table, known, family),
+    )
+
+
+def _offset_sentence(table: pl.DataFrame, known: Array, family: str) -> str:
+    lost = len(table) - known.size
+    sentence = (
+        f"Here: {counted(known.size, 'offset')}, from {significant(known.min())} to "
+        f"{significant(known.max())} km/s, with a scatter of {kms(float(known.std()))}"
+    )
+    if "offset_err" in table.columns:
+        error = median(table["offset_err"])
+        if np.isfinite(error):
+            sentence += f"; the median error is {kms(error)}"
+    sentence += "."
+    if lost:
+        sentence += (
+            f" {counted(lost, 'group')} of {family} could not be determined; "
+            "velocities there stay as measured and say so in their status."
+        )
+    return sentence
+
+
+def _spoken(family: str) -> str:
+    words = [c.replace("exposure_id", "exposure") for c in family.split("+")]
+    if len(words) == 1:
+        return words[0]
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _placed(facts: Facts, table: pl.DataFrame, running: str) -> pl.DataFrame:
+    """Add ``_place`` (1, 2, ... along the horizontal axis) and ``_label``."""
+    key = pl.col(running).cast(pl.String).fill_null(DASH)
+    table = table.with_columns(key.alias("_label"))
+    if running == "exposure_id":
+        order = facts.visits.group_by("exposure").agg(
+            pl.col("place").first().cast(pl.Float64).alias("_time")
+        )
+        table = table.join(
+            order, left_on="_label", right_on="exposure", how="left"
+        ).with_columns(pl.col("_time").fill_null(float("inf")))
+        labels = table.select("_time", "_label").unique().sort("_time", "_label")
+    else:
+        labels = (
+            table.select("_label", pl.col(running).alias("_key"))
+            .unique()
+            .sort("_key", "_label", nulls_last=True)
+        )
+    labels = labels.select("_label").unique(maintain_order=True)
+    places = labels.with_columns(pl.int_range(1, pl.len() + 1).alias("_place"))
+    return table.join(places, on="_label", how="left", maintain_order="left")
+
+
+def _by_arm(
+    table: pl.DataFrame, columns: list[str], arms: tuple[str, ...]
+) -> list[tuple[str, pl.DataFrame]]:
+    if "arm" not in columns:
+        return [("", table)]
+    table = table.with_columns(pl.col("arm").cast(pl.String).fill_null("all"))
+    present = table["arm"].unique().to_list()
+    order = [arm for arm in arms if arm in present]
+    order += sorted(arm for arm in present if arm not in arms)
+    return [(arm, table.filter(pl.col("arm") == arm)) for arm in order]
+
+
+def _offset_panel(
+    rows: pl.DataFrame, beside: list[str], running: str, arm: str, arms: tuple[str, ...]
+) -> Panel:
+    label = (
+        pl.concat_str(
+            [pl.col(c).cast(pl.String).fill_null(DASH) for c in beside], separator=" "
+        )
+        if beside
+        else pl.lit("")
+    )
+    rows = rows.with_columns(label.alias("_row"))
+    names = sorted(rows["_row"].unique().to_list(), key=_natural)[:_MOST_ROWS]
+    title = f"{arm} arm" if arm not in ("", "all") else ""
+    words = {"exposure_id": "exposure, in order of time", "night": "night"}
+    axis = Axis(words.get(running, running))
+    if len(names) <= 1:
+        color = arm_color(arm or "all", arms)
+        return _points_panel(rows, axis, title, color)
+    return _map_panel(rows, names, axis, title, beside)
+
+
+def _natural(text: str) -> tuple:
+    return tuple((0, int(w), "") if w.isdigit() else (1, 0, w) for w in text.split())
+
+
+def _points_panel(rows: pl.DataFrame, axis: Axis, title: str, color: str) -> Panel:
+    rows = rows.sort("_place")
+    x = rows["_place"].to_numpy().astype(float)
+    error = (
+        rows["offset_err"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        if "offset_err" in rows.columns
+        else None
+    )
+    marks = (
+        Line(np.array([0.5, x.max(initial=1) + 0.5]), np.zeros(2), "muted", dash="dot"),
+        Points(
+            x,
+            rows["offset"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
+            color,
+            error=error,
+            hover=_cell_hover(rows),
+        ),
+    )
+    return Panel(axis, Axis("zero point (km/s)"), marks, title=title)
+
+
+def _cell_hover(rows: pl.DataFrame) -> list[str]:
+    labels = rows["_label"].to_list()
+    if "n_constant" not in rows.columns:
+        return labels
+    return [
+        f"{label}: {counted(int(n or 0), 'constant star')}"
+        for label, n in zip(labels, rows["n_constant"].to_list(), strict=True)
+    ]
+
+
+def _map_panel(
+    rows: pl.DataFrame, names: list[str], axis: Axis, title: str, beside: list[str]
+) -> Panel:
+    places = int(rows["_place"].max() or 1)  # pyright: ignore[reportArgumentType]
+    group = -(-places // _MOST_COLUMNS)
+    width = -(-places // group)
+    number = {name: i for i, name in enumerate(names)}
+    offset = rows["offset"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    row = np.array([number.get(name, -1) for name in rows["_row"].to_list()])
+    column = (rows["_place"].to_numpy() - 1) // group
+    good = (row >= 0) & np.isfinite(offset)
+    total = np.zeros((len(names), width))
+    cells = np.zeros((len(names), width))
+    np.add.at(total, (row[good], column[good]), offset[good])
+    np.add.at(cells, (row[good], column[good]), 1)
+    with np.errstate(invalid="ignore"):
+        z = np.where(cells > 0, total / np.maximum(cells, 1), np.nan)
+    counts = None
+    if "n_constant" in rows.columns and group == 1:
+        counts = np.zeros((len(names), width), np.int64)
+        stars = rows["n_constant"].fill_null(0).to_numpy().astype(np.int64)
+        np.add.at(counts, (row[good], column[good]), stars[good])
+    labels = (
+        rows.select("_place", "_label").unique("_place", keep="first").sort("_place")
+    )
+    column_names = labels["_label"].to_list()[::group]
+    if group > 1:
+        axis = Axis(f"{axis.label} ({group} averaged)")
+    first = " ".join(beside)
+    return Panel(
+        axis,
+        Axis(first),
+        (
+            Heat(
+                tuple(names),
+                z,
+                "km/s",
+                counts,
+                column_names,
+            ),
+        ),
+        title=title,
+        tall=float(np.clip(0.08 * len(names) + 0.25, 0.4, 1.6)),
+    )
+
+
+def by_spectrograph(facts: Facts) -> Figure | Missing:
+    """Measured velocities of constant stars about their mean, for each spectrograph."""
+    title = "Distribution in each spectrograph"
+    rows = facts.measured.filter(pl.col("steady") & pl.col("before").is_finite())
+    units = rows.filter(pl.col("unit") != "")["unit"].unique().to_list()
+    if not units:
+        reason = (
+            "No constant star has two velocities and a known spectrograph or telescope."
+            if len(facts.measured)
+            else "There is no velocity."
+        )
+        return Missing("spectrographs", title, reason)
+    units = sorted(units, key=_natural)[:_MOST_VIOLINS]
+    panels = _violin_panels(facts, rows, "unit", units, "")
+    spread = [float(np.mean(finite(rows.filter(pl.col("unit") == u)["before"]))) for u in units]  # fmt: skip
+    return Figure(
+        name="spectrographs",
+        title=title,
+        panels=panels,
+        columns=1,
+        wide=len(units) > 6,
+        shows="Velocities of constant stars as measured, about the mean of each star, "
+        "one shape a spectrograph (Xiong et al. 2021, figure 3a and b); dots are means.",
+        good="Narrow shapes of the same width. A wide or double one drifts; a mean far "
+        "from the others belongs to a spectrograph whose stars others observe as well.",
+        here=f"Here: {counted(len(units), 'spectrograph')}; the means lie within "
+        f"{kms(float(np.ptp(spread)))} of each other. {facts.steady_words}",
+    )
+
+
+def by_exposure(facts: Facts) -> Figure | Missing:
+    """The same for each exposure of the spectrograph with the most constant stars."""
+    title = "Distribution in each exposure"
+    rows = facts.measured.filter(
+        pl.col("steady") & pl.col("before").is_finite() & pl.col("place").is_not_null()
+    )
+    if not len(rows):
+        return Missing(
+            "exposures",
+            title,
+            "No constant star has velocities in two exposures that are known by name.",
+        )
+    busiest = rows.group_by("unit").len().sort("len", "unit", descending=[True, False])
+    unit = busiest["unit"][0]
+    rows = rows.filter(pl.col("unit") == unit)
+    exposures = rows.group_by("exposure").agg(pl.col("place").first()).sort("place")
+    chosen = exposures["exposure"].to_list()
+    every = -(-len(chosen) // _MOST_VIOLINS)
+    chosen = chosen[::every]
+    panels = _violin_panels(
+        facts, rows, "exposure", chosen, "exposure, in order of time"
+    )
+    moved = finite(
+        rows.group_by("exposure", "arm").agg(pl.col("before").mean())["before"]
+    )
+    where = f" of {unit}" if unit else ""
+    thinned = f" Every {every}th exposure is drawn." if every > 1 else ""
+    return Figure(
+        name="exposures",
+        title=title,
+        panels=panels,
+        columns=1,
+        wide=True,
+        shows=f"Velocities of constant stars as measured, about the mean of each star, "
+        f"one shape an exposure{where} (Xiong et al. 2021, figure 3c and d).",
+        good="All stars of an exposure move together: shapes as narrow as the errors, "
+        "whose means wander. That wandering is what the calibration takes out.",
+        here=f"Here: the mean of an exposure strays by up to "
+        f"{kms(float(np.abs(moved).max(initial=0)))}, {kms(float(moved.std()))} rms."
+        f"{thinned}",
+    )
+
+
+def _violin_panels(
+    facts: Facts, rows: pl.DataFrame, key: str, names: list[str], axis: str
+) -> tuple[Panel, ...]:
+    limit = float(np.quantile(np.abs(finite(rows["before"])), 0.995)) * 1.15 + 1e-3
+    panels = []
+    for arm in facts.arms:
+        of_arm = rows.filter(pl.col("arm") == arm)
+        if not len(of_arm):
+            continue
+        groups = {
+            name: finite(part["before"])
+            for (name,), part in of_arm.group_by(key, maintain_order=True)
+        }
+        at = np.arange(1.0, len(names) + 1)
+        values = [groups.get(name, np.empty(0)) for name in names]
+        shapes = tuple(outline(v, x) for v, x in zip(values, at, strict=True) if v.size)
+        means = np.array([v.mean() if v.size else np.nan for v in values])
+        hover = [
+            f"{name}: {counted(v.size, 'velocity', 'velocities')}, "
+            f"rms {kms(float(v.std()) if v.size else None)}"
+            for name, v in zip(names, values, strict=True)
+        ]
+        every = -(-len(names) // 12)
+        ticks = tuple(
+            (float(i + 1), name.removeprefix("spectrograph ") if key == "unit" else str(i + 1))
+            for i, name in enumerate(names)
+            if i % every == 0
+        )  # fmt: skip
+        panels.append(
+            Panel(
+                Axis(axis or "spectrograph", low=0, high=len(names) + 1, ticks=ticks),
+                Axis(f"measured {MINUS} mean (km/s)", low=-limit, high=limit),
+                (
+                    Line(
+                        np.array([0.0, len(names) + 1]),
+                        np.zeros(2),
+                        "muted",
+                        dash="dot",
+                    ),
+                    Violins(at, shapes, means, arm_color(arm, facts.arms), hover=hover),
+                ),
+                title=f"{arm} arm" if arm != "all" else "",
+                tall=0.8,
+            )
+        )
+    return tuple(panels)

@@ -1,0 +1,140 @@
+"""The first sentences and numbers of a page."""
+
+__all__ = ["Headline", "headlines", "opening", "star_facts"]
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from steadystar.data.status import Status
+from steadystar.publish.facts import Facts
+from steadystar.publish.inputs import ReportInputs
+from steadystar.publish.lists import star_class
+from steadystar.publish.numbers import (
+    MINUS,
+    calendar_date,
+    counted,
+    finite,
+    kms,
+    median,
+    percent,
+    significant,
+)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A number and what it is."""
+
+    value: str
+    meaning: str
+
+
+def opening(facts: Facts, inputs: ReportInputs) -> str:
+    """What this report is about, in two or three sentences."""
+    visits = facts.visits
+    if not len(visits):
+        return (
+            "The table of velocities has no rows: no spectrum was found, or none could "
+            "be read. What was rejected, and why, is listed below."
+        )
+    text = (
+        f"{counted(len(facts.stars), 'star').capitalize()} in "
+        f"{counted(len(visits), 'spectrum', 'spectra')}"
+    )
+    nights = finite(visits["night"].cast(pl.Float64, strict=False))
+    if nights.size:
+        first, last = calendar_date(nights.min()), calendar_date(nights.max())
+        number = np.unique(nights).size
+        text += (
+            f", observed in {counted(number, 'night')} from {first} to {last}"
+            if number > 1
+            else f", observed in the night of {first}"
+        )
+    arms = [arm for arm in facts.arms if arm != "all"]
+    if len(arms) > 1:
+        text += f", in the {' and '.join(arms)} arms"
+    good = int(visits["measured"].sum())
+    text += (
+        f". {counted(good, 'velocity', 'velocities').capitalize()} could be measured"
+    )
+    uncalibrated = int(
+        ((visits["status"].to_numpy() & int(Status.UNCALIBRATED)) != 0).sum()
+    )
+    if good and not inputs.offsets:
+        text += "; no zero points were solved"
+    elif uncalibrated:
+        text += (
+            f"; for {uncalibrated:,} of them no zero point could be determined, so that "
+            "they are as measured"
+        )
+    return text + "."
+
+
+def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
+    """The numbers at the top of the first page."""
+    visits, stars = facts.visits, facts.stars
+    good = facts.measured
+    made = [
+        Headline(f"{len(stars):,}", "stars"),
+        Headline(f"{len(visits):,}", "spectra"),
+        Headline(
+            f"{len(good):,}",
+            f"velocities ({percent(len(good), len(visits))} of spectra)",
+        ),
+    ]
+    for column, name in (("night", "nights"), ("exposure", "exposures")):
+        number = visits[column].drop_nulls().n_unique()
+        if number:
+            made.append(Headline(f"{number:,}", name))
+    for arm in facts.arms:
+        error = median(facts.of_arm(arm)["error"])
+        if np.isfinite(error):
+            where = f", {arm} arm" if arm != "all" else ""
+            made.append(Headline(kms(error), f"median error{where}"))
+    steady = good.filter("steady")
+    old, new = finite(steady["before"]), finite(steady["after"])
+    if inputs.offsets and old.size > 1 and new.size > 1:
+        made.append(
+            Headline(
+                f"{significant(float(old.std()), 2)} → {kms(float(new.std()))}",
+                "scatter of constant stars, before → after calibration",
+            )
+        )
+    if stars["variable"].is_not_null().any():
+        made.append(Headline(f"{int(stars['variable'].sum()):,}", "variable stars"))
+    rejected = 0 if inputs.rejected is None else len(inputs.rejected)
+    if rejected:
+        made.append(Headline(f"{rejected:,}", "files or parts not readable"))
+    return made
+
+
+def star_facts(facts: Facts, row: dict[str, Any]) -> list[Headline]:
+    """The numbers at the top of a star's page."""
+    made = [Headline(star_class(row), "class")]
+    if row["ra"] is not None and row["dec"] is not None:
+        place = f"{row['ra']:.5f}, {row['dec']:+.5f}".replace("-", MINUS)
+        made.append(Headline(place, "right ascension and declination (deg)"))
+    made.append(
+        Headline(
+            f"{row['n_measured']} of {row['n_spectra']}", "spectra gave a velocity"
+        )
+    )
+    numbers = (
+        ("snr", 3, "median S/N per pixel", ""),
+        ("rv_mean", 4, "mean velocity", " km/s"),
+        ("scatter_before", 2, "scatter as measured", " km/s"),
+        ("scatter_after", 2, "scatter calibrated", " km/s"),
+        ("rv_intrinsic", 2, "intrinsic scatter", " km/s"),
+        ("p_constant", 2, "probability of being constant", ""),
+        ("period", 6, "period", " d"),
+    )
+    for column, digits, meaning, unit in numbers:
+        value = row.get(column)
+        if column == "rv_mean" and facts.relative:
+            continue
+        if isinstance(value, float) and np.isfinite(value):
+            made.append(Headline(significant(value, digits) + unit, meaning))
+    return made

@@ -1,0 +1,64 @@
+"""What a report is made from, and how large it may become."""
+
+__all__ = ["ReportInputs", "ReportOptions"]
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import polars as pl
+
+from steadystar.data.spectra import Spectra
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """The tables and texts of one run; everything but ``velocities`` may be missing.
+
+    ``velocities``, ``stars`` and ``rejected`` are tables of `data.schema`; ``offsets``
+    are keyed by family, as ``spectrograph+arm+exposure_id``. ``spectra`` returns the
+    visits and spectra of a star, or None; it is called for the stars that get a page.
+    ``windows`` are the measuring windows, ``arm: (low, high)`` in vacuum Angstrom.
+    ``truth`` holds the tables of a simulation (``simulate.mock``), any of
+    ``"visits"`` (``visit_id, rv_true``), ``"offsets"`` (``family``, its columns and
+    ``offset_true``) and ``"stars"`` (``star_id, ra, dec, constant_true``).
+    """
+
+    velocities: pl.DataFrame
+    stars: pl.DataFrame | None = None
+    offsets: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    rejected: pl.DataFrame | None = None
+    notes: Sequence[str] = ()
+    summary: Mapping[str, object] = field(default_factory=dict)
+    spectra: Callable[[str], tuple[pl.DataFrame, Spectra] | None] | None = None
+    truth: Mapping[str, pl.DataFrame] | None = None
+    title: str = "Velocities of a survey"
+    windows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """How much goes into a report."""
+
+    star_pages: Annotated[
+        int, "Stars that get a page: the most variable, the flagged and the brightest."
+    ] = 60
+    small_multiples: Annotated[
+        int, "Stars whose velocities are drawn side by side on the first page."
+    ] = 12
+    exposures_per_star: Annotated[
+        int, "Spectra of one arm that a star's page draws, spread evenly over time."
+    ] = 30
+    aggregate_above: Annotated[
+        int, "Number of points above which a plot shows how many fall into each cell."
+    ] = 20_000
+    listed_rows: Annotated[
+        int, "Rows that a list on the page shows; the tables beside it hold all."
+    ] = 200
+    paper_figures: Annotated[
+        bool, "Whether each figure is also written as PNG and PDF."
+    ] = True
+    star_paper_figures: Annotated[
+        int, "Stars whose figures are also written as PNG and PDF (a second each)."
+    ] = 3
+    dpi: Annotated[int, "Resolution of the PNG figures, dots per inch."] = 200

@@ -1,0 +1,329 @@
+"""The tables that a page prints: short, in words, with a pointer to the full ones."""
+
+__all__ = [
+    "Listing",
+    "arm_listing",
+    "confusion_listing",
+    "glossary",
+    "rejected_listing",
+    "star_listing",
+    "status_listing",
+    "summary_listing",
+    "visit_listing",
+]
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from steadystar.data import schema
+from steadystar.data.status import SENTENCES, explain
+from steadystar.publish.facts import Facts
+from steadystar.publish.inputs import ReportOptions
+from steadystar.publish.numbers import (
+    DASH,
+    MINUS,
+    calendar_date,
+    counted,
+    finite,
+    median,
+    percent,
+    significant,
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table of texts. ``numeric`` columns are set flush right; ``links`` of the first
+    column lead to other pages of the report."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    numeric: frozenset[int] = frozenset()
+    links: tuple[str | None, ...] = ()
+    search: bool = False
+
+
+def arm_listing(facts: Facts) -> Listing:
+    """One row an arm: how much, how good."""
+    rows = []
+    for arm in facts.arms:
+        all_rows = facts.visits.filter(pl.col("arm") == arm)
+        good = all_rows.filter("measured")
+        snr = finite(all_rows["snr"])
+        span = np.quantile(snr, [0.1, 0.9]) if snr.size else (np.nan, np.nan)
+        rows.append(
+            (
+                arm,
+                f"{len(all_rows):,}",
+                f"{len(good):,}",
+                percent(len(good), len(all_rows)),
+                f"{all_rows['exposure'].drop_nulls().n_unique():,}",
+                significant(median(snr)),
+                f"{significant(span[0], 2)} to {significant(span[1], 2)}",
+                significant(median(good["error"]), 2),
+            )
+        )
+    return Listing(
+        "arms",
+        "By arm",
+        (
+            "arm",
+            "spectra",
+            "velocities",
+            "share",
+            "exposures",
+            "median S/N",
+            "S/N of the middle 80%",
+            "median error (km/s)",
+        ),
+        tuple(rows),
+        numeric=frozenset(range(1, 8)),
+    )
+
+
+def rejected_listing(rejected: pl.DataFrame | None, options: ReportOptions) -> Listing:
+    """Files that could not be read, with reasons and remedies."""
+    columns = ("file", "reason", "what to do", "tried as")
+    if rejected is None or not len(rejected):
+        note = (
+            "Every file could be read."
+            if rejected is not None
+            else "This run started from a table: no file of spectra was read."
+        )
+        return Listing("unreadable", "Files that could not be read", columns, (), note)
+    table = schema.conform(rejected, "rejected")
+    shown = table.head(options.listed_rows)
+    rows = tuple(
+        (row["path"] or DASH, row["reason"] or DASH, row["remedy"] or DASH, row["reader"] or DASH)
+        for row in shown.iter_rows(named=True)
+    )  # fmt: skip
+    kinds = (
+        table.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    )
+    note = (
+        f"{counted(len(table), 'file or part of a file', 'files or parts of files')}."
+    )
+    if len(table) > len(shown):
+        note += (
+            f" The first {len(shown)} are listed; rejected.parquet holds all. Most "
+            f"frequent: {kinds['reason'][0]} ({kinds['len'][0]:,} times)."
+        )
+    return Listing("unreadable", "Files that could not be read", columns, rows, note)
+
+
+def status_listing(facts: Facts) -> Listing:
+    """How often each flag was set, in words, by arm."""
+    status = facts.visits["status"].to_numpy().astype(np.int64)
+    arm = facts.visits["arm"].to_numpy()
+    measured = facts.visits["measured"].to_numpy()
+    rows = []
+    good = status == 0
+    rows.append(
+        ("Nothing to remark.", *_by_arm(good, arm, facts.arms), _lost(good, measured))
+    )
+    for flag, sentence in SENTENCES.items():
+        chosen = (status & int(flag)) != 0
+        if chosen.any():
+            cells = _by_arm(chosen, arm, facts.arms)
+            rows.append((sentence, *cells, _lost(chosen, measured)))
+    head = tuple(f"{name} arm" if name != "all" else "spectra" for name in facts.arms)
+    return Listing(
+        "statuses",
+        "What was remarked on the spectra",
+        ("remark", *head, "of these without a velocity"),
+        tuple(rows) if len(status) else (),
+        note="A spectrum can carry several remarks.",
+        numeric=frozenset(range(1, len(head) + 2)),
+    )  # fmt: skip
+
+
+def _by_arm(
+    chosen: np.ndarray, arm: np.ndarray, arms: tuple[str, ...]
+) -> tuple[str, ...]:
+    return tuple(f"{int((chosen & (arm == name)).sum()):,}" for name in arms)
+
+
+def _lost(chosen: np.ndarray, measured: np.ndarray) -> str:
+    return f"{int((chosen & ~measured).sum()):,}"
+
+
+def star_class(row: Mapping) -> str:
+    """What a star was taken for, in words."""
+    words = []
+    if row.get("variable"):
+        words.append("variable")
+    elif row.get("constant"):
+        words.append("constant")
+    elif row.get("constant") is not None or row.get("variable") is not None:
+        words.append("uncertain")
+    if row.get("double_lined"):
+        words.append("double-lined")
+    return ", ".join(words) or "not classified"
+
+
+def star_listing(facts: Facts, pages: Mapping[str, str]) -> Listing:
+    """The stars that have a page."""
+    rows, links = [], []
+    chosen = facts.stars.filter(pl.col("star_id").is_in(list(pages))).sort("interest")
+    for row in chosen.iter_rows(named=True):
+        links.append(pages[row["star_id"]])
+        rows.append(
+            (
+                row["star_id"],
+                _degrees(row["ra"]),
+                _degrees(row["dec"]),
+                f"{row['n_measured']:,}",
+                significant(row["snr"]),
+                significant(row["scatter_before"], 2),
+                significant(row["scatter_after"], 2),
+                significant(row["rv_intrinsic"], 2),
+                significant(row["p_constant"], 2),
+                star_class(row),
+            )
+        )
+    return Listing(
+        "stars",
+        "Stars with a page of their own",
+        (
+            "star",
+            "ra (deg)",
+            "dec (deg)",
+            "velocities",
+            "S/N",
+            "scatter measured (km/s)",
+            "calibrated (km/s)",
+            "intrinsic (km/s)",
+            "p(constant)",
+            "class",
+        ),
+        tuple(rows),
+        note=f"{len(rows):,} of {len(facts.stars):,} stars: the most variable, those "
+        "with flagged spectra, and the brightest, in turn. stars.parquet holds all.",
+        numeric=frozenset(range(1, 9)),
+        links=tuple(links),
+        search=True,
+    )
+
+
+def _degrees(value: float | None) -> str:
+    if value is None or not np.isfinite(value):
+        return DASH
+    return f"{value:.4f}".replace("-", MINUS)
+
+
+def visit_listing(visits: pl.DataFrame) -> Listing:
+    """All spectra of one star, with their statuses in words."""
+    rows = []
+    for row in visits.sort("bjd", "arm", nulls_last=True).iter_rows(named=True):
+        bjd = row["bjd"]
+        known = bjd is not None and np.isfinite(bjd)
+        night = row["night"] if isinstance(row["night"], int | float) else None
+        rows.append(
+            (
+                calendar_date(night),
+                f"{bjd:.5f}" if known else DASH,
+                row["exposure"] or DASH,
+                row["arm"],
+                significant(row["snr"]),
+                _with_error(row["raw"], row["raw_error"]),
+                significant(row["correction"], 3),
+                _with_error(row["value"], row["error"]),
+                " ".join(explain(row["status"])) or "Nothing to remark.",
+                row["path"] or DASH,
+            )
+        )
+    return Listing(
+        "visits",
+        "Every spectrum",
+        (
+            "night",
+            "BJD (TDB)",
+            "exposure",
+            "arm",
+            "S/N",
+            "measured (km/s)",
+            "correction (km/s)",
+            "velocity (km/s)",
+            "remarks",
+            "file",
+        ),
+        tuple(rows),
+        numeric=frozenset((1, 4, 5, 6, 7)),
+    )
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    if value is None or not np.isfinite(value):
+        return DASH
+    if error is None or not np.isfinite(error) or error <= 0:
+        return f"{value:.3f}".replace("-", MINUS)
+    places = int(np.clip(1 - np.floor(np.log10(error)), 1, 4))
+    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", MINUS)
+
+
+def confusion_listing(counts: Mapping[str, Mapping[str, int]]) -> Listing:
+    """What stars are against what they were taken for."""
+    taken = ("constant", "uncertain", "variable")
+    rows = tuple(
+        (f"truly {true}", *(f"{counts[true][name]:,}" for name in taken))
+        for true in ("constant", "variable")
+    )
+    steady, moving = counts["constant"], counts["variable"]
+    note = (
+        f"{percent(steady['constant'], sum(steady.values()))} of the constant stars were "
+        f"taken for constant, {percent(steady['variable'], sum(steady.values()))} for "
+        f"variable; {percent(moving['variable'], sum(moving.values()))} of the variable "
+        "ones were found. Some of these move too little, or too slowly, to be seen."
+    )
+    return Listing(
+        "confusion",
+        "Stars by what they are and what they were taken for",
+        ("", *(f"taken for {name}" for name in taken)),
+        rows,
+        note,
+        numeric=frozenset((1, 2, 3)),
+    )
+
+
+def summary_listing(summary: Mapping[str, object]) -> Listing:
+    """Whatever the run reports about itself."""
+    rows = tuple((str(key), _plain(value)) for key, value in summary.items())
+    return Listing("summary", "The run", ("what", "value"), rows)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: DASH}[value]
+    if isinstance(value, float):
+        return significant(value, 4)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
+    return str(value)
+
+
+def glossary(facts: Facts) -> Listing:
+    """The columns of the velocities table that are filled, as the schema explains them."""
+    rows = []
+    for column in schema.TABLES["velocities"]:
+        series = facts.visits[column.name]
+        empty = series.is_null().all() or (
+            series.dtype.is_float() and not series.is_finite().any()
+        )
+        if not empty:
+            rows.append((column.name, column.unit or DASH, column.meaning))
+    return Listing(
+        "columns",
+        "Columns of velocities.parquet that hold something here",
+        ("column", "unit", "meaning"),
+        tuple(rows),
+    )

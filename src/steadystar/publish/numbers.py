@@ -1,0 +1,178 @@
+"""Small statistics and the way numbers are written, shared by figures and pages."""
+
+__all__ = [
+    "DASH",
+    "MINUS",
+    "calendar_date",
+    "counted",
+    "finite",
+    "kms",
+    "log_edges",
+    "median",
+    "outline",
+    "percent",
+    "robust_width",
+    "scatter_or_density",
+    "significant",
+    "uniform_edges",
+]
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from steadystar.publish.plot import Color, Density, Points
+
+Array = NDArray[np.float64]
+
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+
+_MJD_0 = date(1858, 11, 17)
+
+
+def finite(values: Any) -> Array:
+    """Return the finite ones of ``values`` (a series or an array) as float64."""
+    if isinstance(values, pl.Series):
+        values = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    array = np.asarray(values, np.float64)
+    return array[np.isfinite(array)]
+
+
+def median(values: Any) -> float:
+    """Return the median of the finite values, NaN if there are none."""
+    usable = finite(values)
+    return float(np.median(usable)) if usable.size else float("nan")
+
+
+def robust_width(values: Any) -> float:
+    """Return the interquartile range over 1.349: sigma, for a Gaussian; NaN below 4."""
+    usable = finite(values)
+    if usable.size < 4:
+        return float("nan")
+    low, high = np.percentile(usable, [25, 75])
+    return float(high - low) / 1.349
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Write a number with so many significant digits; a dash if there is none."""
+    if value is None or not np.isfinite(value):
+        return DASH
+    if value != 0 and not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.{digits - 1}e}"
+    if value == 0:
+        return "0"
+    places = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
+    return f"{value:,.{min(places, 6)}f}".replace("-", MINUS)
+
+
+def kms(value: float | None) -> str:
+    """Write a velocity: two digits that matter, with its unit."""
+    text = significant(value, 2)
+    return text if text == DASH else f"{text} km/s"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Write ``1 star``, ``2 stars``, ``no stars``."""
+    name = one if number == 1 else many or f"{one}s"
+    return f"{number:,} {name}" if number else f"no {name}"
+
+
+def percent(part: float, whole: float) -> str:
+    """Write a fraction as a percentage; a dash of nothing."""
+    return f"{100 * part / whole:.3g}%" if whole else DASH
+
+
+def calendar_date(mjd: float | None) -> str:
+    """Return the date of a modified Julian day, ``2018-05-31``; the number if absurd."""
+    if mjd is None or not np.isfinite(mjd):
+        return DASH
+    if not 0 <= mjd < 200_000:
+        return f"{mjd:g}"
+    return (_MJD_0 + timedelta(days=int(mjd))).isoformat()
+
+
+def log_edges(values: Array, bins: int = 30, share: float = 0.0) -> Array:
+    """Edges uniform in the logarithm that span the positive values.
+
+    ``share`` of the values may lie beyond each end (0.001: one in a thousand).
+    """
+    positive = values[np.isfinite(values) & (values > 0)]
+    if not positive.size:
+        return np.array([1.0, 10.0])
+    low, high = np.quantile(positive, [share, 1 - share])
+    if high <= low * 1.01:
+        low, high = low / 2, high * 2
+    return np.geomspace(low * 0.98, high * 1.02, bins + 1)
+
+
+def uniform_edges(values: Array, bins: int = 40, share: float = 0.0) -> Array:
+    """Uniform edges that span the finite values, but ``share`` of them on each side."""
+    usable = finite(values)
+    if not usable.size:
+        return np.array([0.0, 1.0])
+    low, high = np.quantile(usable, [share, 1 - share])
+    if high <= low:
+        width = max(abs(low) * 1e-3, 0.5)
+        low, high = low - width, high + width
+    return np.linspace(low, high, bins + 1)
+
+
+def outline(
+    values: Array, center: float, half_width: float = 0.4, points: int = 48
+) -> tuple[Array, Array]:
+    """Return the outline of a violin about the horizontal position ``center``.
+
+    A Gaussian kernel of Silverman's width (0.9 min(sigma, IQR/1.349) n^-1/5); fewer
+    than three values give a mere tick.
+    """
+    usable = finite(values)
+    if usable.size < 3 or np.ptp(usable) == 0:
+        at = float(np.mean(usable)) if usable.size else float("nan")
+        return np.array([center - 0.2, center + 0.2]), np.array([at, at])
+    width = (
+        0.9
+        * min(float(np.std(usable)), robust_width(usable) or float(np.inf))
+        * usable.size ** (-0.2)
+    )
+    width = max(width, float(np.ptp(usable)) / 200)
+    low, high = np.quantile(usable, [0.01, 0.99])
+    grid = np.linspace(low - 1.5 * width, high + 1.5 * width, points)
+    # Counted in fine bins first: a violin of 10^6 values costs as much as one of 10^3.
+    edges = np.linspace(grid[0], grid[-1], 513)
+    counts, _ = np.histogram(usable, edges)
+    middle = (edges[1:] + edges[:-1]) / 2
+    density = np.exp(-0.5 * ((grid[:, None] - middle) / width) ** 2) @ counts
+    side = half_width * density / density.max()
+    x = np.concatenate([center - side, (center + side)[::-1], [center - side[0]]])
+    return x, np.concatenate([grid, grid[::-1], grid[:1]])
+
+
+def scatter_or_density(
+    x: Array,
+    y: Array,
+    limit: int,
+    *,
+    color: Color,
+    label: str = "",
+    hover: Sequence[str] = (),
+    edges: tuple[Array, Array] | None = None,
+    size: float = 4,
+) -> Points | Density:
+    """Points while there are few; above ``limit`` their number in each cell of a grid.
+
+    ``edges`` are those of the grid, x then y; uniform between the extremes if None.
+    """
+    good = np.isfinite(x) & np.isfinite(y)
+    if good.sum() <= limit:
+        texts = [text for text, keep in zip(hover, good, strict=True) if keep]
+        opacity = 0.8 if good.sum() < 2000 else 0.4
+        return Points(
+            x[good], y[good], color, label, hover=texts, size=size, opacity=opacity
+        )
+    x_edges, y_edges = edges or (uniform_edges(x, 80), uniform_edges(y, 60))
+    counts, _, _ = np.histogram2d(x[good], y[good], [x_edges, y_edges])
+    return Density(x_edges, y_edges, counts.T.astype(np.int64))

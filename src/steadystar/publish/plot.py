@@ -1,0 +1,221 @@
+"""What a figure is, said once: panels, axes and marks, without a drawing library.
+
+A figure of the report is drawn twice: interactive for the page (`web`) and as PNG and
+PDF for a paper (`paper`). Both draw the same `Figure`, so they cannot disagree. Colors
+are roles (``"blue"``, ``"before"``), which each of the two turns into a color that
+suits its background.
+
+Every figure explains itself in three sentences: what it shows, what good looks like,
+and what this one shows. A figure that has no data is a `Missing` with the reason.
+"""
+
+__all__ = [
+    "Axis",
+    "Band",
+    "Bars",
+    "Density",
+    "Figure",
+    "Heat",
+    "Line",
+    "Mark",
+    "Missing",
+    "Panel",
+    "Points",
+    "Steps",
+    "Violins",
+    "arm_color",
+]
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Color = str
+"""One of the roles in `web.COLORS` and `paper.COLORS`."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: its label with unit, its scale, and its range if it is not the data's.
+
+    ``ticks`` are positions with texts, for axes that count things.
+    """
+
+    label: str = ""
+    log: bool = False
+    low: float | None = None
+    high: float | None = None
+    ticks: tuple[tuple[float, str], ...] | None = None
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points, with error bars and a text for each if given."""
+
+    x: Array
+    y: Array
+    color: Color = "ink"
+    label: str = ""
+    error: Array | None = None
+    hover: Sequence[str] = ()
+    symbol: Literal["circle", "open", "diamond", "cross", "square"] = "circle"
+    size: float = 5
+    opacity: float = 0.85
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points; NaN interrupts it."""
+
+    x: Array
+    y: Array
+    color: Color = "ink"
+    label: str = ""
+    dash: Literal["solid", "dash", "dot"] = "solid"
+    width: float = 1.4
+    hover: str = ""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A histogram: ``heights`` of shape ``(bin,)`` between ``edges`` ``(bin + 1,)``."""
+
+    edges: Array
+    heights: Array
+    color: Color = "ink"
+    label: str = ""
+    filled: bool = True
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars at ``x``, one a category."""
+
+    x: Array
+    heights: Array
+    color: Color = "ink"
+    label: str = ""
+    hover: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A value for each cell of a grid: ``z`` of shape ``(row, column)``, NaN if none.
+
+    Columns sit at 1, 2, ...; rows carry names, the first at the top. ``counts`` are
+    written into the cells where there is room. The colors are symmetric about zero.
+    """
+
+    rows: tuple[str, ...]
+    z: Array
+    unit: str
+    counts: NDArray[np.int64] | None = None
+    column_names: Sequence[str] = ()
+
+    @property
+    def roomy(self) -> bool:
+        """Whether the cells have room for a number."""
+        return self.z.size <= 400 and self.z.shape[1] <= 40
+
+
+@dataclass(frozen=True)
+class Density:
+    """How many points fall into each cell: ``counts`` of shape ``(y bin, x bin)``."""
+
+    x_edges: Array
+    y_edges: Array
+    counts: NDArray[np.int64]
+    unit: str = "points"
+
+
+@dataclass(frozen=True)
+class Violins:
+    """Distributions beside each other: one a position on the horizontal axis.
+
+    ``outlines`` hold the closed outline of each as ``(x, y)``; ``means`` the mean of
+    each (NaN if none).
+    """
+
+    positions: Array
+    outlines: tuple[tuple[Array, Array], ...]
+    means: Array
+    color: Color = "ink"
+    label: str = ""
+    hover: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Band:
+    """A shaded range across the whole panel."""
+
+    low: float
+    high: float
+    along: Literal["x", "y"] = "x"
+    color: Color = "muted"
+    label: str = ""
+
+
+Mark = Points | Line | Steps | Bars | Heat | Density | Violins | Band
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Marks in one pair of axes; later marks lie on top. ``tall`` is its share of height."""
+
+    x: Axis
+    y: Axis
+    marks: tuple[Mark, ...]
+    title: str = ""
+    tall: float = 1.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels in ``columns``, and the sentences that explain them.
+
+    ``name`` is unique in a report: it is part of file names and of links. ``wide``
+    figures take the full page of a paper, others a column.
+    """
+
+    name: str
+    title: str
+    panels: tuple[Panel, ...]
+    shows: str
+    good: str
+    here: str
+    columns: int = 1
+    wide: bool = False
+    remarks: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A figure that could not be drawn, and why."""
+
+    name: str
+    title: str
+    reason: str
+
+
+_ARM_COLORS = {
+    "blue": "blue",
+    "red": "red",
+    "all": "ink",
+    "green": "green",
+    "b": "blue",
+}
+_OTHER_COLORS = ("green", "orange", "purple", "sky")
+
+
+def arm_color(arm: str, arms: Sequence[str]) -> Color:
+    """Return the color of an arm: its own where it is named after one, else by order."""
+    if arm in _ARM_COLORS:
+        return _ARM_COLORS[arm]
+    others = [name for name in arms if name not in _ARM_COLORS]
+    place = others.index(arm) if arm in others else 0
+    return _OTHER_COLORS[place % len(_OTHER_COLORS)]

@@ -1,0 +1,246 @@
+"""A report that an astronomer understands who never saw the program.
+
+`write_report` writes ``index.html`` with everything beside it that it needs (``assets``,
+``figures``, ``stars``): it can be zipped, mailed and opened from a disk, and asks the
+network for nothing. The same inputs give the same bytes.
+
+Every text that came from a file is escaped (jinja2's autoescape; `web.escape` for
+plotly's labels; ``\\u003c`` in embedded data), file names are made by `safe_name`, and a
+Content-Security-Policy forbids scripts other than the two beside the page.
+"""
+
+__all__ = ["ReportInputs", "ReportOptions", "write_report"]
+
+import json
+from importlib.metadata import version
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+from markupsafe import Markup
+
+from steadystar.publish import paper
+from steadystar.publish.facts import Facts, gather
+from steadystar.publish.figures import Section, overview_sections, star_figures
+from steadystar.publish.figures.timeline import (
+    arm_points,
+    time_axis,
+    velocity_label,
+)
+from steadystar.publish.files import safe_name, slug, write_bytes
+from steadystar.publish.headlines import headlines, opening, star_facts
+from steadystar.publish.inputs import ReportInputs, ReportOptions
+from steadystar.publish.lists import (
+    Listing,
+    glossary,
+    star_listing,
+    summary_listing,
+    visit_listing,
+)
+from steadystar.publish.plot import Axis, Figure, Missing, Panel
+from steadystar.publish.web import panel_spec, spec_json
+
+_PAGES = Path(__file__).with_name("pages")
+_MANIFEST = "files.json"
+
+
+def write_report(
+    directory: Path, inputs: ReportInputs, options: ReportOptions | None = None
+) -> Path:
+    """Write the report into ``directory`` and return the path of its first page.
+
+    Files of an earlier report there that this one does not have are removed; other
+    files are left alone.
+
+    Raises:
+        ValueError: a column of a table is of the wrong kind; the message names it.
+    """
+    options = options or ReportOptions()
+    directory = Path(directory)
+    facts = gather(inputs)
+    writer = _Writer(directory, options)
+    chosen = facts.stars.sort("interest").head(options.star_pages)["star_id"].to_list()
+    pages = {star: f"stars/{safe_name(star)}.html" for star in chosen}
+    _write_assets(writer)
+    sections = overview_sections(facts, inputs, options)
+    _write_index(writer, facts, inputs, sections, pages)
+    for place in range(len(chosen)):
+        _write_star(writer, facts, inputs, chosen, pages, place)
+    writer.finish()
+    return directory / "index.html"
+
+
+class _Writer:
+    """Writes files below one directory and remembers which."""
+
+    def __init__(self, directory: Path, options: ReportOptions) -> None:
+        self.directory, self.options = directory, options
+        self.written: set[str] = set()
+        self.templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_PAGES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def file(self, name: str, content: bytes) -> None:
+        write_bytes(self.directory / name, content)
+        self.written.add(name)
+
+    def page(self, name: str, template: str, **values: Any) -> None:
+        root = "../" * name.count("/")
+        text = self.templates.get_template(template).render(
+            root=root, version=version("steadystar"), **values
+        )
+        self.file(name, text.encode("utf-8"))
+
+    def finish(self) -> None:
+        """Remove what only an earlier report wrote, and note what this one did."""
+        for name in self._earlier() - self.written:
+            (self.directory / name).unlink(missing_ok=True)
+        listing = json.dumps(sorted(self.written), indent=0)
+        write_bytes(self.directory / _MANIFEST, listing.encode("utf-8"))
+
+    def _earlier(self) -> set[str]:
+        path = self.directory / _MANIFEST
+        try:
+            names = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return set()
+        # Only what this module can have written: a folder of its own and a plain name.
+        folders = {"stars", "figures", "assets"}
+        return {
+            name
+            for name in names
+            if isinstance(name, str)
+            and len(parts := name.split("/")) == 2
+            and parts[0] in folders
+            and parts[1] not in ("", ".", "..")
+            and "\\" not in name
+        }
+
+
+def _write_assets(writer: _Writer) -> None:
+    for name in ("report.css", "report.js"):
+        writer.file(f"assets/{name}", (_PAGES / "assets" / name).read_bytes())
+    library = package_files("plotly") / "package_data" / "plotly.min.js"
+    writer.file("assets/plotly.min.js", library.read_bytes())
+
+
+def _figure(
+    writer: _Writer, figure: Figure, prefix: str, *, draw: bool
+) -> dict[str, Any]:
+    """Everything that the template needs of one figure; its images are written."""
+    name = slug(f"{prefix}{figure.name}")
+    if draw:
+        for suffix, content in paper.draw(figure, writer.options.dpi).items():
+            writer.file(f"figures/{name}.{suffix}", content)
+    return {
+        "kind": "figure",
+        "id": name,
+        "figure": figure,
+        "drawn": draw,
+        "columns": min(figure.columns, len(figure.panels), 3),
+        # The data are JSON in a script element of a type that no browser runs.
+        "data": Markup(spec_json([panel_spec(panel) for panel in figure.panels])),
+    }
+
+
+def _item(
+    writer: _Writer, item: Figure | Missing | Listing, prefix: str = "", *, draw: bool
+) -> dict[str, Any]:
+    if isinstance(item, Figure):
+        return _figure(writer, item, prefix, draw=draw)
+    if isinstance(item, Missing):
+        return {"kind": "missing", "missing": item}
+    return {"kind": "listing", "listing": item}
+
+
+def _write_index(
+    writer: _Writer,
+    facts: Facts,
+    inputs: ReportInputs,
+    sections: list[Section],
+    pages: dict[str, str],
+) -> None:
+    draw = writer.options.paper_figures
+    listed = star_listing(facts, pages)
+    writer.page(
+        "index.html",
+        "index.html.j2",
+        title=inputs.title,
+        opening=opening(facts, inputs),
+        headlines=headlines(facts, inputs),
+        sections=[
+            {
+                "name": section.name,
+                "title": section.title,
+                "lead": section.lead,
+                "notes": section.notes,
+                "items": [_item(writer, item, draw=draw) for item in section.items],
+            }
+            for section in sections
+        ],
+        explorer=_explorer(facts, pages),
+        stars=listed,
+        summary=summary_listing(inputs.summary),
+        glossary=glossary(facts),
+    )
+
+
+def _explorer(facts: Facts, pages: dict[str, str]) -> dict[str, Any] | None:
+    """The velocities of every star that has a page, to be chosen from a list."""
+    entries = []
+    for star, page in pages.items():
+        visits = facts.visits.filter(pl.col("star_id") == star)
+        rows = visits.filter("measured")
+        if not len(rows):
+            continue
+        time = time_axis(rows)
+        panel = Panel(
+            Axis(time.label),
+            Axis(velocity_label(facts)),
+            tuple(arm_points(facts, rows, time, labels=True, size=6)),
+        )
+        entries.append({"star": star, "page": page, "spec": panel_spec(panel)})
+    if not entries:
+        return None
+    return {
+        "stars": [entry["star"] for entry in entries],
+        "data": Markup(
+            spec_json([{"page": e["page"], "spec": e["spec"]} for e in entries])
+        ),
+    }
+
+
+def _write_star(
+    writer: _Writer,
+    facts: Facts,
+    inputs: ReportInputs,
+    chosen: list[str],
+    pages: dict[str, str],
+    place: int,
+) -> None:
+    star, options = chosen[place], writer.options
+    draw = options.paper_figures and place < options.star_paper_figures
+    stem = f"{safe_name(star)}-"
+    visits = facts.visits.filter(pl.col("star_id") == star)
+    row = facts.stars.filter(pl.col("star_id") == star).row(0, named=True)
+    before, after = chosen[place - 1], chosen[(place + 1) % len(chosen)]
+    writer.page(
+        pages[star],
+        "star.html.j2",
+        title=inputs.title,
+        star=star,
+        facts=star_facts(facts, row),
+        items=[
+            _item(writer, item, stem, draw=draw)
+            for item in star_figures(facts, inputs, star, options)
+        ],
+        visits=visit_listing(visits),
+        before=(before, pages[before]),
+        after=(after, pages[after]),
+    )
