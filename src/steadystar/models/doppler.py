@@ -11,7 +11,7 @@ The models are by D. Nidever (MIT license), trained on synthetic spectra with th
 (Ness et al. 2015; Casey et al. 2016).
 """
 
-__all__ = ["air_to_vacuum", "doppler_wheel", "read_doppler_pickle"]
+__all__ = ["doppler_wheel", "read_doppler_pickle"]
 
 import importlib.metadata
 import pickle
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
+from steadystar.data.air import air_to_vacuum
 from steadystar.models.library import (
     CUBIC,
     GRIDS,
@@ -124,21 +124,3 @@ class _ArraysOnly(pickle.Unpickler):
             case "numpy", "ndarray" | "dtype":
                 return getattr(np, name)
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def air_to_vacuum(wave: ArrayLike) -> NDArray[np.float64]:
-    """Return vacuum wavelengths for wavelengths in air, both in Angstrom.
-
-    The refractive index of Ciddor (1996, Applied Optics 35, 1566, equation 1), standard
-    air; three rounds of fixed-point iteration reach 1e-12.
-    """
-    air = np.asarray(wave, np.float64)
-    vacuum = air
-    for _ in range(3):
-        wavenumber = (1e4 / vacuum) ** 2
-        vacuum = air * (
-            1
-            + 0.05792105 / (238.0185 - wavenumber)
-            + 0.00167917 / (57.362 - wavenumber)
-        )
-    return vacuum

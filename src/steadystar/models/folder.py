@@ -13,14 +13,14 @@ __all__ = ["TemplateFolder", "upper_envelope"]
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter1d, percentile_filter
 
-from steadystar.models.doppler import air_to_vacuum
+from steadystar.data.air import air_to_vacuum
 from steadystar.models.library import Domain, ModelFlux, ModelsNotFound
 
 _HEADERS = (("TEFF", "LOGG", "FEH"), ("PHXTEFF", "PHXLOGG", "PHXM_H"))
@@ -43,7 +43,9 @@ class TemplateFolder:
     continua: NDArray[np.float64]
 
     @classmethod
-    def open(cls, folder: Path | str, low: float, high: float, *, air: bool) -> Self:
+    def open(
+        cls, folder: Path | str, low: float, high: float, *, air: bool
+    ) -> "TemplateFolder":
         """Read all models of ``folder`` from ``low`` to ``high`` Angstrom (vacuum).
 
         ``air`` says whether the files' wavelengths are in air. The first file's

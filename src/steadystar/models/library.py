@@ -30,10 +30,11 @@ __all__ = [
 ]
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,7 +65,7 @@ class Domain:
     feh: tuple[float, float]
 
     @classmethod
-    def between(cls, low: ArrayLike, high: ArrayLike) -> Self:
+    def between(cls, low: ArrayLike, high: ArrayLike) -> "Domain":
         """Make the box between two corners, each ``(3,)``."""
         limits = np.stack([np.asarray(low, float), np.asarray(high, float)], axis=1)
         return cls(*((row[0], row[1]) for row in limits.tolist()))
@@ -78,7 +79,7 @@ class Domain:
         """Say for each row of ``labels``, ``(..., 3)``, whether it lies inside."""
         low, high = self.limits
         labels = np.asarray(labels, float)
-        return np.all((labels >= low) & (labels <= high), axis=-1)
+        return np.asarray(np.all((labels >= low) & (labels <= high), axis=-1))
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class PolynomialModels:
         inside = np.clip(flux, 0.0, 1.0)
         return ModelFlux(inside, continuum, inside != flux)
 
-    def window(self, low: float, high: float) -> Self:
+    def window(self, low: float, high: float) -> "PolynomialModels":
         """Keep the pixels of ``low`` to ``high`` Angstrom (vacuum)."""
         first, last = np.searchsorted(self.wave, [low, high])
         coarse = slice(
@@ -220,7 +221,7 @@ class StackedModels:
             return ModelFlux(out.flux[0], out.continuum[0], out.clipped[0])
         return out
 
-    def window(self, low: float, high: float) -> Self:
+    def window(self, low: float, high: float) -> "StackedModels":
         """Keep the pixels of ``low`` to ``high`` Angstrom (vacuum)."""
         return replace(self, parts=tuple(p.window(low, high) for p in self.parts))
 
@@ -251,7 +252,7 @@ def bundled(window: str) -> StackedModels:
         resources.files("steadystar.models") / "grids" / f"{window}.npz"
     ).read_bytes()
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        return StackedModels(tuple(_unpack(arrays, grid) for grid in GRIDS))
+        return StackedModels(tuple(unpack(arrays, grid) for grid in GRIDS))
 
 
 def pack(models: StackedModels, path: Path) -> None:
@@ -274,7 +275,8 @@ def pack(models: StackedModels, path: Path) -> None:
     np.savez_compressed(path, wave=models.wave, **arrays)
 
 
-def _unpack(arrays, grid: str) -> PolynomialModels:
+def unpack(arrays: Mapping[str, NDArray], grid: str) -> PolynomialModels:
+    """Return one grid of a file that `pack` wrote."""
     center, scale = arrays[f"{grid}_scaling"]
     return PolynomialModels(
         name=f"thedoppler {grid}",
