@@ -24,7 +24,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from steadystar.calibrate.options import ZeroPointOptions
 from steadystar.data.match import RADIUS_ARCSEC
+from steadystar.measure.relative import RelativeOptions
+from steadystar.publish.inputs import ReportOptions
+from steadystar.simulate.mock import SurveyOptions
+from steadystar.survey.observation import ReadOptions
 
 
 class ConfigurationError(ValueError):
@@ -56,8 +61,8 @@ class RunOptions:
     ] = 200
     shards: Annotated[
         int,
-        "Parts into which the stars are divided by a hash of their star_id; 0 chooses "
-        "at the first run, about 2000 spectra a part, and keeps the choice.",
+        "Parts into which the stars are divided by a hash of their star_id, a power of "
+        "two; 0 chooses, about 1000 spectra a part, and again when the survey has grown.",
     ] = 0
     references: Annotated[
         str,
@@ -70,8 +75,10 @@ class RunOptions:
             raise ValueError(
                 f"files_per_batch = {self.files_per_batch}: give at least 1."
             )
-        if not 0 <= self.shards <= 65_536:
-            raise ValueError(f"shards = {self.shards}: give 0 (choose) to 65536.")
+        if not 0 <= self.shards <= 65_536 or self.shards & (self.shards - 1):
+            raise ValueError(
+                f"shards = {self.shards}: give 0 (choose) or a power of two to 65536."
+            )
 
 
 class Configuration(BaseModel):
@@ -79,8 +86,13 @@ class Configuration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    run: RunOptions = RunOptions()
+    read: ReadOptions = ReadOptions()
     match: MatchOptions = MatchOptions()
+    measure: RelativeOptions = RelativeOptions()
+    zeropoints: ZeroPointOptions = ZeroPointOptions()
+    report: ReportOptions = ReportOptions()
+    run: RunOptions = RunOptions()
+    simulate: SurveyOptions = SurveyOptions()
 
     @classmethod
     def load(cls, path: str | Path) -> "Configuration":

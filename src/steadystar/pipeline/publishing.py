@@ -1,0 +1,290 @@
+"""What is left for people: catalogs, a summary, the report.
+
+These are the files of the run directory itself. They carry the version, the hash of the
+configuration and that of the inputs, and nothing that differs between equal runs.
+"""
+
+__all__ = [
+    "plan_catalog",
+    "plan_report",
+    "provenance",
+    "report_inputs",
+    "summarize",
+    "write_catalog",
+    "write_pages",
+]
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from steadystar.data.schema import conform, empty
+from steadystar.data.spectra import Spectra
+from steadystar.data.status import SENTENCES, Status
+from steadystar.data.tables import write_parquet
+from steadystar.pipeline.config import Configuration
+from steadystar.pipeline.ledger import atomic, fingerprint
+from steadystar.pipeline.measuring import shard_spectra
+from steadystar.pipeline.reading import known_files
+from steadystar.pipeline.sorting import Part, parts
+from steadystar.pipeline.units import Result, Run, Stage, Unit
+from steadystar.publish.report import ReportInputs, ReportOptions, write_report
+
+_RESULT_SECTIONS = ("read", "match", "measure", "zeropoints")
+"""Sections of the configuration that change a number in a table."""
+
+
+def provenance(configuration: Configuration, inputs: Any) -> dict[str, str]:
+    """Return what every table says of its origin."""
+    chosen = [
+        configuration.section_hash(*_RESULT_SECTIONS),
+        configuration.run.references,
+    ]
+    return {
+        "steadystar.version": version("steadystar"),
+        "steadystar.configuration": fingerprint(chosen)[:16],
+        "steadystar.inputs": fingerprint(inputs)[:16],
+    }
+
+
+@dataclass(frozen=True)
+class _CatalogJob:
+    directory: Path
+    velocities: Path
+    stars: Path
+    offsets: dict[str, Path]
+    refused: tuple[tuple[Path, tuple[int, ...]], ...]
+    duplicates: Path
+    not_files: tuple[dict[str, str], ...]
+    earlier: tuple[str, ...]
+    origin: dict[str, str]
+    zeropoints: dict[str, Any]
+    files: int
+
+
+def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
+    """One unit: the tables as they stand now."""
+    ledger = run.ledger
+    batches = ledger.records("read")
+    files = known_files(run, batches.values()).values()
+    live = sorted((file.name, file.sha256) for file in files)
+    zero, stars = (ledger.records(name)["all"] for name in ("zeropoints", "stars"))
+    match = ledger.records("match")["all"]
+    by_batch: dict[str, list[int]] = {}
+    for file in files:
+        by_batch.setdefault(file.batch, []).append(file.index)
+    refused = tuple(
+        (ledger.path(batches[name], "rejected"), tuple(sorted(index)))
+        for name, index in sorted(by_batch.items())
+    )
+    old = ledger.record(stage.name, "all")
+    origin = provenance(run.configuration, live)
+    job = _CatalogJob(
+        directory=run.directory,
+        velocities=ledger.path(zero, "velocities"),
+        stars=ledger.path(stars, "stars"),
+        offsets={f: ledger.path(zero, f"offsets-{f}") for f in zero.facts["families"]},
+        refused=refused,
+        duplicates=ledger.path(match, "duplicates"),
+        not_files=tuple(run.found.rejected),
+        earlier=tuple(o.path for o in old.outputs.values()) if old else (),
+        origin=origin,
+        zeropoints=zero.facts,
+        files=len(files) + len(run.found.rejected),
+    )
+    inputs = [origin, zero.sha256(), stars.sha256(), run.found.rejected]
+    inputs += [match.outputs["duplicates"].sha256]
+    return [Unit("all", inputs, job)]
+
+
+def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
+    """Write the tables and the summary into the run directory."""
+    velocities = pl.read_parquet(job.velocities)
+    stars = pl.read_parquet(job.stars)
+    rejected = _rejected(job)
+    frames = {
+        "velocities.parquet": velocities,
+        "stars.parquet": stars,
+        "rejected.parquet": rejected,
+    }
+    for family, path in job.offsets.items():
+        frames[f"offsets-{family}.parquet"] = pl.read_parquet(path)
+    outputs = {}
+    for name, frame in frames.items():
+        outputs[name] = job.directory / name
+        with atomic(outputs[name]) as part:
+            write_parquet(frame, part, job.origin)
+    summary = summarize(velocities, stars, job.zeropoints) | {
+        "files": job.files,
+        "rejected": len(rejected),
+        "rejected_because": _counts(rejected["reason"]),
+        **{name.removeprefix("steadystar."): text for name, text in job.origin.items()},
+    }
+    outputs["summary.json"] = job.directory / "summary.json"
+    with atomic(outputs["summary.json"]) as part:
+        part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    for name in job.earlier:
+        path = job.directory / name
+        if path not in outputs.values() and path.name.startswith("offsets-"):
+            path.unlink(missing_ok=True)
+    rows = {name: len(frame) for name, frame in frames.items()}
+    return Result(outputs, {"summary": summary, "rows": rows})
+
+
+def _rejected(job: _CatalogJob) -> pl.DataFrame:
+    tables = [empty("rejected"), pl.read_parquet(job.duplicates)]
+    if job.not_files:
+        tables.append(conform(pl.DataFrame(list(job.not_files)), "rejected"))
+    for path, files in job.refused:
+        live = pl.read_parquet(path).filter(pl.col("_file").is_in(files))
+        tables.append(live.drop("_file"))
+    return pl.concat(tables).sort("path", "reason")
+
+
+def summarize(
+    velocities: pl.DataFrame, stars: pl.DataFrame, zeropoints: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the facts of a run that a person or a program wants to know first."""
+    measured = velocities["rv_raw"].is_finite()
+    status = velocities["status"]
+    flags = {
+        SENTENCES[flag]: int((status & int(flag) != 0).sum())
+        for flag in Status
+        if flag in SENTENCES
+    }
+    arms = velocities.filter(measured).group_by("arm").len().sort("arm")
+    return {
+        "spectra": len(velocities),
+        "velocities": int(measured.sum()),
+        "velocities_by_arm": {str(arm): n for arm, n in arms.iter_rows()},
+        "uncalibrated": int(
+            (measured & (status & int(Status.UNCALIBRATED) != 0)).sum()
+        ),
+        "statuses": {sentence: n for sentence, n in flags.items() if n},
+        "stars": len(stars),
+        "constant_stars": int(stars["constant"].sum() or 0),
+        "variable_stars": int(stars["variable"].sum() or 0),
+        "double_lined_stars": int(stars["double_lined"].sum() or 0),
+        "zero_point_method": zeropoints["method"],
+        "zero_points": zeropoints["families"],
+        "notes": zeropoints["notes"],
+    }
+
+
+def _counts(values: pl.Series) -> dict[str, int]:
+    counts = values.value_counts(sort=True).sort(
+        "count", values.name, descending=[True, False]
+    )
+    return {str(value): n for value, n in counts.head(20).iter_rows()}
+
+
+@dataclass(frozen=True)
+class _ReportJob:
+    directory: Path
+    families: tuple[str, ...]
+    parts: dict[int, list[Part]]
+    assigned: Path
+    windows: dict[str, tuple[float, float]]
+    options: ReportOptions
+    truth: Path | None
+
+
+def plan_report(run: Run, stage: Stage) -> list[Unit]:
+    """One unit: the report of the catalog, with the spectra behind it."""
+    catalog = run.ledger.records("catalog")["all"]
+    match = run.ledger.records("match")["all"]
+    families = run.ledger.records("zeropoints")["all"].facts["families"]
+    job = _ReportJob(
+        run.directory,
+        tuple(families),
+        parts(run.ledger),
+        run.ledger.path(match, "assigned"),
+        dict(run.configuration.measure.windows),
+        run.configuration.report,
+        run.truth,
+    )
+    truth = str(run.truth) if run.truth else ""
+    return [Unit("all", [catalog.sha256(), version("steadystar"), truth], job)]
+
+
+def write_pages(job: _ReportJob, prefix: Path) -> Result:
+    """Write the report into the run directory, in place of the one before."""
+    with atomic(job.directory / "report") as part:
+        inputs = report_inputs(
+            job.directory, _spectra_of(job), job.windows, truth=job.truth
+        )
+        write_report(part, inputs, job.options)
+    return Result({"report": job.directory / "report"})
+
+
+def report_inputs(
+    directory: Path,
+    spectra: Callable[[str], tuple[pl.DataFrame, Spectra] | None] | None = None,
+    windows: Mapping[str, tuple[float, float]] | None = None,
+    truth: Path | None = None,
+) -> ReportInputs:
+    """Collect what a report is made from: the tables that lie in ``directory``."""
+    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    rejected = directory / "rejected.parquet"
+    offsets = {
+        path.stem.removeprefix("offsets-"): pl.read_parquet(path)
+        for path in sorted(directory.glob("offsets-*.parquet"))
+    }
+    return ReportInputs(
+        velocities=pl.read_parquet(directory / "velocities.parquet"),
+        stars=pl.read_parquet(directory / "stars.parquet"),
+        offsets=offsets,
+        rejected=pl.read_parquet(rejected) if rejected.exists() else None,
+        notes=summary.pop("notes", []),
+        summary={key.replace("_", " "): value for key, value in summary.items()},
+        spectra=spectra,
+        windows=windows or {},
+        truth=_truth(truth, list(offsets)) if truth else None,
+    )
+
+
+def _spectra_of(
+    job: _ReportJob,
+) -> Callable[[str], tuple[pl.DataFrame, Spectra] | None]:
+    """Return a function that finds the spectra of a star in its shard."""
+    assigned = pl.read_parquet(job.assigned, columns=["star_id", "shard"])
+    shard_of = dict(assigned.unique().iter_rows())
+
+    @lru_cache(maxsize=4)
+    def load(shard: int) -> list[tuple[pl.DataFrame, Spectra]]:
+        groups: dict[tuple[str, str], list[Part]] = {}
+        for part in job.parts.get(shard, []):
+            groups.setdefault((part.survey, part.frame), []).append(part)
+        return [shard_spectra(groups[key]) for key in sorted(groups)]
+
+    def find(star_id: str) -> tuple[pl.DataFrame, Spectra] | None:
+        best = None
+        for visits, spectra in load(shard_of[star_id]) if star_id in shard_of else []:
+            mine = (visits["star_id"] == star_id).to_numpy()
+            if mine.any() and (best is None or mine.sum() > len(best[0])):
+                best = visits.filter(mine), spectra[mine]
+        return best
+
+    return find
+
+
+def _truth(folder: Path, families: list[str]) -> dict[str, pl.DataFrame]:
+    """Bring the tables of a simulation into the form that a report compares with."""
+    tables = {path.stem: pl.read_parquet(path) for path in folder.glob("*.parquet")}
+    truth = {}
+    if "visits" in tables:
+        truth["visits"] = tables["visits"].select("visit_id", "rv_true")
+    if "offsets" in tables and families:
+        columns = families[0].split("+")
+        offsets = tables["offsets"].filter(family=families[0])
+        if set(columns) <= set(offsets.columns):
+            truth["offsets"] = offsets.select(*columns, offset="offset_true")
+    if {"ra", "dec", "constant"} <= set(tables.get("stars", pl.DataFrame()).columns):
+        truth["stars"] = tables["stars"].select("ra", "dec", "constant")
+    return truth

@@ -1,0 +1,281 @@
+"""From files to batches: each file is read once, and ends in rows or is rejected.
+
+A batch is the unit of work. It leaves a table of visits, a file of spectra for each
+survey and frame in it, and a table of what was rejected. Which of its files still count
+is decided anew in every run: a file that was changed is read again into a new batch and
+its old rows are left behind; one that is no longer among the inputs keeps its place,
+in case it is named again.
+"""
+
+__all__ = [
+    "NO_VISITS",
+    "BatchFile",
+    "known_files",
+    "plan_reading",
+    "read_batch",
+    "reject_batch",
+    "split_batch",
+]
+
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from steadystar.data.schema import conform, empty
+from steadystar.pipeline.config import ConfigurationError
+from steadystar.pipeline.inputs import InputFile, printable
+from steadystar.pipeline.ledger import Record, atomic, content_hash, fingerprint
+from steadystar.pipeline.units import Result, Run, Stage, Unit, first_line, write_tables
+from steadystar.survey.observation import Observation, ReadOptions, UnreadableFile
+from steadystar.survey.registry import read, readers
+from steadystar.survey.shards import write_shard
+
+
+@dataclass(frozen=True)
+class BatchFile:
+    """A file that was read: the batch it is in, its place there, and its content."""
+
+    batch: str
+    index: int
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Job:
+    files: tuple[InputFile, ...]
+    options: ReadOptions
+
+
+def known_files(run: Run, batches: Iterable[Record]) -> dict[str, BatchFile]:
+    """Return which of the present inputs are in ``batches``, unchanged, by path.
+
+    A file whose time differs but whose content does not is the same file; the ledger
+    takes note of its new time.
+    """
+    present = {file.path: file for file in run.found.files}
+    known: dict[str, BatchFile] = {}
+    for record in batches:
+        touched = False
+        for index, info in enumerate(record.facts["files"]):
+            file = present.get(info["path"])
+            if file is None or not _same(info, file):
+                continue
+            touched |= file.mtime_ns != info["mtime_ns"]
+            info["mtime_ns"] = file.mtime_ns
+            known[file.path] = BatchFile(
+                record.unit, index, info["name"], info["sha256"]
+            )
+        if touched:
+            run.ledger.commit(record)
+    return known
+
+
+def plan_reading(run: Run, stage: Stage) -> list[Unit]:
+    """Keep the batches whose files are still on the disk; divide what is new."""
+    names = sorted(reader.name for reader in readers())
+    chosen = run.configuration.read.reader
+    if chosen and chosen not in names:
+        raise ConfigurationError(
+            f"There is no reader {chosen!r} (option read.reader). There are: "
+            f"{', '.join(names)}."
+        )
+    kept = []
+    for unit in run.ledger.records(stage.name):
+        mark = stage.mark(run.configuration, [names, unit])
+        record = run.ledger.done(stage.name, unit, mark)
+        if record and any(_on_disk(info) for info in record.facts["files"]):
+            kept.append(record)
+    known = known_files(run, kept)
+    new = [file for file in run.found.files if file.path not in known]
+    run.news.extend(_news(run, kept, known, new))
+    size = run.configuration.run.files_per_batch
+    groups = [tuple(new[first : first + size]) for first in range(0, len(new), size)]
+    return [
+        *(Unit(record.unit, [names, record.unit], None) for record in kept),
+        *(_unit(files, run.configuration.read, names) for files in groups),
+    ]
+
+
+def _news(
+    run: Run,
+    kept: list[Record],
+    known: Mapping[str, BatchFile],
+    new: list[InputFile],
+) -> Iterator[str]:
+    """Say which files are not as the last run left them."""
+    read_before = {info["path"] for record in kept for info in record.facts["files"]}
+    changed = sum(file.path in read_before for file in new)
+    present = {file.path for file in run.found.files}
+    absent = [Path(path) for path in read_before - present]
+    gone = sum(not path.exists() for path in absent)
+    if changed:
+        yield f"{changed} files have changed since they were read: they are read again."
+    if known and len(new) > changed:
+        yield f"{len(new) - changed} files are new."
+    if gone:
+        yield f"{gone} files that were read before are gone: their rows are left out."
+    if len(absent) > gone:
+        yield (
+            f"{len(absent) - gone} files that were read before are not among the "
+            "inputs: their rows are left out. Name them too if that is not meant; they "
+            "will not be read again."
+        )
+
+
+def split_batch(unit: Unit) -> list[Unit]:
+    """Cut a batch whose worker died into single files, to find the one that did it."""
+    names = unit.inputs[0]
+    return [_unit((file,), unit.job.options, names) for file in unit.job.files]
+
+
+def _unit(files: tuple[InputFile, ...], options: ReadOptions, names: list[str]) -> Unit:
+    name = fingerprint([asdict(file) for file in files])[:12]
+    return Unit(name, [names, name], _Job(files, options))
+
+
+def _same(info: Mapping[str, Any], file: InputFile) -> bool:
+    if file.size != info["size"]:
+        return False
+    if file.mtime_ns == info["mtime_ns"]:
+        return True
+    try:
+        return content_hash(Path(file.path)) == info["sha256"]
+    except OSError:
+        return False
+
+
+def _on_disk(info: Mapping[str, Any]) -> bool:
+    try:
+        return Path(info["path"]).stat().st_size == info["size"]
+    except OSError:
+        return False
+
+
+def read_batch(job: _Job, prefix: Path) -> Result:
+    """Read every file of a batch; whatever a file holds, the others are read."""
+    groups: dict[tuple[str, str], list[Observation]] = {}
+    rejected, infos, notes = [], [], []
+    for index, file in enumerate(job.files):
+        observation, refused, trouble = _read_file(file, job.options)
+        if observation is not None and len(observation):
+            survey = observation.visits["survey"].fill_null("").first()
+            visits = observation.visits.with_columns(_file=pl.lit(index, pl.Int64))
+            groups.setdefault((str(survey), observation.spectra.frame), []).append(
+                Observation(visits, observation.spectra, observation.rejected)
+            )
+        rejected.append(refused.with_columns(_file=pl.lit(index, pl.Int64)))
+        infos.append(asdict(file) | {"sha256": _hash(file.path)})
+        notes += trouble
+    return _write(groups, pl.concat(rejected), infos, tuple(notes), prefix)
+
+
+def reject_batch(job: _Job, prefix: Path, reason: str) -> Result:
+    """Say of a file that reading it ended its process: the row of last resort."""
+    (file,) = job.files
+    rows = [_row(file, "", f"Reading it ended the process: {reason}", _AGAIN)]
+    rejected = pl.DataFrame(rows).with_columns(_file=pl.lit(0, pl.Int64))
+    infos = [asdict(file) | {"sha256": ""}]
+    return _write({}, rejected, infos, (f"{file.name}: {reason}",), prefix)
+
+
+_AGAIN = "Run again to try it once more, or take it out of the input folder."
+_REPORT = (
+    "This is a fault of the program, not of yours: run.log has the details. Take the "
+    "file out of the input folder to be rid of this row."
+)
+
+
+def _read_file(
+    file: InputFile, options: ReadOptions
+) -> tuple[Observation | None, pl.DataFrame, list[str]]:
+    """Return what a file holds, what of it was rejected, and what the log should say."""
+    try:
+        observation = read(file.path, options)
+        visits = _renamed(observation.visits, file)
+        rejected = conform(_renamed(observation.rejected, file), "rejected")
+        observation = Observation(visits, observation.spectra, rejected)
+    except UnreadableFile as error:
+        tried = ", ".join(sentence.split(" ", 1)[0] for sentence in error.tried)
+        row = _row(file, tried, error.reason, error.remedy)
+        return None, conform(pl.DataFrame([row]), "rejected"), []
+    except Exception as error:  # noqa: BLE001 - one file must not end a survey
+        reason = f"An unexpected error: {first_line(error)}"
+        row = _row(file, "", reason, _REPORT)
+        trouble = f"{file.name}: {reason}\n{traceback.format_exc()}"
+        return None, conform(pl.DataFrame([row]), "rejected"), [trouble]
+    if not len(observation) and not len(rejected):
+        row = _row(file, "", "It holds no spectrum", "Take it out of the input folder.")
+        rejected = conform(pl.DataFrame([row]), "rejected")
+    return observation, rejected, []
+
+
+def _row(file: InputFile, reader: str, reason: str, remedy: str) -> dict[str, str]:
+    reason = printable(reason.replace(file.path, file.name)).rstrip(".") + "."
+    return {"path": file.name, "reader": reader, "reason": reason, "remedy": remedy}
+
+
+def _renamed(frame: pl.DataFrame, file: InputFile) -> pl.DataFrame:
+    """Write the file's name into ``path``, where a reader wrote where it lies."""
+    paths = [
+        file.name + path.removeprefix(file.path)
+        if path and path.startswith(file.path)
+        else path or file.name
+        for path in frame["path"].to_list()
+    ]
+    return frame.with_columns(path=pl.Series(paths, dtype=pl.String))
+
+
+def _hash(path: str) -> str:
+    try:
+        return content_hash(Path(path))
+    except OSError:  # it went away while it was read; the next run sees it as changed
+        return ""
+
+
+NO_VISITS = empty("visits").with_columns(
+    _file=pl.lit(0, pl.Int64),
+    _source=pl.lit("", pl.String),
+    _group=pl.lit(0, pl.Int64),
+    _row=pl.lit(0, pl.Int64),
+)
+
+
+def _write(
+    groups: Mapping[tuple[str, str], list[Observation]],
+    rejected: pl.DataFrame,
+    infos: list[dict[str, Any]],
+    notes: tuple[str, ...],
+    prefix: Path,
+) -> Result:
+    outputs, tables = {}, [NO_VISITS]
+    for number, key in enumerate(sorted(groups)):
+        observation = Observation.concatenate(groups[key])
+        visits = observation.visits.with_columns(
+            _source=pl.col("_file").replace_strict(
+                range(len(infos)), [info["sha256"][:16] for info in infos]
+            ),
+            _group=pl.lit(number, pl.Int64),
+            _row=pl.int_range(pl.len(), dtype=pl.Int64),
+        )
+        path = prefix.with_name(f"{prefix.name}-spectra-{number}.parquet")
+        with atomic(path) as part:
+            write_shard(part, observation.visits.drop("_file"), observation.spectra)
+        outputs[f"spectra-{number}"] = path
+        tables.append(visits)
+    frames = {
+        "visits": pl.concat(tables, how="diagonal_relaxed"),
+        "rejected": rejected,
+    }
+    outputs |= write_tables(frames, prefix)
+    facts = {
+        "files": infos,
+        "groups": sorted(groups),
+        "spectra": len(frames["visits"]),
+        "rejected": len(rejected),
+    }
+    return Result(outputs, facts, notes)

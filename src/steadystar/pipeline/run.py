@@ -1,0 +1,276 @@
+"""Run the stages: here, on the cores of this machine, or on a Dask cluster.
+
+The main process plans, and alone writes the ledger; units of work are functions of
+their jobs, so that it does not matter where or in which order they are done. Every
+process measures with one thread: the same sums in the same order, so that tables have
+the same bytes with any number of workers. This is the only module that knows Dask.
+"""
+
+__all__ = ["Outcome", "run_pipeline"]
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from steadystar.pipeline.config import Configuration, ConfigurationError
+from steadystar.pipeline.inputs import find_files
+from steadystar.pipeline.ledger import Ledger, Record
+from steadystar.pipeline.lock import only_run
+from steadystar.pipeline.log import RunLog, Step, open_log
+from steadystar.pipeline.stages import STAGES
+from steadystar.pipeline.summary import conclude, describe_inputs
+from steadystar.pipeline.units import Finished, Run, Stage, Unit, first_line, perform
+
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its records by stage, and how many units were done this time."""
+
+    directory: Path
+    records: dict[str, dict[str, Record]]
+    done: dict[str, int]
+
+
+class Pool(Protocol):
+    """Where units are done."""
+
+    def map(
+        self, function: Callable[..., Finished], calls: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[int, Finished | Exception]]:
+        """Yield the number of each call with its result, or with what it raised."""
+        ...
+
+
+def run_pipeline(
+    inputs: Sequence[str | Path],
+    directory: str | Path,
+    configuration: Configuration | None = None,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    quiet: bool = True,
+    truth: Path | None = None,
+) -> Outcome:
+    """Do everything: read, match, measure, calibrate, write catalogs and the report.
+
+    What an earlier run in ``directory`` has done, and what still holds, is not done
+    again; so running again after an interruption goes on where it stopped.
+
+    Arguments:
+        inputs: files and folders; together they are the whole survey.
+        directory: where the results go; made if need be.
+        configuration: all options; the defaults if None.
+        workers: processes on this machine; 1 works in this process.
+        scheduler: address of a Dask scheduler to use instead, whose workers see the
+            same files under the same names.
+        quiet: write to ``run.log`` only.
+        truth: folder of the tables of a simulation, for the report to compare with.
+
+    Raises:
+        InputError: an input is not there.
+        AlreadyRunning: another run works in ``directory``.
+        ValueError: an option cannot be used on these data; the message says what to do.
+    """
+    directory = Path(directory).absolute()
+    found = find_files(inputs, directory)
+    os.environ.setdefault("XLA_FLAGS", _ONE_THREAD["XLA_FLAGS"])
+    with only_run(directory), open_log(directory / "run.log", quiet) as log:
+        ledger = Ledger(directory)
+        run = Run(directory, configuration or Configuration(), found, ledger, truth)
+        try:
+            for line in describe_inputs(run, inputs):
+                log.say(line)
+            with _pool(workers, scheduler, log) as pool:
+                return _advance(run, pool, log)
+        except KeyboardInterrupt:
+            log.say("Interrupted. Run the same command again to go on from here.")
+            raise
+        except Exception:
+            log.detail(traceback.format_exc())
+            raise
+
+
+def _advance(run: Run, pool: Pool, log: RunLog) -> Outcome:
+    names = [stage.name for stage in STAGES]
+    run.ledger.sweep(*names)
+    done: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    for stage in STAGES:
+        began = time.perf_counter()
+        units = stage.plan(run, stage)
+        todo = [unit for unit in units if not _is_done(run, stage, unit)]
+        with log.progress(stage.says, len(todo)) as step:
+            settled = _settle(run, stage, pool, todo, log, step)
+        keep = {unit.name for unit in units} - {u.name for u in todo} | set(settled)
+        for name in run.ledger.records(stage.name).keys() - keep:
+            run.ledger.forget(stage.name, name)
+        done[stage.name] = len(todo)
+        seconds[stage.name] = time.perf_counter() - began
+        told = stage.tells(run.ledger.records(stage.name))
+        before = f" ({len(units) - len(todo)} of {len(units)} units done before)"
+        log.say(f"{stage.name:<11}{told}{before if len(todo) < len(units) else ''}")
+        for sentence in run.news:
+            log.say(f"{'':<11}{sentence}")
+        run.news.clear()
+    run.ledger.sweep(*names)
+    records = {name: run.ledger.records(name) for name in names}
+    for line in conclude(run, records, seconds):
+        log.say(line)
+    return Outcome(run.directory, records, done)
+
+
+def _is_done(run: Run, stage: Stage, unit: Unit) -> bool:
+    mark = stage.mark(run.configuration, unit.inputs)
+    return run.ledger.done(stage.name, unit.name, mark) is not None
+
+
+def _settle(
+    run: Run, stage: Stage, pool: Pool, units: Sequence[Unit], log: RunLog, step: Step
+) -> list[str]:
+    """Do units and record them; return their names.
+
+    Those that fail as a whole are cut; one that cannot be cut is rescued, and recorded
+    with an empty mark, so that it is tried again next time. A full disk, or a fault in
+    a stage that sees the whole survey, ends the run.
+    """
+    settled, broken = [], []
+    where = pool if stage.spread else _Here()
+    calls = [
+        (stage.work, unit.job, _prefix(run, stage, unit), run.directory)
+        for unit in units
+    ]
+    for number, outcome in where.map(perform, calls):
+        unit = units[number]
+        if isinstance(outcome, Exception):
+            broken.append((unit, outcome))
+            continue
+        mark = stage.mark(run.configuration, unit.inputs)
+        _record(run, stage, unit, mark, outcome, log)
+        settled.append(unit.name)
+        step.advance()
+    for unit, error in broken:
+        if stage.rescue is None or isinstance(error, OSError):
+            raise error
+        log.detail("".join(traceback.format_exception(error)))
+        pieces = stage.split(unit) if stage.split else []
+        if len(pieces) > 1:
+            settled += _settle(run, stage, pool, pieces, log, step)
+            continue
+        rescue = partial(stage.rescue, reason=first_line(error))
+        finished = perform(rescue, unit.job, _prefix(run, stage, unit), run.directory)
+        _record(run, stage, unit, "", finished, log)
+        settled.append(unit.name)
+    return settled
+
+
+def _prefix(run: Run, stage: Stage, unit: Unit) -> Path:
+    """Beginning of the names of what a unit writes; other inputs, other names."""
+    mark = stage.mark(run.configuration, unit.inputs)
+    return run.directory / "work" / stage.name / f"{unit.name}-{mark[:10]}"
+
+
+def _record(
+    run: Run, stage: Stage, unit: Unit, mark: str, finished: Finished, log: RunLog
+) -> None:
+    for note in finished.notes:
+        first, _, rest = note.partition("\n")
+        log.say(f"{stage.name:<11}{first}")
+        if rest:
+            log.detail(rest)
+    for warning in finished.warnings:
+        log.detail(f"({stage.name} {unit.name}) {warning}")
+    run.ledger.commit(
+        Record(
+            stage.name,
+            unit.name,
+            mark,
+            finished.outputs,
+            finished.facts,
+            finished.seconds,
+        )
+    )
+
+
+class _Here:
+    """One unit after the other, in this process."""
+
+    def map(self, function, calls):
+        for number, call in enumerate(calls):
+            try:
+                outcome = function(*call)
+            except Exception as error:  # noqa: BLE001 - the engine decides
+                outcome = error
+            yield number, outcome
+
+
+class _Cluster:
+    """Units on the workers of a Dask client, results as they come."""
+
+    def __init__(self, client) -> None:
+        self._client = client
+
+    def map(self, function, calls):
+        from distributed import as_completed
+
+        futures = {
+            self._client.submit(function, *call, pure=False): number
+            for number, call in enumerate(calls)
+        }
+        for future in as_completed(futures):
+            error = future.exception()
+            yield futures[future], future.result() if error is None else error
+            future.release()
+
+
+@contextmanager
+def _pool(workers: int, scheduler: str | None, log: RunLog) -> Iterator[Pool]:
+    if workers <= 1 and scheduler is None:
+        yield _Here()
+        return
+    import dask
+    from distributed import Client, LocalCluster
+
+    with dask.config.set(
+        {
+            # A unit that kills its worker is cut or rescued by the engine instead.
+            "distributed.scheduler.allowed-failures": 0,
+            "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
+            "distributed.comm.timeouts.connect": "60s",
+            "distributed.logging": {"distributed": "critical"},
+        }
+    ):
+        if scheduler is not None:
+            with _client(Client, scheduler) as client:
+                log.say(f"Working on the Dask cluster at {scheduler}.")
+                yield _Cluster(client)
+            return
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None
+        )
+        with cluster, Client(cluster) as client:
+            log.say(f"Working with {workers} processes on this machine.")
+            yield _Cluster(client)
+
+
+def _client(kind, address: str):
+    try:
+        return kind(address, timeout="30s")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"There is no Dask scheduler at {address}: {first_line(error)}. Give its "
+            "address as tcp://HOST:PORT, or use --workers on this machine."
+        ) from error

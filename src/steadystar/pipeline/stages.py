@@ -1,0 +1,168 @@
+"""The pipeline, as a list that can be read aloud.
+
+Files are read into batches; their visits are matched to stars; the batches are dealt
+out to shards, which hold all spectra of their stars; each shard is measured. Then the
+survey as a whole: its velocities are gathered, their zero points fitted and taken off,
+the stars summarized, the catalogs written, and the report.
+"""
+
+__all__ = ["STAGES"]
+
+from collections.abc import Mapping
+
+from steadystar.pipeline.gathering import (
+    calibrate_velocities,
+    describe_stars,
+    gather_velocities,
+    plan_stars,
+    plan_velocities,
+    plan_zeropoints,
+)
+from steadystar.pipeline.ledger import Record
+from steadystar.pipeline.measuring import fail_shard, measure_shard, plan_measuring
+from steadystar.pipeline.publishing import (
+    plan_catalog,
+    plan_report,
+    write_catalog,
+    write_pages,
+)
+from steadystar.pipeline.reading import (
+    plan_reading,
+    read_batch,
+    reject_batch,
+    split_batch,
+)
+from steadystar.pipeline.sorting import (
+    match_stars,
+    plan_match,
+    plan_shards,
+    write_parts,
+)
+from steadystar.pipeline.units import Stage
+
+Records = Mapping[str, Record]
+
+
+def _read(records: Records) -> str:
+    files = sum(len(record.facts["files"]) for record in records.values())
+    spectra = sum(record.facts["spectra"] for record in records.values())
+    rejected = sum(record.facts["rejected"] for record in records.values())
+    return f"{_n(files, 'file')}: {_n(spectra, 'spectrum')}; {rejected} rejected"
+
+
+def _match(records: Records) -> str:
+    facts = records["all"].facts
+    text = f"{_n(facts['visits'], 'spectrum')} of {_n(facts['stars'], 'star')}"
+    if facts["duplicates"]:
+        text += f"; {facts['duplicates']} were there twice and rejected"
+    if facts["moved"]:
+        text += f"; {facts['moved']} moved to another star"
+    return text
+
+
+def _shard(records: Records) -> str:
+    places = {
+        place[0] for r in records.values() for place in r.facts["places"].values()
+    }
+    return f"{_n(len(places), 'shard')}"
+
+
+def _measure(records: Records) -> str:
+    visits = sum(record.facts["visits"] for record in records.values())
+    failed = sum(len(record.facts["failed"]) for record in records.values())
+    text = f"{_n(visits, 'velocity')}"
+    return f"{text}; {_n(failed, 'star')} failed" if failed else text
+
+
+def _velocities(records: Records) -> str:
+    facts = records["all"].facts
+    return f"{facts['measured']} of {_n(facts['visits'], 'spectrum')} have one"
+
+
+def _zeropoints(records: Records) -> str:
+    facts = records["all"].facts
+    return ", ".join(f"{_n(n, 'offset')} by {f}" for f, n in facts["families"].items())
+
+
+def _stars(records: Records) -> str:
+    return _n(records["all"].facts["stars"], "star")
+
+
+def _catalog(records: Records) -> str:
+    return ", ".join(records["all"].facts["rows"])
+
+
+def _report(records: Records) -> str:
+    return "report/index.html"
+
+
+def _n(number: int, what: str) -> str:
+    plural = {"spectrum": "spectra", "velocity": "velocities", "family": "families"}
+    return f"{number} {what if number == 1 else plural.get(what, what + 's')}"
+
+
+STAGES = (
+    Stage(
+        "read",
+        "Reading files",
+        ("read",),
+        1,
+        plan_reading,
+        read_batch,
+        _read,
+        spread=True,
+        split=split_batch,
+        rescue=reject_batch,
+    ),
+    Stage("match", "Finding the stars", (), 1, plan_match, match_stars, _match),
+    Stage(
+        "shard",
+        "Dealing out spectra",
+        (),
+        1,
+        plan_shards,
+        write_parts,
+        _shard,
+        spread=True,
+    ),
+    Stage(
+        "measure",
+        "Measuring velocities",
+        ("measure",),
+        1,
+        plan_measuring,
+        measure_shard,
+        _measure,
+        spread=True,
+        rescue=fail_shard,
+    ),
+    Stage(
+        "velocities",
+        "Gathering velocities",
+        (),
+        1,
+        plan_velocities,
+        gather_velocities,
+        _velocities,
+    ),
+    Stage(
+        "zeropoints",
+        "Fitting zero points",
+        ("zeropoints",),
+        1,
+        plan_zeropoints,
+        calibrate_velocities,
+        _zeropoints,
+    ),
+    Stage("stars", "Summarizing stars", (), 1, plan_stars, describe_stars, _stars),
+    Stage("catalog", "Writing catalogs", (), 1, plan_catalog, write_catalog, _catalog),
+    Stage(
+        "report",
+        "Writing the report",
+        ("report",),
+        1,
+        plan_report,
+        write_pages,
+        _report,
+    ),
+)
