@@ -16,7 +16,7 @@ __all__ = ["LogGrid", "Spectra"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,7 +46,7 @@ class LogGrid:
             )
 
     @classmethod
-    def covering(cls, low: float, high: float, step_kms: float) -> Self:
+    def covering(cls, low: float, high: float, step_kms: float) -> "LogGrid":
         """Return the grid from ``low`` to at least ``high`` Angstrom in ``step_kms``."""
         step = float(np.log1p(step_kms / C_KMS))
         return cls(float(low), step, int(np.ceil(np.log(high / low) / step)) + 1)
@@ -116,7 +116,7 @@ class Spectra:
         resolution: ArrayLike | None = None,
         *,
         frame: Frame = "observatory",
-    ) -> Self:
+    ) -> "Spectra":
         """Make spectra from bare arrays.
 
         Arguments:
@@ -172,7 +172,7 @@ class Spectra:
     def __len__(self) -> int:
         return len(self.flux)
 
-    def __getitem__(self, index) -> Self:
+    def __getitem__(self, index) -> "Spectra":
         """Select spectra by slice, mask or integer array; the result stays a batch."""
         wave = self.wave if self.wave.ndim == 1 else np.atleast_2d(self.wave[index])
         return replace(
@@ -192,7 +192,9 @@ class Spectra:
     def concatenate(cls, parts: Sequence["Spectra"]) -> "Spectra":
         """Join batches; shorter ones are padded at the red end with missing pixels."""
         if not parts:
-            raise ValueError("There is nothing to concatenate: pass at least one batch.")
+            raise ValueError(
+                "There is nothing to concatenate: pass at least one batch."
+            )
         frames = {part.frame for part in parts}
         if len(frames) > 1:
             raise ValueError(
@@ -206,14 +208,16 @@ class Spectra:
             for part in padded
         )
         return cls(
-            wave=padded[0].wave if same else np.concatenate([p.wave_2d for p in padded]),
+            wave=padded[0].wave
+            if same
+            else np.concatenate([p.wave_2d for p in padded]),
             flux=np.concatenate([p.flux for p in padded]),
             ivar=np.concatenate([p.ivar for p in padded]),
             resolution=np.concatenate([p.resolution for p in padded]),
             frame=parts[0].frame,
         )
 
-    def pad(self, size: int) -> Self:
+    def pad(self, size: int) -> "Spectra":
         """Lengthen every spectrum to ``size`` pixels; the new ones have ``ivar = 0``."""
         extra = size - self.flux.shape[1]
         if extra < 0:
@@ -230,7 +234,7 @@ class Spectra:
             ivar=np.concatenate([self.ivar, zeros], -1),
         )
 
-    def window(self, low: float, high: float) -> Self:
+    def window(self, low: float, high: float) -> "Spectra":
         """Keep the pixels of ``low`` to ``high`` Angstrom.
 
         Spectra with wavelengths of their own keep a common number of pixels; those
