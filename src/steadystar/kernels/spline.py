@@ -20,6 +20,7 @@ __all__ = [
     "Pixels",
     "Placed",
     "chi2_at_lags",
+    "curvature",
     "difference_bands",
     "evaluate",
     "line_forest_precision",
@@ -116,15 +117,30 @@ def _slope_weights(u):
     return (-(v**2) / 2, (3 * u**2 - 4 * u) / 2, (4 * v - 3 * v**2) / 2, u**2 / 2)
 
 
+def _curve_weights(u):
+    return (1 - u, 3 * u - 2, 1 - 3 * u, u)
+
+
+def _combine(coefficients, weights):
+    padded = jnp.pad(coefficients, (1, 2))
+    taps = [padded[k : k + coefficients.size] for k in range(4)]
+    return jnp.asarray(sum(t * w for t, w in zip(taps, weights, strict=True)))
+
+
 def evaluate(
     coefficients: Float[Array, " knot"], u: Float[Array, "slot knot"]
 ) -> tuple[Float[Array, "slot knot"], Float[Array, "slot knot"]]:
     """Return the spline and its slope (per grid step) at ``u`` of every interval."""
-    padded = jnp.pad(coefficients, (1, 2))
-    taps = [padded[k : k + coefficients.size] for k in range(4)]
-    value = sum(t * w for t, w in zip(taps, _weights(u), strict=True))
-    slope = sum(t * w for t, w in zip(taps, _slope_weights(u), strict=True))
-    return jnp.asarray(value), jnp.asarray(slope)
+    return _combine(coefficients, _weights(u)), _combine(
+        coefficients, _slope_weights(u)
+    )
+
+
+def curvature(
+    coefficients: Float[Array, " knot"], u: Float[Array, "slot knot"]
+) -> Float[Array, "slot knot"]:
+    """Return the spline's second derivative (per grid step squared)."""
+    return _combine(coefficients, _curve_weights(u))
 
 
 def normal_equations(placed: Placed) -> NormalEquations:

@@ -12,6 +12,13 @@ the template is eliminated,
 with ``I`` the information of one exposure about its shift, ``N`` the template's normal
 matrix, ``c`` the coupling of the two. ``F`` has one direction without information, the
 common shift of template and all exposures; it is fixed by a weighted mean of zero.
+
+Information that is noise. The template's slope contains noise of its own, which looks
+like information: at S/N 5 and three exposures, errors taken from ``I`` alone would be a
+tenth too small. What the data really respond with to a shift is ``H = sum w T' dy/dx``,
+in which the noise of template and data cancels but for what an exposure itself put into
+the template; that is taken off by passing noise of known sign through the same fit. The
+variance is that of the gradient over the response squared, ``I / H^2``.
 """
 
 __all__ = ["JointFit", "fit_stars", "gauge_covariance", "match_stars"]
@@ -22,7 +29,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
 from steadystar.kernels import spline
@@ -31,11 +38,14 @@ from steadystar.kernels.minimum import parabolic_minimum
 
 _ORDERS = 4
 _CLIP = 5.0
-_ITERATIONS = 4
 
 
 class JointFit(NamedTuple):
-    """Arrays over exposures, shifts in grid steps; ``template`` over stars."""
+    """Arrays over exposures, shifts in grid steps; ``template`` over stars.
+
+    ``rival`` is how much worse the second best minimum of the search is in chi squared;
+    ``response`` is ``H / I`` of the exposure's star, at most 1.
+    """
 
     shift: Float[Array, " exposure"]
     information: Float[Array, " exposure"]
@@ -44,8 +54,9 @@ class JointFit(NamedTuple):
     n_good: Float[Array, " exposure"]
     scale: Float[Array, " exposure"]
     last_step: Float[Array, " exposure"]
-    flags: Float[Array, " exposure"]
+    flags: Int[Array, " exposure"]
     rival: Float[Array, " exposure"]
+    response: Float[Array, " exposure"]
     template: Float[Array, "star knot"]
 
 
@@ -75,16 +86,18 @@ def _line_variance(pixels, star, stars: int):
     return jnp.maximum(excess / jnp.where(total > 0, total, 1), 1e-4)
 
 
-@partial(jax.jit, static_argnames=("stars", "slots", "reach"))
+@partial(jax.jit, static_argnames=("stars", "slots", "reach", "iterations"))
 def fit_stars(
     pixels: spline.Pixels,
-    star: Float[Array, " exposure"],
-    reference: Float[Array, " star"],
+    star: Int[Array, " exposure"],
+    order: Int[Array, " exposure"],
+    reference: Int[Array, " star"],
     precision: Float[Array, "4 knot"],
     *,
     stars: int,
     slots: int,
     reach: int,
+    iterations: int = 4,
 ) -> JointFit:
     """Fit a batch of stars.
 
@@ -92,12 +105,16 @@ def fit_stars(
         pixels: normalized exposures, arrays of shape ``(exposure, ...)``. Rows with all
             weights zero are padding.
         star: the star of each exposure, 0 to ``stars - 1``, shape ``(exposure,)``.
+        order: which of its star's exposures each one is, from 0: the seed of the noise
+            that measures the response, so that a star's numbers do not depend on its
+            company.
         reference: for each star, the exposure that the first alignment starts from.
         precision: the prior of a spectrum of unit variance
             (`kernels.spline.line_forest_precision`).
         stars: number of stars.
         slots: see `kernels.spline.place`.
         reach: the search covers ``-reach`` to ``reach`` grid steps.
+        iterations: rounds of template and shifts.
     """
     place = jax.vmap(lambda p, d: spline.place(p, d, slots))
     accumulate = jax.vmap(spline.normal_equations)
@@ -119,30 +136,32 @@ def fit_stars(
 
     match = jax.vmap(lambda t, p, q: match_template(t, p, q, _CLIP))
 
-    def iterate(state, _):
-        shift, continuum, template, _, _ = state
+    def refine(shift, continuum, template):
         placed = place(pixels, shift)
         kept = match(template[star], placed, continuum).kept
         lines = jax.vmap(without_continuum)(placed, continuum)
         lines = spline.Placed(lines.u, lines.value, jnp.where(kept, lines.weight, 0))
         template, bands = template_from(accumulate(lines))
-        found = match(template[star], placed, continuum)
-        step = jnp.clip(found.step, -0.5, 0.5)
-        coupling = _coupling(placed, found, continuum)
-        new = (shift + step, found.continuum, template, found, (coupling, bands))
-        return new, step
+        return template, bands, lines, match(template[star], placed, continuum), placed
+
+    def update(_, state):
+        shift, continuum, template = state
+        template, _, _, found, _ = refine(shift, continuum, template)
+        return shift + jnp.clip(found.step, -0.5, 0.5), found.continuum, template
 
     continuum = jnp.zeros((shift.size, _ORDERS), shift.dtype)
-    state = (shift, continuum, template, None, None)
-    for _ in range(_ITERATIONS):
-        state, step = iterate(state, None)
-    shift, _, template, found, (coupling, bands) = state
+    shift, continuum, template = jax.lax.fori_loop(
+        0, iterations, update, (shift, continuum, template)
+    )
+    template, bands, lines, found, placed = refine(shift, continuum, template)
 
+    coupling = _coupling(placed, found, continuum)
     through = jax.vmap(spline.solve)(bands[star], coupling)
     same = star[:, None] == star[None, :]
     shared = jnp.where(same, coupling @ through.T, 0)
+    step = jnp.clip(found.step, -0.5, 0.5)
     return JointFit(
-        shift=shift,
+        shift=shift + step,
         information=found.information,
         fisher=jnp.diag(found.information) - (shared + shared.T) / 2,
         chi2=found.chi2,
@@ -151,8 +170,38 @@ def fit_stars(
         last_step=step,
         flags=flags,
         rival=rival,
+        response=_response(lines, template, bands, star, order)[star],
         template=template,
     )
+
+
+def _response(lines, template, bands, star, order):
+    """Return ``H / I`` of every star, from 0.2 to 1 (see the module's docstring)."""
+    stars = template.shape[0]
+
+    def known_noise(number, lines):
+        sign = jax.random.rademacher(
+            jax.random.fold_in(jax.random.key(0), number), lines.u.shape, lines.u.dtype
+        )
+        deviation = jnp.sqrt(1 / jnp.where(lines.weight > 0, lines.weight, 1))
+        return spline.Placed(lines.u, sign * deviation, lines.weight)
+
+    noise = jax.vmap(known_noise)(order, lines)
+    rhs = jax.vmap(spline.normal_equations)(noise).rhs
+    followed = jax.vmap(spline.solve)(bands, jax.ops.segment_sum(rhs, star, stars))
+
+    def both(lines, noise, template, followed):
+        # By parts: sum w T' dy/dx = -sum w T'' y, which needs no slope of the data.
+        data = -(lines.weight * spline.curvature(template, lines.u) * lines.value).sum()
+        own = -(lines.weight * spline.curvature(followed, lines.u) * noise.value).sum()
+        slope = spline.evaluate(template, lines.u)[1]
+        return data - own, (lines.weight * slope**2).sum()
+
+    response, information = jax.vmap(both)(lines, noise, template[star], followed[star])
+    response = jax.ops.segment_sum(response, star, stars)
+    information = jax.ops.segment_sum(information, star, stars)
+    ratio = response / jnp.where(information > 0, information, 1)
+    return jnp.clip(ratio, 0.2, 1.0)
 
 
 def _coupling(placed, found, continuum):
@@ -176,7 +225,7 @@ def match_stars(
     *,
     slots: int,
     reach: int,
-):
+) -> JointFit:
     """Measure exposures against fixed templates, one a row: shift and what belongs to it.
 
     Returns a `JointFit` whose Fisher matrix is diagonal.
@@ -187,13 +236,18 @@ def match_stars(
     )
     shift, flags, rival = jax.vmap(lambda e, t: _coarse(e, t, reach))(at_rest, template)
     match = jax.vmap(lambda t, p, q: match_template(t, p, q, _CLIP))
-    continuum = jnp.zeros((shift.size, _ORDERS), shift.dtype)
-    for _ in range(_ITERATIONS):
+
+    def update(_, state):
+        shift, continuum = state
         found = match(template, place(pixels, shift), continuum)
-        step = jnp.clip(found.step, -0.5, 0.5)
-        shift, continuum = shift + step, found.continuum
+        return shift + jnp.clip(found.step, -0.5, 0.5), found.continuum
+
+    start = (shift, jnp.zeros((shift.size, _ORDERS), shift.dtype))
+    shift, continuum = jax.lax.fori_loop(0, 3, update, start)
+    found = match(template, place(pixels, shift), continuum)
+    step = jnp.clip(found.step, -0.5, 0.5)
     return JointFit(
-        shift=shift,
+        shift=shift + step,
         information=found.information,
         fisher=jnp.diag(found.information),
         chi2=found.chi2,
@@ -202,25 +256,29 @@ def match_stars(
         last_step=step,
         flags=flags,
         rival=rival,
+        response=jnp.ones_like(shift),
         template=template,
     )
 
 
 def gauge_covariance(
-    fisher: NDArray[np.float64], information: NDArray[np.float64]
+    fisher: NDArray[np.float64],
+    information: NDArray[np.float64],
+    response: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the covariance of a star's shifts and the error to quote for each.
 
     The covariance is that under the gauge ``sum_t I[t] shift[t] = 0``. An exposure's
     quoted variance is ``C[t, t] + 1 / sum(I)``: errors are then independent, and the
     difference of two exposures has the sum of their variances, as it should. In the
-    simplest case, exposures alike, this is ``1 / I[t]`` exactly.
+    simplest case, exposures alike, this is ``1 / I[t]`` exactly. ``response`` (at most
+    1) widens all of it, see the module's docstring.
     """
     n = len(information)
     project = np.eye(n) - np.outer(np.ones(n), information / information.sum())
     # Any multiple of ones may be added to F: the projection takes it out again.
     filled = fisher + np.full((n, n), information.mean() / n)
     covariance = project @ np.linalg.solve(filled, project.T)
-    covariance = (covariance + covariance.T) / 2
-    variance = np.diag(covariance) + 1 / information.sum()
+    covariance = (covariance + covariance.T) / (2 * response**2)
+    variance = np.diag(covariance) + 1 / (information.sum() * response**2)
     return covariance, np.sqrt(np.maximum(variance, 0))

@@ -314,14 +314,15 @@ class _Part:
         count = max(1, size // 2)
         star = np.repeat(np.arange(len(chunk)), [len(g) for g in chunk])
         begin = np.cumsum([0] + [len(g) for g in chunk[:-1]])
+        order = np.concatenate([np.arange(len(g)) for g in chunk])
         reference = np.zeros(count, np.int32)
         for i, group in enumerate(chunk):
             reference[i] = begin[i] + np.flatnonzero(group == self._best(group))[0]
+        fill = size - len(members)
         fit = fit_stars(
             self._take(members, size),
-            np.pad(star, (0, size - len(star)), constant_values=count - 1).astype(
-                np.int32
-            ),
+            np.pad(star, (0, fill), constant_values=count - 1).astype(np.int32),
+            np.pad(order, (0, fill)).astype(np.int32),
             reference,
             self.precision,
             stars=count,
@@ -337,7 +338,9 @@ class _Part:
                 failed.append(group)
                 continue
             covariance, sigma = gauge_covariance(
-                fit.fisher[np.ix_(at, at)], fit.information[at]
+                fit.fisher[np.ix_(at, at)],
+                fit.information[at],
+                fit.response[at[0]],
             )
             zero = np.average(fit.shift[at], weights=fit.information[at])
             self._velocities(group, fit.shift[at] - zero, sigma)
