@@ -9,10 +9,11 @@ what falls between their edges.
 __all__ = ["broaden", "rotation_profile"]
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.ndimage import convolve1d, gaussian_filter1d
 
 from steadystar.data.constants import C_KMS
+from steadystar.data.numbers import Numbers
 
 EPSILON = 0.6
 """Coefficient of linear limb darkening, that of the Sun in the visible."""
@@ -41,9 +42,9 @@ def rotation_profile(vsini: float, step: float, epsilon: float = EPSILON) -> NDA
 
 
 def broaden(
-    wave: ArrayLike,
-    flux: ArrayLike,
-    pixels: ArrayLike,
+    wave: Numbers,
+    flux: Numbers,
+    pixels: Numbers,
     *,
     resolution: float,
     vsini: float = 0.0,

@@ -17,10 +17,11 @@ from typing import Any, cast
 
 import numpy as np
 from astropy.io import fits
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, percentile_filter
 
 from steadystar.data.air import air_to_vacuum
+from steadystar.data.numbers import Numbers
 from steadystar.models.library import Domain, ModelFlux, ModelsNotFound
 
 _HEADERS = (("TEFF", "LOGG", "FEH"), ("PHXTEFF", "PHXLOGG", "PHXM_H"))
@@ -93,7 +94,7 @@ class TemplateFolder:
         """The box of the labels of all models."""
         return Domain.between(self.labels.min(axis=0), self.labels.max(axis=0))
 
-    def __call__(self, labels: ArrayLike) -> ModelFlux:
+    def __call__(self, labels: Numbers) -> ModelFlux:
         """Return the nearest models to ``labels``; see `ModelSpectra`.
 
         Raises:
@@ -115,7 +116,7 @@ class TemplateFolder:
 
 
 def upper_envelope(
-    wave: ArrayLike, flux: ArrayLike, width: float = 100.0
+    wave: Numbers, flux: Numbers, width: float = 100.0
 ) -> NDArray[np.float64]:
     """Return the continuum of a noiseless spectrum.
 

@@ -37,7 +37,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from steadystar.data.numbers import Numbers
 
 LABELS = ("teff", "logg", "feh")
 """Order of the labels: effective temperature in K, log g (cgs), [Fe/H] in dex."""
@@ -65,7 +67,7 @@ class Domain:
     feh: tuple[float, float]
 
     @classmethod
-    def between(cls, low: ArrayLike, high: ArrayLike) -> "Domain":
+    def between(cls, low: Numbers, high: Numbers) -> "Domain":
         """Make the box between two corners, each ``(3,)``."""
         limits = np.stack([np.asarray(low, float), np.asarray(high, float)], axis=1)
         return cls(*((row[0], row[1]) for row in limits.tolist()))
@@ -75,7 +77,7 @@ class Domain:
         """Lowest and highest labels, ``(2, 3)``."""
         return np.array([self.teff, self.logg, self.feh]).T
 
-    def contains(self, labels: ArrayLike) -> NDArray[np.bool_]:
+    def contains(self, labels: Numbers) -> NDArray[np.bool_]:
         """Say for each row of ``labels``, ``(..., 3)``, whether it lies inside."""
         low, high = self.limits
         labels = np.asarray(labels, float)
@@ -115,7 +117,7 @@ class ModelSpectra(Protocol):
         """Where the models may be trusted."""
         ...
 
-    def __call__(self, labels: ArrayLike) -> ModelFlux:
+    def __call__(self, labels: Numbers) -> ModelFlux:
         """Return the spectra of ``labels``, ``(3,)`` or ``(star, 3)``.
 
         Raises:
@@ -142,16 +144,16 @@ class PolynomialModels:
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
 
-    def terms(self, labels: ArrayLike) -> NDArray[np.float64]:
+    def terms(self, labels: Numbers) -> NDArray[np.float64]:
         """Return the 20 polynomial terms of ``labels``, ``(..., 20)``."""
         scaled = (np.asarray(labels, float) - self.center) / self.scale
         return np.prod(scaled[..., None, :] ** np.array(CUBIC), axis=-1)
 
-    def unclipped(self, labels: ArrayLike) -> NDArray[np.float64]:
+    def unclipped(self, labels: Numbers) -> NDArray[np.float64]:
         """Return the polynomial's own values, which may leave the range 0 to 1."""
         return self.terms(labels) @ self.theta
 
-    def __call__(self, labels: ArrayLike) -> ModelFlux:
+    def __call__(self, labels: Numbers) -> ModelFlux:
         """Return the clipped spectra of ``labels``; see `ModelSpectra`."""
         labels = np.asarray(labels, float)
         _require_inside(self, labels)
@@ -202,7 +204,7 @@ class StackedModels:
         limits = np.array([part.domain.limits for part in self.parts])
         return Domain.between(limits[:, 0].min(axis=0), limits[:, 1].max(axis=0))
 
-    def __call__(self, labels: ArrayLike) -> ModelFlux:
+    def __call__(self, labels: Numbers) -> ModelFlux:
         """Return the spectra of ``labels``; see `ModelSpectra`."""
         labels = np.asarray(labels, float)
         rows = np.atleast_2d(labels)

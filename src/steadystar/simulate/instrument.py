@@ -27,10 +27,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.fft import irfft, rfft, rfftfreq
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import j1
 
 from steadystar.data.constants import C_KMS
+from steadystar.data.numbers import Numbers
 
 FWHM_PER_SIGMA = 2.354820045030949  # 2 sqrt(2 ln 2)
 
@@ -115,13 +116,13 @@ def log_edges(arm: Arm, shift: float = 0.0) -> NDArray[np.float64]:
     return np.log(np.polynomial.polynomial.polyval(x, arm.dispersion) + shift)
 
 
-def gaussian_transform(frequency: ArrayLike, sigma: float) -> NDArray[np.float64]:
+def gaussian_transform(frequency: Numbers, sigma: float) -> NDArray[np.float64]:
     """Fourier transform of a Gaussian of unit area and width ``sigma``."""
-    return np.exp(-2 * (np.pi * sigma * np.asarray(frequency, float)) ** 2)
+    return np.asarray(np.exp(-2 * (np.pi * sigma * np.asarray(frequency, float)) ** 2))
 
 
 def rotation_transform(
-    frequency: ArrayLike, vsini: float, epsilon: float = 0.6
+    frequency: Numbers, vsini: float, epsilon: float = 0.6
 ) -> NDArray[np.float64]:
     """Fourier transform of the profile of a rotating, limb-darkened disk.
 
@@ -135,7 +136,7 @@ def rotation_transform(
     dark = np.where(
         u < 1e-2, 1 / 3 - u**2 / 30, (np.sin(safe) - safe * np.cos(safe)) / safe**3
     )
-    return 2 * ((1 - epsilon) * disk + epsilon * dark) / (1 - epsilon / 3)
+    return np.asarray(2 * ((1 - epsilon) * disk + epsilon * dark) / (1 - epsilon / 3))
 
 
 class FineSpectrum:
@@ -145,7 +146,7 @@ class FineSpectrum:
     spectrum is taken as linear. ``step`` is that of the uniform grid, in km/s.
     """
 
-    def __init__(self, wave: ArrayLike, flux: ArrayLike, step: float = 2.0) -> None:
+    def __init__(self, wave: Numbers, flux: Numbers, step: float = 2.0) -> None:
         log_wave = np.log(np.asarray(wave, float))
         self.step = step / C_KMS
         self.start = float(log_wave[0])

@@ -22,9 +22,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from steadystar.data.match import name_from_position
+from steadystar.data.numbers import Numbers
 
 # Effective temperature (K), mass and radius (solar) of main-sequence stars, rounded
 # from Pecaut & Mamajek (2013, ApJS 208, 9).
@@ -51,7 +52,7 @@ class StarState:
     area: NDArray[np.float64]
 
 
-def kepler(mean_anomaly: ArrayLike, eccentricity: ArrayLike) -> NDArray[np.float64]:
+def kepler(mean_anomaly: Numbers, eccentricity: Numbers) -> NDArray[np.float64]:
     """Solve Kepler's equation ``M = E - e sin(E)`` for the eccentric anomaly E.
 
     Newton's iteration from ``E = M + 0.85 e sign(sin M)`` (Danby 1987) converges for
@@ -68,11 +69,11 @@ def kepler(mean_anomaly: ArrayLike, eccentricity: ArrayLike) -> NDArray[np.float
         anomaly = anomaly - step
         if np.max(np.abs(step), initial=0.0) < 1e-13:
             break
-    return anomaly + turns
+    return np.asarray(anomaly + turns)
 
 
 def orbital_velocity(
-    time: ArrayLike,
+    time: Numbers,
     *,
     period: float,
     semi_amplitude: float,
@@ -86,10 +87,12 @@ def orbital_velocity(
     ``omega`` is the argument of periastron in radians.
     """
     nu, _ = _anomaly(time, period, eccentricity, periastron)
-    return semi_amplitude * (np.cos(nu + omega) + eccentricity * np.cos(omega))
+    return np.asarray(
+        semi_amplitude * (np.cos(nu + omega) + eccentricity * np.cos(omega))
+    )
 
 
-def _anomaly(time: ArrayLike, period: float, eccentricity: float, periastron: float):
+def _anomaly(time: Numbers, period: float, eccentricity: float, periastron: float):
     """Return the true anomaly and the distance over the semi-major axis."""
     mean = 2 * np.pi * (np.asarray(time, float) - periastron) / period
     eccentric = kepler(mean, eccentricity)
@@ -101,7 +104,7 @@ def _anomaly(time: ArrayLike, period: float, eccentricity: float, periastron: fl
 
 
 def covered(
-    separation: ArrayLike, radius: float, radius_in_front: float
+    separation: Numbers, radius: float, radius_in_front: float
 ) -> NDArray[np.float64]:
     """Return the part of a disk's area that another disk hides, 0 to 1.
 
@@ -124,7 +127,7 @@ def covered(
     )
 
 
-def states(star: dict, time: ArrayLike) -> list[StarState]:
+def states(star: dict, time: Numbers) -> list[StarState]:
     """Return the components of ``star`` (a row of the table) at ``time`` (BJD)."""
     time = np.asarray(time, float)
     still = np.full(time.shape, star["rv_mean_true"])

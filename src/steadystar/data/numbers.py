@@ -1,0 +1,14 @@
+"""What a function accepts where it wants numbers: one, a sequence of them, an array.
+
+NumPy's own ``ArrayLike`` is written for static checkers: checked at run time it refuses
+plain floats and tuples.
+"""
+
+__all__ = ["Numbers"]
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+Numbers: TypeAlias = np.ndarray | np.generic | float | int | Sequence
