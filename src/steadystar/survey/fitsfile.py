@@ -26,7 +26,7 @@ Header = Mapping[str, str | int | float | bool]
 """Keywords and values; of a keyword that is repeated the first, without comments."""
 
 _BLOCK, _CARD = 2880, 80
-_MAX_CARDS = 36_000
+_MAX_CARDS, _MAX_UNITS = 36_000, 1000
 _IMAGE_DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _INTEGERS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8"}
 _FLOATS = {"E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
@@ -154,6 +154,8 @@ def parse(content: bytes) -> tuple[list[Unit], str]:
     position = 0
     view = memoryview(content)
     while position < len(content):
+        if len(units) == _MAX_UNITS:
+            return units, f"it has more than {_MAX_UNITS} extensions"
         rest = content[position : position + _BLOCK]
         if units and not rest.strip(b"\0 "):
             # Some writers pad the file; nothing but padding may follow.

@@ -59,7 +59,7 @@ _REMEDY = (
 )
 _FETCH = "Fetch the file again."
 _BLOCK_PIXELS = 200
-_FEWEST_PIXELS = 10
+_FEWEST_PIXELS, _MOST_PIXELS = 10, 2_000_000
 
 Arrays = tuple[NDArray, NDArray, NDArray | None, bool | None]
 """Wavelengths (Angstrom), flux, ivar if there is one, whether in air if it is said."""
@@ -147,6 +147,12 @@ class TextReader:
             f"line {line} has more or fewer fields than the others"
             for line in table.odd_lines
         ]
+        wave, flux, ivar, air = arrays
+        known = np.isfinite(wave)
+        if not known.all():
+            troubles.append(f"{(~known).sum()} lines have no wavelength")
+            ivar = None if ivar is None else ivar[known]
+            arrays = wave[known], flux[known], ivar, air
         return generic_observation(
             path, self.name, table.header, arrays, options, content, troubles
         )
@@ -172,6 +178,8 @@ def generic_observation(
     """
     wave, flux, ivar, air = arrays
     facts = Facts.of(header, options)
+    if len(flux) > _MOST_PIXELS:
+        raise UnreadableFile(path, f"it has {len(flux)} pixels", _REMEDY)
     wave, flux = np.asarray(wave, np.float64), np.asarray(flux, np.float64)
     if not wave.ndim == flux.ndim == 1 or len(wave) != len(flux):
         reason = f"it has {wave.size} wavelengths for {flux.size} fluxes"

@@ -10,7 +10,7 @@ first exposure, LMJM is cut off, not rounded, in all of the six real files of th
 17 s rms, or when DATE-BEG says if that is in the same minute.
 """
 
-__all__ = ["Target", "exposure_start", "minutes", "night_of"]
+__all__ = ["Target", "exposure_start", "frame_of", "minutes", "night_of"]
 
 import re
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from steadystar.data.spectra import Frame
 from steadystar.survey.header import degrees, integer, text
 from steadystar.survey.observation import ReadOptions
 from steadystar.survey.observatory import mjd_from_text
@@ -90,6 +91,11 @@ def _first(
 ) -> int | None:
     found = integer(header, key, low=low, high=high)
     return integer(backup, key, low=low, high=high) if found is None else found
+
+
+def frame_of(header: Mapping[str, Any]) -> Frame:
+    """Return the frame of the wavelengths: corrected unless HELIO says they are not."""
+    return "observatory" if header.get("HELIO") is False else "barycenter"
 
 
 def exposure_start(minute: int, *headers: Mapping[str, Any]) -> float:

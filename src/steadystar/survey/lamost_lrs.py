@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from steadystar.data.status import Status
 from steadystar.survey.fitsfile import DamagedFits, Unit
 from steadystar.survey.header import number, text
-from steadystar.survey.lamost_header import Target, exposure_start, minutes
+from steadystar.survey.lamost_header import Target, exposure_start, frame_of, minutes
 from steadystar.survey.observation import (
     Observation,
     ReadOptions,
@@ -33,6 +33,7 @@ from steadystar.survey.rounding import restore
 _READER = "lamost"
 _RESOLUTION = 1800.0
 _WAVE_RANGE = (3700.0, 9100.0)
+_MOST_PIXELS = 20_000  # 3909 in all releases so far
 _FETCH = "Fetch the file again."
 
 
@@ -69,6 +70,8 @@ def read_lrs(
         raise UnreadableFile(path, str(error), _FETCH) from error
     if not len(wave) == len(flux) == len(ivar) == len(mask):
         raise UnreadableFile(path, "its columns are not of one length", _FETCH)
+    if len(flux) > _MOST_PIXELS:
+        raise UnreadableFile(path, f"it claims {len(flux)} pixels", _FETCH)
     middle, exptime = _times(header)
     bjd, correction = barycentric(middle, target.ra, target.dec, SITES["lamost"])
     name = target.place or Path(path).name.split(".", 1)[0]
@@ -90,7 +93,7 @@ def read_lrs(
     ivar = np.where(mask == 0, ivar, 0)
     spectrum = Recorded(row, wave, flux, ivar, _RESOLUTION, _WAVE_RANGE)
     rejected = [(str(path), _READER, ending, _FETCH)] if ending else []
-    return observe([spectrum], "barycenter", rejected)
+    return observe([spectrum], frame_of(header), rejected)
 
 
 def _times(header: Mapping[str, Any]) -> tuple[float, float]:

@@ -24,7 +24,13 @@ from numpy.typing import NDArray
 from steadystar.data.status import Status
 from steadystar.survey.fitsfile import DamagedFits, Unit
 from steadystar.survey.header import number, text
-from steadystar.survey.lamost_header import Target, exposure_start, minutes, night_of
+from steadystar.survey.lamost_header import (
+    Target,
+    exposure_start,
+    frame_of,
+    minutes,
+    night_of,
+)
 from steadystar.survey.observation import (
     Observation,
     ReadOptions,
@@ -43,6 +49,7 @@ _SURVEY = "lamost-mrs"
 _RESOLUTION = 7500.0
 _ARMS = {"B": "blue", "R": "red"}
 _WAVE_RANGE = {"blue": (4900.0, 5400.0), "red": (6250.0, 6900.0)}
+_MOST_PIXELS = 20_000  # 4136 in all releases so far
 _FETCH = "Fetch the file again."
 
 
@@ -92,7 +99,7 @@ def read_mrs(
         )
     _add_barycenter(recorded, primary, target)
     recorded.sort(key=lambda spectrum: spectrum.facts["arm"])
-    return observe(recorded, "barycenter", rejected)
+    return observe(recorded, frame_of(primary), rejected)
 
 
 def _facts(
@@ -164,6 +171,8 @@ def _spectrum(unit: Unit, facts: dict[str, Any]) -> Recorded:
     mask = _vector(unit, mask_name) if mask_name else np.zeros(len(flux))
     if not len(flux) == len(ivar) == len(wave) == len(mask):
         raise DamagedFits("its columns are not of one length")
+    if len(flux) > _MOST_PIXELS:
+        raise DamagedFits(f"it claims {len(flux)} pixels")
     ivar = np.where(mask == 0, ivar, 0)
     arm = facts["arm"]
     return Recorded(facts, wave, flux, ivar, _RESOLUTION, _WAVE_RANGE[arm])

@@ -246,7 +246,7 @@ def _sound(spectrum: Recorded, size: int, frame: Frame) -> tuple[Spectra, Status
         flux = ivar = np.zeros(len(wave), np.float32)
     if wave[0] > wave[-1]:
         wave, flux, ivar = wave[::-1], flux[::-1], ivar[::-1]
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         flux, ivar = flux.astype(np.float32), ivar.astype(np.float32)
     damaged = ~(np.isfinite(flux) & np.isfinite(ivar) & (ivar >= 0))
     if damaged.any():

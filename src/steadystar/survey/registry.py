@@ -30,6 +30,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import polars as pl
 
 from steadystar.survey.files import describe_content, load, peek
@@ -83,14 +84,14 @@ def read(path: str | PathLike[str], options: ReadOptions = _DEFAULTS) -> Observa
     """
     path = Path(path)
     if options.reader:
-        return _named(options.reader).read(path, options)
+        return _read(_named(options.reader), path, options)
     # A missing or unreadable file is the same to all readers.
     head = peek(path, 512)
     tried = []
     for reader in readers():
         if reader.matches(path):
             try:
-                return reader.read(path, options)
+                return _read(reader, path, options)
             except UnreadableFile as error:
                 if error.tried:
                     raise
@@ -107,6 +108,12 @@ def read(path: str | PathLike[str], options: ReadOptions = _DEFAULTS) -> Observa
         "Convert it to one of the formats that `steadystar formats` lists.",
         tried,
     )
+
+
+def _read(reader: Reader, path: Path, options: ReadOptions) -> Observation:
+    # Damaged numbers overflow on their way; what they become is checked at its end.
+    with np.errstate(all="ignore"):
+        return reader.read(path, options)
 
 
 def formats() -> pl.DataFrame:

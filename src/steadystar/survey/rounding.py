@@ -33,8 +33,8 @@ def restore(stored: NDArray, *, log10: bool) -> NDArray[np.float64]:
     Where no polynomial fits within the rounding, the stored values are returned as
     they are, in float64.
     """
-    exact = stored.astype(np.float64)
     with np.errstate(all="ignore"):
+        exact = stored.astype(np.float64)
         wave = np.exp(exact * _LN10) if log10 else exact
         logarithm = exact if log10 else np.log10(exact)
         step = np.abs(np.spacing(stored)).astype(np.float64)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-_MAX_LINES = 5_000_000
+_MAX_TEXT, _MAX_COLUMNS = 32_000_000, 1000
+"""Characters and columns: a million pixels fit, the memory of a laptop is not at risk."""
 _COMMENT = re.compile(r"\s*(?:#|%|!|//)+\s?(.*)")
 _FACT = re.compile(r"[-{\s]*([A-Za-z][\w.\- ]{0,40}?)\s*[:=]\s*(.*?)[}\s]*")
 _ECSV_COLUMN = re.compile(r"- \{.*?name: '?([^,'}]+)'?.*?(?:unit: '?([^,'}]+)'?.*)?\}")
@@ -42,7 +43,7 @@ def parse_text(content: str, *, cut: bool = False) -> TextTable | None:
 
     ``cut`` says that the text ends anywhere, so that its last line means nothing.
     """
-    if content.count("\n") > _MAX_LINES:
+    if len(content) > _MAX_TEXT:
         return None
     comments, lines, numbers = [], [], []
     for number, line in enumerate(content.splitlines(), start=1):
@@ -57,6 +58,8 @@ def parse_text(content: str, *, cut: bool = False) -> TextTable | None:
     if not lines:
         return None
     delimiter = _delimiter(lines[len(lines) // 2])
+    if len(_split(lines[len(lines) // 2], delimiter)) > _MAX_COLUMNS:
+        return None
     rows = [_split(line, delimiter) for line in lines]
     width = len(rows[len(rows) // 2])
     names, units, from_comment = _names(rows[0], comments, width, delimiter)
@@ -71,7 +74,7 @@ def parse_text(content: str, *, cut: bool = False) -> TextTable | None:
     labels = names or [f"COL{index}" for index in range(1, width + 1)]
     columns: dict[str, NDArray[np.float64]] = {}
     for label, column in zip(labels, values, strict=True):
-        if np.isfinite(column).any() or not names:
+        if np.isfinite(column).any():
             columns.setdefault(label, column)
     if len(columns) < 2:
         return None
