@@ -34,7 +34,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,7 @@ class ModelFlux:
     clipped: NDArray[np.bool_]
 
 
+@runtime_checkable
 class ModelSpectra(Protocol):
     """A source of model spectra."""
 

@@ -149,9 +149,16 @@ def _card(key: str, value: Any, comment: str = "") -> str:
         case float():
             text = f"{value:>20.9G}" if "." in f"{value:.9G}" else f"{value:>20.1f}"
         case _:
-            quoted = str(value).replace("'", "''")
-            text = f"'{quoted:<8}'"
+            text = f"'{_quoted(str(value)):<8}'"
     return f"{key:<8}= {text} / {comment}"[:80].ljust(80)
+
+
+def _quoted(text: str) -> str:
+    """Double the quotes of ``text`` and cut it to what fits on a card."""
+    text = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    while len(quoted := text.replace("'", "''")) > 68:
+        text = text[:-1]
+    return quoted
 
 
 def _header(cards: Iterable[str]) -> bytes:
@@ -294,8 +301,13 @@ _CARDS: tuple[tuple[str, Any, str], ...] = (
     ("DEC_OBS", 0.0, "[deg] Declination during observing"),
     ("OFFSET", False, "Whether there's a offset during observing"),
     ("OFFSET_V", 0.0, "Offset value in arcsecond"),
+    ("GL", 0.0, "[deg] Galactic longitude of object"),
+    ("GB", 0.0, "[deg] Galactic latitude of object"),
     ("DESIG", "", "Designation of LAMOST target"),
     ("FIBERID", 0, "Fiber ID of Object"),
+    ("CELL_ID", "F0309", "Fiber Unit ID on the focal plane"),
+    ("X_VALUE", 0.0, "[mm] X coordinate of object on the focal plane"),
+    ("Y_VALUE", 0.0, "[mm] Y coordinate of object on the focal plane"),
     ("OBJNAME", "", "Name of object"),
     ("OBJTYPE", "Star", "Object type from input catalog"),
     ("TSOURCE", "SIMULATED", "Name of input catalog"),
@@ -318,10 +330,20 @@ _CARDS: tuple[tuple[str, Any, str], ...] = (
     ("SCAMEAN", 11.0, "[ADU] Mean level of scatter light"),
     ("COMMENT", "--------SPECTROGRAPH PARAMETERS", ""),
     ("SPID", 0, "Spectrograph ID"),
+    ("SPRA", 0.0, "[deg] Average RA of this spectrograph"),
+    ("SPDEC", 0.0, "[deg] Average DEC of this spectrograph"),
     ("SLIT_MOD", "x2/3", "Slit mode, x1, x2/3 or x1/2"),
     ("COMMENT", "--------WEATHER CONDITION", ""),
     ("SEEING", 3.0, "[arcsec] Seeing during exposure"),
     ("MOONPHA", 7.05, "[day] Moon phase for a 29.53 days period"),
+    ("TEMP_AIR", 7.47, "[deg] Temperature outside dome"),
+    ("TEMP_FP", 18.9, "[degree celsius] Temperature of the focal plane"),
+    ("DEWPOINT", 2.41, "[deg]"),
+    ("DUST", "", "Reservation"),
+    ("HUMIDITY", 70.23, ""),
+    ("WINDD", 108.41, "[deg] Wind direction"),
+    ("WINDS", 2.11, "[m/s] Wind speed"),
+    ("SKYLEVEL", "", "Reservation"),
     ("COMMENT", "--------DATA REDUCTION PARAMETERS", ""),
     ("EXTRACT", "aperture", "Extraction method"),
     ("SFLATTEN", True, "Super flat has been applied"),

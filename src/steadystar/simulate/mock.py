@@ -175,11 +175,17 @@ def _cards(star: dict, exposure: dict, seen: list[tuple[dict, Seen]]) -> dict:
     start = float(sky.minute_to_utc(exposure["minute"]))
     length = exposure["exptime"] / 86_400
     correction = float(np.mean([one.bary_corr for _, one in seen]))
+    longitude, latitude = sky.galactic(star["ra"], star["dec"])
+    spectrograph = plan.center_of(star["field_number"], star["spectrograph"])
     return {
         "RA": star["ra"],
         "DEC": star["dec"],
         "RA_OBS": star["ra"],
         "DEC_OBS": star["dec"],
+        "GL": round(longitude, 6),
+        "GB": round(latitude, 6),
+        "SPRA": round(spectrograph[0], 7),
+        "SPDEC": round(spectrograph[1], 7),
         "DESIG": f"LAMOST {star['star_id']}",
         "OBJNAME": star["star_id"],
         "MAG1": round(star["magnitude"], 2),

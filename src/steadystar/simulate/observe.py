@@ -99,14 +99,14 @@ class Observer:
             bary_corr=bary_corr,
             snr=spectrum.snr,
             truth={
-                "rv_true": float(components[0].rv),
-                "rv_2_true": float(components[1].rv) if components[1:] else np.nan,
+                "rv_true": float(components[0].rv[0]),
+                "rv_2_true": float(components[1].rv[0]) if components[1:] else np.nan,
                 "light_ratio_true": levels[1] / levels[0] if levels[1:] else 0.0,
-                "teff_true": float(components[0].teff),
+                "teff_true": float(components[0].teff[0]),
                 "offset_exposure_true": exposure["offset_true"],
                 "offset_fiber_true": fiber["offset_true"],
                 "correction_true": offset,
-                "rv_raw_true": float(components[0].rv) + offset,
+                "rv_raw_true": float(components[0].rv[0]) + offset,
                 "resolution_true": fiber["resolution_true"],
                 "ivar_scale_true": ivar_scale,
                 "cosmic_rays_true": rays,
@@ -120,9 +120,11 @@ class Observer:
         light, smooth, levels = np.zeros(arm.pixels), np.zeros(arm.pixels), []
         for component in components:
             fine, broad = self._broadened(arm, component, fiber["resolution_true"])
-            lines = fine.spectrum.pixels(broad, log_edges, float(component.rv) + offset)
+            lines = fine.spectrum.pixels(
+                broad, log_edges, float(component.rv[0]) + offset
+            )
             # Photons per pixel: wavelength times flux density, to a common factor.
-            level = float(component.area) * wave / self._photons
+            level = float(component.area[0]) * wave / self._photons
             level = level * np.interp(wave, self.models[arm.name].wave, fine.continuum)
             light += level * lines
             smooth += level * np.mean(lines)
@@ -130,7 +132,7 @@ class Observer:
         return light, smooth, levels
 
     def _broadened(self, arm: Arm, state: stars.StarState, resolution: float):
-        model = (arm.name, float(state.teff), state.logg, state.feh)
+        model = (arm.name, float(state.teff[0]), state.logg, state.feh)
         if model not in self._fine:
             found = self.models[arm.name](model[1:])
             spectrum = FineSpectrum(self.models[arm.name].wave, found.flux)

@@ -5,7 +5,14 @@ numbers of the thing that is chosen. So a survey with more nights keeps the nigh
 it had, and no defect that is switched off disturbs a star.
 """
 
-__all__ = ["draw_exposures", "draw_fibers", "draw_group", "generator", "offsets"]
+__all__ = [
+    "center_of",
+    "draw_exposures",
+    "draw_fibers",
+    "draw_group",
+    "generator",
+    "offsets",
+]
 
 from typing import Literal, get_args
 
@@ -48,9 +55,13 @@ def generator(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator
     return np.random.default_rng([seed, get_args(Purpose).index(purpose), *numbers])
 
 
-def center_of(field: int) -> tuple[float, float]:
-    """Return the position of a field's center, degrees."""
-    return (30.0 + 25.0 * field) % 360, 32.0
+def center_of(field: int, spectrograph: int = 0) -> tuple[float, float]:
+    """Return the center (degrees) of a field, or of one spectrograph's part of it."""
+    ra, dec = (30.0 + 25.0 * field) % 360, 32.0
+    if spectrograph == 0:
+        return ra, dec
+    angle = 2 * np.pi * spectrograph / 16
+    return (ra + 1.6 * float(np.sin(angle))) % 360, dec + 1.4 * float(np.cos(angle))
 
 
 def plan_name(field: int, plan: int) -> str:
@@ -66,13 +77,11 @@ def draw_group(
     options: SurveyOptions, seed: int, field: int, spectrograph: int
 ) -> pl.DataFrame:
     """Draw the stars of one spectrograph in one field, with their fiber in each plan."""
-    ra, dec = center_of(field)
-    angle = 2 * np.pi * spectrograph / 16
     rng = generator(seed, "stars", field, spectrograph)
     table = draw_stars(
         rng,
         options.n_stars,
-        center=(ra + 1.6 * np.sin(angle), dec + 1.4 * np.cos(angle)),
+        center=center_of(field, spectrograph),
         radius=0.4,
         fractions={
             "giant": options.giants,
@@ -128,17 +137,17 @@ def _visits(options: SurveyOptions, seed: int) -> list[dict]:
 
 
 def _visits_of_field(options: SurveyOptions, seed: int, field: int) -> list[dict]:
-    rng = generator(seed, "nights", field)
     # Time-domain fields come back after one to eight nights, in the bright halves of
     # lunar months.
-    steps = rng.integers(1, 9, options.n_nights)
+    steps = generator(seed, "nights", field).integers(1, 9, options.n_nights)
     nights = options.first_night + np.cumsum(steps) - steps[0]
     busy = (options.n_exposures * (options.exptime / 60 + 4)) / 2
     out = []
     for number, night in enumerate(nights.tolist()):
-        # The sequence is centered between 19:30 and 04:30 local time; reading out and
+        # The sequence is centered between 21:00 and 03:00 local time; reading out and
         # moving on take four minutes. Fields never share a minute's identifier.
-        middle = (night - 1) * 1440 + 1440 + rng.integers(-180, 181)
+        rng = generator(seed, "nights", field, night)
+        middle = night * 1440 + rng.integers(-180, 181)
         minute = int(middle - busy) // options.n_fields * options.n_fields + field
         for _ in range(options.n_exposures):
             cloudy = rng.uniform() < options.cloudy

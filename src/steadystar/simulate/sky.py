@@ -2,14 +2,15 @@
 
 The Earth's orbit is that of ERFA's ``epv00``; the observatory goes round the Earth's
 axis once a sidereal day. Against the full machinery of astropy this is good to 8 m/s
-and 30 ms, which the tests verify (relativity is left
-out), and it shares nothing with the readers, which must find the same numbers.
+and 30 ms, as the tests verify: relativity is left out. It shares nothing with the
+readers, which must find the same numbers from the files.
 """
 
 __all__ = [
     "SITE",
     "Site",
     "barycentric",
+    "galactic",
     "local_time",
     "minute_to_utc",
     "night_of_minute",
@@ -91,6 +92,12 @@ def barycentric(
     correction = np.sum((velocity + turning) * star, axis=-1)
     bjd = _MJD_ZERO + tdb + np.sum(position * star, axis=-1) * _LIGHT_DAYS_PER_AU
     return np.asarray(bjd), np.asarray(correction)
+
+
+def galactic(ra: float, dec: float) -> tuple[float, float]:
+    """Return galactic longitude and latitude, all in degrees."""
+    longitude, latitude = erfa.icrs2g(np.radians(ra), np.radians(dec))
+    return float(np.degrees(longitude)), float(np.degrees(latitude))
 
 
 def utc_time(mjd: float) -> str:

@@ -128,8 +128,8 @@ def covered(
 
 
 def states(star: dict, time: Numbers) -> list[StarState]:
-    """Return the components of ``star`` (a row of the table) at ``time`` (BJD)."""
-    time = np.asarray(time, float)
+    """Return the components of ``star`` (a row of the table) at each ``time`` (BJD)."""
+    time = np.atleast_1d(np.asarray(time, float))
     still = np.full(time.shape, star["rv_mean_true"])
     first = StarState(
         rv=still,
