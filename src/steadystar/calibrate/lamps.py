@@ -1,0 +1,130 @@
+"""Exposures that were calibrated with another arc lamp.
+
+LAMOST's alternate lamp makes velocities read larger by 6.5 km/s (Zong 2020, appendix A).
+Ordinary zero points of one spectrograph lie within a few hundred m/s, so such exposures
+stand apart: the offsets fall into a tight lower group and a tight upper one, 6.5 km/s
+above it, with nothing between. Where the offsets are spread wider than that, none is
+named. A column ``lamp`` decides by name instead, where it tells exposures apart.
+"""
+
+__all__ = ["find_lamp_outliers", "shifted"]
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from steadystar.calibrate.options import ZeroPointOptions
+from steadystar.calibrate.problem import Family, codes
+from steadystar.calibrate.visitsums import Vector
+
+_TIGHT = 1.0
+"""km/s: largest robust scatter of exposures of one lamp among which others stand out."""
+
+
+def find_lamp_outliers(
+    family: Family,
+    offset: Vector,
+    component: NDArray[np.intp],
+    visits: pl.DataFrame,
+    options: ZeroPointOptions,
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Find the exposures (group,) that read as after a change of the arc lamp.
+
+    Arguments:
+        family: of the offsets; only one with a column of exposures is searched.
+        offset: zero points, km/s, ``(group,)``; NaN for undetermined ones.
+        component: connected set of each, ``(group,)``.
+        visits: the table, for its column ``lamp``.
+        options: the shift to look for and its tolerance.
+
+    Returns:
+        Which groups, and a sentence for every spectrograph that has some.
+    """
+    out = np.zeros(len(offset), bool)
+    notes: list[str] = []
+    if not set(family.columns) & set(options.lamp_columns) or not len(offset):
+        return out, notes
+    rest = [n for n in family.columns if n not in options.lamp_columns]
+    part = codes(family.groups, rest)[0] if rest else np.zeros(len(offset), np.intp)
+    lamp, names = _lamps(family, visits)
+    key = component * (int(part.max(initial=0)) + 1) + part
+    for one in np.unique(key[np.isfinite(offset)]):
+        at = np.flatnonzero((key == one) & np.isfinite(offset))
+        high, lamp_name = _by_lamp(offset[at], lamp[at], names, options)
+        if lamp_name is None:
+            high = shifted(offset[at], options)
+        if high.any():
+            out[at[high]] = True
+            notes.append(_sentence(family, at, high, offset, lamp_name))
+    return out, notes
+
+
+def shifted(offset: Vector, options: ZeroPointOptions) -> NDArray[np.bool_]:
+    """Return which of the offsets of one spectrograph form the shifted upper group."""
+    n = len(offset)
+    out = np.zeros(n, bool)
+    if n < 3:
+        return out
+    order = np.argsort(offset)
+    value = offset[order]
+    split = int(np.argmax(np.diff(value))) + 1
+    low, high = value[:split], value[split:]
+    apart = float(np.median(high) - np.median(low))
+    if (
+        len(low) >= 2
+        and abs(apart - options.lamp_shift) <= options.lamp_tolerance
+        and high[0] - low[-1] > options.lamp_shift / 2
+        and _spread(low) < _TIGHT
+        and _spread(high) < _TIGHT
+    ):
+        out[order[split:]] = True
+    return out
+
+
+def _spread(values: Vector) -> float:
+    """Robust standard deviation; of two values, half their distance."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def _lamps(family: Family, visits: pl.DataFrame) -> tuple[NDArray[np.intp], list[str]]:
+    """Return the lamp of each group, -1 if unknown or mixed, and the lamps' names."""
+    lamp = np.full(len(family.groups), -1)
+    if "lamp" not in visits.columns:
+        return lamp, []
+    index, names = codes(visits, ["lamp"])
+    has = (family.index >= 0) & (index >= 0)
+    low = np.full(len(lamp), len(names))
+    np.minimum.at(low, family.index[has], index[has])
+    np.maximum.at(lamp, family.index[has], index[has])
+    return np.where(low == lamp, lamp, -1), [str(n) for n in names["lamp"]]
+
+
+def _by_lamp(offset, lamp, names, options) -> tuple[NDArray[np.bool_], str | None]:
+    """Return the exposures of a lamp that reads larger than the most common one.
+
+    The second value is its name, None if lamps do not tell these exposures apart.
+    """
+    none = np.zeros(len(offset), bool)
+    known = np.unique(lamp[lamp >= 0])
+    if len(known) < 2:
+        return none, None
+    usual = known[np.argmax([np.sum(lamp == one) for one in known])]
+    middle = float(np.median(offset[lamp == usual]))
+    for one in known:
+        apart = float(np.median(offset[lamp == one])) - middle
+        if abs(abs(apart) - options.lamp_shift) <= options.lamp_tolerance:
+            # The alternate lamp is the one that reads larger.
+            alternate = one if apart > 0 else usual
+            return lamp == alternate, names[alternate]
+    return none, None
+
+
+def _sentence(family: Family, at, high, offset, lamp_name: str | None) -> str:
+    named = [family.describe(int(g)) for g in at[high][:5]]
+    more = f" and {int(high.sum()) - 5} more" if high.sum() > 5 else ""
+    apart = float(np.median(offset[at[high]]) - np.median(offset[at[~high]]))
+    return (
+        f"Read {apart:.2f} km/s larger than the {int((~high).sum())} other exposures "
+        f"of {'lamps other than ' + lamp_name if lamp_name else 'their spectrograph'}, "
+        f"as after the alternate arc lamp: {'; '.join(named)}{more}."
+    )
