@@ -113,7 +113,7 @@ class Spectra:
         wave: ArrayLike,
         flux: ArrayLike,
         ivar: ArrayLike,
-        resolution: ArrayLike | None = None,
+        resolution: ArrayLike | float | None = None,
         *,
         frame: Frame = "observatory",
     ) -> "Spectra":
