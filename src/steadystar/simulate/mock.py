@@ -172,7 +172,7 @@ def _row(star: dict, fiber: int, exposure: dict, seen: Seen, file: str) -> dict:
 
 
 def _cards(star: dict, exposure: dict, seen: list[tuple[dict, Seen]]) -> dict:
-    start = float(sky.minute_to_utc(exposure["minute"]))
+    start = exposure["start"]
     length = exposure["exptime"] / 86_400
     correction = float(np.mean([one.bary_corr for _, one in seen]))
     longitude, latitude = sky.galactic(star["ra"], star["dec"])

@@ -64,8 +64,7 @@ class Observer:
     def expose(self, arm: Arm, exposure: dict, fiber: dict) -> Seen:
         """Record the star; ``exposure`` and ``fiber`` are rows of the plan's tables."""
         star = self.star
-        start = sky.minute_to_utc(exposure["minute"])
-        mid = start + exposure["exptime"] / 2 / 86_400
+        mid = exposure["start"] + exposure["exptime"] / 2 / 86_400
         bjd, bary_corr = map(float, sky.barycentric(mid, star["ra"], star["dec"]))
         offset = exposure["offset_true"] + fiber["offset_true"]
         log_edges = instrument.log_edges(arm, fiber["shift"]) + np.log1p(

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import numpy as np
 import polars as pl
 
-from steadystar.simulate import instrument
+from steadystar.simulate import instrument, sky
 from steadystar.simulate.options import SurveyOptions
 from steadystar.simulate.stars import draw_stars
 
@@ -151,6 +151,8 @@ def _visits_of_field(options: SurveyOptions, seed: int, field: int) -> list[dict
         minute = int(middle - busy) // options.n_fields * options.n_fields + field
         for _ in range(options.n_exposures):
             cloudy = rng.uniform() < options.cloudy
+            # LAMOST names an exposure by the minute in which it begins.
+            second = int(rng.integers(60))
             clear, clouds = rng.beta(12, 2), 10 ** rng.uniform(-1.3, -0.3)
             out.append(
                 {
@@ -160,6 +162,7 @@ def _visits_of_field(options: SurveyOptions, seed: int, field: int) -> list[dict
                     "night": int(night),
                     "exposure_id": str(minute),
                     "minute": minute,
+                    "start": float(sky.minute_to_utc(minute)) + second / 86_400,
                     "exptime": options.exptime,
                     "transparency_true": float(clear * (clouds if cloudy else 1.0)),
                 }
