@@ -2,9 +2,11 @@
 
 ``spline``: a smoothing spline, fitted again after pixels further than three standard
 deviations from the median of their segment are dropped, three times (Xiong et al. 2021,
-section 3.1). ``polynomial``: a third-order polynomial from which residuals above +1 and
-below -3 standard deviations are rejected (Zong et al. 2020), which climbs to the upper
-envelope. Both return the level that flux and error are divided by.
+section 3.1). ``polynomial``: a third-order polynomial that climbs to the upper envelope,
+because pixels more than one standard deviation below it are rejected, and those more
+than three above (Zong et al. 2020, section 3; "above +1 and below -3 sigma" there, which
+only makes a continuum if the residual is fit minus flux). Both return the level that flux
+and error are divided by.
 """
 
 __all__ = ["polynomial_continuum", "spline_continuum"]
@@ -31,16 +33,16 @@ def spline_continuum(
     mean squared residual.
     """
     size = segments * knots_per_segment + 3
-    basis = _bspline(
-        x * knots_per_segment - jnp.arange(-1, size - 1, dtype=x.dtype)[:, None]
-    )
+    knot = jnp.arange(-1, size - 1, dtype=x.dtype)
+    basis = _bspline((x * knots_per_segment)[None, :] - knot[:, None])
     segment = jnp.clip(jnp.floor(x), 0, segments - 1).astype(jnp.int32)
-    member = segment == jnp.arange(segments, dtype=jnp.int32)[:, None]
+    number = jnp.arange(segments, dtype=jnp.int32)
+    member = segment[None, :] == number[:, None]
     second = np.diff(np.eye(size), n=2, axis=0)
     penalty = jnp.asarray(smoothness * second.T @ second + 1e-6 * np.eye(size), x.dtype)
 
     def fit(weight):
-        normal = jnp.einsum("ip,jp->ij", basis, basis * weight)
+        normal = jnp.einsum("ip,jp,p->ij", basis, basis, weight)
         strength = weight.sum() / size + 1e-30
         return (
             jnp.linalg.solve(normal + strength * penalty, basis @ (weight * flux))
@@ -50,10 +52,14 @@ def spline_continuum(
     def clip(_, weight):
         level = fit(weight)
         residual = flux - level
-        middle = _segment_median(residual, member & (weight > 0))
-        count = jnp.maximum((member * weight).sum(1), 1)
+        middle = _segment_median(residual, member & (weight > 0)[None, :])
         deviation = residual - middle[segment]
-        spread = jnp.sqrt((member * (weight * deviation**2)).sum(1) / count)
+
+        def total(terms):
+            return jnp.where(member, terms[None, :], 0).sum(1)
+
+        count = jnp.maximum(total(weight), 1)
+        spread = jnp.sqrt(total(weight * deviation**2) / count)
         return jnp.where(jnp.abs(deviation) < 3 * spread[segment], usable, 0)
 
     return fit(jax.lax.fori_loop(0, 3, clip, usable))
@@ -73,14 +79,15 @@ def _segment_median(
 
     After ``steps`` halvings the answer is within ``range / 2**steps``.
     """
-    half = member.sum(1) / 2
+    half = member.sum(1).astype(value.dtype) / 2
     low = jnp.full(member.shape[0], value.min())
     high = jnp.full(member.shape[0], value.max())
 
     def halve(_, bounds):
         low, high = bounds
         middle = (low + high) / 2
-        below = (member & (value < middle[:, None])).sum(1) < half
+        below = member & (value[None, :] < middle[:, None])
+        below = below.sum(1).astype(value.dtype) < half
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
     low, high = jax.lax.fori_loop(0, steps, halve, (low, high))
@@ -110,7 +117,7 @@ def polynomial_continuum(
         residual = flux - fit(weight)
         count = jnp.maximum(weight.sum(), 1)
         spread = jnp.sqrt((weight * residual**2).sum() / count)
-        keep = (residual < spread) & (residual > -3 * spread)
+        keep = (residual > -spread) & (residual < 3 * spread)
         return jnp.where(keep, usable, 0)
 
     return fit(jax.lax.fori_loop(0, rounds, clip, usable))

@@ -43,7 +43,7 @@ def legendre(
     """Return Legendre polynomials over the whole grid, at ``u`` of every interval."""
     size = u.shape[1]
     knot = jnp.arange(size, dtype=u.dtype)
-    x = (knot + u) * (2.0 / size) - 1
+    x = (knot[None, :] + u) * (2.0 / size) - 1
     columns = [jnp.ones_like(x), x]
     for n in range(1, orders - 1):
         columns.append(((2 * n + 1) * x * columns[n] - n * columns[n - 1]) / (n + 1))
@@ -90,7 +90,7 @@ def match_template(
     weight = jnp.where(kept, placed.weight, 0)
 
     by_shift = -level * line_slope
-    by_continuum = polynomials * (1 + lines)
+    by_continuum = polynomials * (1 + lines)[None]
     cross = jnp.einsum("ksp,sp->k", by_continuum, weight * by_shift)
     normal = jnp.einsum("ksp,lsp,sp->kl", by_continuum, by_continuum, weight)
     normal = normal + jnp.eye(orders, dtype=normal.dtype) / continuum_width**2
@@ -122,6 +122,7 @@ def _scale(pull: Float[Array, "slot knot"], member: Bool[Array, "slot knot"]):
     scale = jnp.asarray(jnp.inf, pull.dtype)
     for _ in range(3):
         near = member & (pull < 3 * scale)
-        mean = jnp.where(near, pull, 0).sum() / jnp.maximum(near.sum(), 1)
+        count = jnp.maximum(near.sum(), 1).astype(pull.dtype)
+        mean = jnp.where(near, pull, 0).sum() / count
         scale = mean * jnp.sqrt(jnp.pi / 2).astype(pull.dtype)
     return scale

@@ -86,14 +86,15 @@ def place(pixels: Pixels, shift: Float[Array, ""], slots: int) -> Placed:
         padded, (size // 2 + whole.astype(pixels.index.dtype),), (size + 1,)
     )
     border = moved[:-1] + (shift - whole) * (moved[1:] - moved[:-1])
-    first = jnp.clip(jnp.ceil(border), 0, number).astype(pixels.index.dtype)
+    first = jnp.clip(jnp.ceil(border), 0.0, float(number)).astype(pixels.index.dtype)
     knot = jnp.arange(size, dtype=pixels.index.dtype)
     last = jnp.append(first[1:], first[-1:])
     inside = (knot >= 1) & (knot <= size - 3)
-    wanted = first + jnp.arange(slots, dtype=first.dtype)[:, None]
-    held = (wanted < last) & inside
+    wanted = first[None, :] + jnp.arange(slots, dtype=first.dtype)[:, None]
+    held = (wanted < last[None, :]) & inside[None, :]
     at = jnp.minimum(wanted, number - 1)
-    u = (pixels.index[at] - knot).astype(shift.dtype) + (pixels.fraction[at] - shift)
+    steps = (pixels.index[at] - knot[None, :]).astype(shift.dtype)
+    u = steps + (pixels.fraction[at] - shift)
     return Placed(
         u=jnp.where(held, u, 0),
         value=jnp.where(held, pixels.value[at], 0),
@@ -124,7 +125,7 @@ def _curve_weights(u):
 def _combine(coefficients, weights):
     padded = jnp.pad(coefficients, (1, 2))
     taps = [padded[k : k + coefficients.size] for k in range(4)]
-    return jnp.asarray(sum(t * w for t, w in zip(taps, weights, strict=True)))
+    return jnp.asarray(sum(t[None, :] * w for t, w in zip(taps, weights, strict=True)))
 
 
 def evaluate(
