@@ -55,9 +55,10 @@ def peek(path: str | Path, size: int = 5760) -> bytes:
     Raises:
         UnreadableFile: as for `load`, as far as the beginning shows it.
     """
-    content = _read(path, size)
+    # Deflate can take two bytes for one, and begins with a name and a table.
+    content = _read(path, 2 * size + 2048)
     if content[:2] != _GZIP:
-        return content
+        return content[:size]
     try:
         return zlib.decompressobj(31).decompress(content, size)
     except zlib.error as error:

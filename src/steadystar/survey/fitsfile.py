@@ -172,6 +172,8 @@ def parse(content: bytes) -> tuple[list[Unit], str]:
             return units, why
         units.append(Unit(_name(header), header, view[start : start + size]))
         position = start + -(-size // _BLOCK) * _BLOCK
+    if len(content) % _BLOCK:
+        return units, "it ends within a block, and what followed is missing"
     return units, "" if units else "it is empty"
 
 

@@ -11,7 +11,7 @@ __all__ = ["Facts", "degrees", "integer", "number", "star_name", "text"]
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def integer(
 ) -> int | None:
     """Return the first of ``keys`` that is a whole number in the range, or None."""
     for key in keys:
-        value = number(header, key, low=low, high=high)
+        value = number(header, key, low=float(low), high=float(high))
         if value.is_integer():
             return int(value)
     return None
@@ -134,11 +134,11 @@ class Facts:
     air: bool | None
 
     @classmethod
-    def of(cls, header: Mapping[str, Any], options: ReadOptions) -> Self:
+    def of(cls, header: Mapping[str, Any], options: ReadOptions) -> "Facts":
         """Collect the facts from a header; ``options`` fill in or overrule."""
         ra, dec = options.coordinates()
         own_ra = degrees(header, "RA", "RA_OBJ", "RA_TARG", "OBJRA", hours=True) % 360
-        own_dec = degrees(header, "DEC", "DEC_OBJ", "DEC_TARG", "OBJDEC", high=90)
+        own_dec = degrees(header, "DEC", "DEC_OBJ", "DEC_TARG", "OBJDEC", high=90.0)
         if np.isfinite(own_ra) and np.isfinite(own_dec):
             ra, dec = own_ra, own_dec
         start, middle, exptime = _times(header)
@@ -146,7 +146,7 @@ class Facts:
             header,
             *("SPE_RPOW", "BSS_ITRP", "BSS_ESRP", "SPEC_RP", "SPECRP"),
             *("RESOLUTION", "RESOLUTN", "SPECRES", "RESPOWER"),
-            low=50,
+            low=50.0,
             high=1e6,
         )
         if not np.isfinite(resolution):
@@ -157,9 +157,9 @@ class Facts:
             dec=dec,
             start=start,
             middle=middle,
-            bjd=number(header, "BJD_TDB", "BJD", low=2_415_000, high=2_500_000),
+            bjd=number(header, "BJD_TDB", "BJD", low=2_415_000.0, high=2_500_000.0),
             exptime=exptime,
-            snr=number(header, "SNR", "S_N", "DER_SNR", low=0, high=1e5),
+            snr=number(header, "SNR", "S_N", "DER_SNR", low=0.0, high=1e5),
             site=_site(header),
             telescope=_telescope(header),
             field=text(header, "FIELD", "PLATE", "PLATEID", "PLANID"),
@@ -210,7 +210,14 @@ class Facts:
 def _times(header: Mapping[str, Any]) -> tuple[float, float, float]:
     """Return start and middle (MJD, UTC) and exposure time (s)."""
     exptime = number(
-        header, "EXPTIME", "EXPOSURE", "EXP_TIME", "ITIME", "DARKTIME", low=0, high=1e7
+        header,
+        "EXPTIME",
+        "EXPOSURE",
+        "EXP_TIME",
+        "ITIME",
+        "DARKTIME",
+        low=0.0,
+        high=1e7,
     )
     date = text(header, "DATE-OBS", "DATE_OBS", "DATE-BEG")
     if len(date) <= len("2020-01-01"):
@@ -219,12 +226,14 @@ def _times(header: Mapping[str, Any]) -> tuple[float, float, float]:
         date = f"{date}T{clock}" if clock else ""
     start = mjd_from_text(date)
     if not np.isfinite(start):
-        start = number(header, "MJD-OBS", "MJD-BEG", "MJD", low=15_000, high=100_000)
+        start = number(
+            header, "MJD-OBS", "MJD-BEG", "MJD", low=15_000.0, high=100_000.0
+        )
     if not np.isfinite(start):
         start = _julian(header, "JD-OBS", "JD")
     middle = _julian(header, "JD-MID", "MID-JD", "JDMID", "JD_MID")
     if not np.isfinite(middle):
-        middle = number(header, "MJD-MID", "MJD-AVG", "MJDMID", low=15_000, high=1e5)
+        middle = number(header, "MJD-MID", "MJD-AVG", "MJDMID", low=15_000.0, high=1e5)
     if not np.isfinite(middle):
         middle = start + exptime / 2 / 86_400
     return start, middle, exptime
@@ -232,7 +241,7 @@ def _times(header: Mapping[str, Any]) -> tuple[float, float, float]:
 
 def _julian(header: Mapping[str, Any], *keys: str) -> float:
     # Zero, for "unknown", is outside the range.
-    return number(header, *keys, low=2_415_000, high=2_500_000) - _JD0
+    return number(header, *keys, low=2_415_000.0, high=2_500_000.0) - _JD0
 
 
 def _site(header: Mapping[str, Any]) -> Site | None:
@@ -242,13 +251,13 @@ def _site(header: Mapping[str, Any]) -> Site | None:
     latitude = degrees(
         header,
         *("GEO_LAT", "BSS_LAT", "OBSGEO-B", "SITELAT", "LATITUDE", "OBS-LAT"),
-        high=90,
+        high=90.0,
     )
     height = number(
         header,
         *("GEO_ELEV", "BSS_ELEV", "OBSGEO-H", "ALTITUDE", "OBS-ELEV", "SITEALT"),
-        low=-500,
-        high=9000,
+        low=-500.0,
+        high=9000.0,
     )
     if not (np.isfinite(longitude) and np.isfinite(latitude)):
         return None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from steadystar.survey.files import load, peek
 from steadystar.survey.fitsfile import parse
+from steadystar.survey.header import integer
 from steadystar.survey.lamost_header import Target
 from steadystar.survey.lamost_lrs import find_lrs, read_lrs
 from steadystar.survey.lamost_mrs import EXTENSION, read_mrs
@@ -44,6 +45,9 @@ class LamostReader:
         units, ending = parse(load(path, options.max_bytes))
         if not units:
             raise UnreadableFile(path, ending, _FETCH)
+        promised = integer(units[0].header, "N_EXTEN", high=1000)
+        if not ending and promised is not None and promised > len(units):
+            ending = f"its header promises {promised} extensions, it has {len(units)}"
         target = Target.of(units[0].header, path, options)
         if any(EXTENSION.fullmatch(unit.name) for unit in units):
             return read_mrs(path, units, ending, target, options)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -45,13 +45,13 @@ class Target:
     @classmethod
     def of(
         cls, header: Mapping[str, Any], path: str | Path, options: ReadOptions
-    ) -> Self:
+    ) -> "Target":
         """Collect the facts from the primary header, the file name and the options."""
         name = _FILE_NAME.match(Path(path).name)
         night, plan, spectrograph, fiber = name.groups() if name else ("", "", "", "")
         ra, dec = (
             degrees(header, "RA", "RA_OBS"),
-            degrees(header, "DEC", "DEC_OBS", high=90),
+            degrees(header, "DEC", "DEC_OBS", high=90.0),
         )
         if not (np.isfinite(ra) and np.isfinite(dec) and ra >= 0):
             ra, dec = options.coordinates()

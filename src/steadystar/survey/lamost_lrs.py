@@ -83,7 +83,7 @@ def read_lrs(
         "bjd": float(bjd),
         "exptime": exptime,
         # The g band, as LAMOST's catalogs are usually cut by; SN_G before DR3.
-        "snr": number(header, "SNRG", "SN_G", low=0, high=1e5),
+        "snr": number(header, "SNRG", "SN_G", low=0.0, high=1e5),
         "bary_corr": float(correction),
         "lamp": text(header, "LAMPLIST") or None,
         "status": int(Status.COADD),

@@ -85,7 +85,7 @@ def read_mrs(
             rejected.append((where, _READER, reason, _FETCH))
             continue
         names.add(unit.name)
-        facts = _facts(unit, units, target, where) | target.row(options)
+        facts = target.row(options) | _facts(unit, units, target, where)
         try:
             recorded.append(_spectrum(unit, facts))
         except DamagedFits as error:
@@ -130,7 +130,7 @@ def _facts(
         "exposure_id": exposure,
         "arm": arm,
         "exptime": _exptime(unit, units, coadd, starts),
-        "snr": number(unit.header, "SNR", low=0, high=1e5),
+        "snr": number(unit.header, "SNR", low=0.0, high=1e5),
         "lamp": text(unit.header, "LAMPLIST", "LAMP") or None,
         "status": int(Status.COADD) if coadd else 0,
         "path": where,

@@ -19,7 +19,7 @@ __all__ = [
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -201,7 +201,7 @@ class Recorded:
     wave_range: tuple[float, float] = (4000.0, 7000.0)
 
     @classmethod
-    def lost(cls, facts: dict[str, Any], wave_range: tuple[float, float]) -> Self:
+    def lost(cls, facts: dict[str, Any], wave_range: tuple[float, float]) -> "Recorded":
         """Return a spectrum of which nothing but the facts could be read."""
         none = np.empty(0)
         return cls(facts, none, none, none, wave_range=wave_range)

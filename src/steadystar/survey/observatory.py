@@ -63,7 +63,10 @@ SITES: dict[str, Site] = {
 
 
 def barycentric(
-    mjd_utc: ArrayLike, ra: ArrayLike, dec: ArrayLike, site: Site | None
+    mjd_utc: ArrayLike | float,
+    ra: ArrayLike | float,
+    dec: ArrayLike | float,
+    site: Site | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the BJD_TDB (days) and the barycentric correction (km/s, see `bary_corr`).
 
@@ -79,6 +82,8 @@ def barycentric(
     mjd, ra, dec = np.broadcast_arrays(
         *(np.asarray(value, np.float64) for value in (mjd_utc, ra, dec))
     )
+    shape = mjd.shape
+    mjd, ra, dec = mjd.ravel(), ra.ravel(), dec.ravel()
     known = (mjd > _FIRST_MJD) & (mjd < _LAST_MJD)
     known &= np.isfinite(ra) & np.isfinite(dec)
     when = np.where(known, mjd, 51_544.5)
@@ -108,7 +113,8 @@ def barycentric(
         gamma = 1 / np.sqrt(1 - np.sum(beta**2, axis=-1))
         ratio = gamma * (1 + np.sum(beta * star, axis=-1)) * (1 + potential)
         correction = C_KMS * (ratio - 1)
-    return np.where(known, bjd, np.nan), np.where(known, correction, np.nan)
+    bjd, correction = (np.where(known, x, np.nan) for x in (bjd, correction))
+    return bjd.reshape(shape), correction.reshape(shape)
 
 
 def _times(mjd: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
