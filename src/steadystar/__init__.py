@@ -1,1 +1,120 @@
-"""steadystar."""
+"""Velocities that can be trusted, from multi-epoch multi-fiber spectroscopic surveys.
+
+What comes first feeds what follows; every name here can be used on its own, on arrays
+and polars tables.
+
+    Spectra                what was recorded: wavelengths, flux, ivar, resolution
+    Status                 why a measurement is trustworthy, or not; flags that combine
+    read                   one file, of any survey we know -> visits and their spectra
+    read_table             Parquet, FITS, VOTable, ECSV or CSV -> table
+    read_velocity_table    the velocities that others published -> our columns
+
+    simulate_survey        a survey that never was: files, and the truth
+    SurveyOptions          what to simulate
+
+    measure_relative       every star against itself -> one velocity a spectrum
+    RelativeOptions        how: method, windows, limits
+    StarTemplates          a star's template, kept so that its zero stays what it was
+
+    fit_zeropoints         visits -> zero points of exposures, spectrographs, fibers
+    ZeroPointOptions       which families of offsets, by which method
+    ZeroPoints             the result; `apply` takes it off a table
+
+    summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
+
+    write_report           tables -> pages with figures, no network needed
+    export                 a table -> FITS, VOTable, CSV with units and meanings
+
+    run_pipeline           all of it on a folder of files, resumable, on many cores
+    calibrate_table        the calibration alone, on somebody's table
+    Configuration          all options, from and to TOML
+
+Names are imported when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from steadystar.calibrate.zeropoint import (
+        ZeroPointOptions,
+        ZeroPoints,
+        fit_zeropoints,
+    )
+    from steadystar.data.spectra import Spectra
+    from steadystar.data.status import Status
+    from steadystar.data.tables import read_table
+    from steadystar.infer.summary import summarize_stars
+    from steadystar.measure.relative import (
+        RelativeOptions,
+        StarTemplates,
+        measure_relative,
+    )
+    from steadystar.pipeline.config import Configuration
+    from steadystar.pipeline.run import run_pipeline
+    from steadystar.pipeline.tables import calibrate_table
+    from steadystar.publish.catalog import export
+    from steadystar.publish.report import write_report
+    from steadystar.simulate.mock import SurveyOptions, simulate_survey
+    from steadystar.survey.catalogs import read_velocity_table
+    from steadystar.survey.registry import read
+
+__all__ = [
+    "Configuration",
+    "RelativeOptions",
+    "Spectra",
+    "StarTemplates",
+    "Status",
+    "SurveyOptions",
+    "ZeroPointOptions",
+    "ZeroPoints",
+    "calibrate_table",
+    "export",
+    "fit_zeropoints",
+    "measure_relative",
+    "read",
+    "read_table",
+    "read_velocity_table",
+    "run_pipeline",
+    "simulate_survey",
+    "summarize_stars",
+    "write_report",
+]
+
+_ROOMS = {
+    "Configuration": "pipeline.config",
+    "RelativeOptions": "measure.relative",
+    "Spectra": "data.spectra",
+    "StarTemplates": "measure.relative",
+    "Status": "data.status",
+    "SurveyOptions": "simulate.mock",
+    "ZeroPointOptions": "calibrate.zeropoint",
+    "ZeroPoints": "calibrate.zeropoint",
+    "calibrate_table": "pipeline.tables",
+    "export": "publish.catalog",
+    "fit_zeropoints": "calibrate.zeropoint",
+    "measure_relative": "measure.relative",
+    "read": "survey.registry",
+    "read_table": "data.tables",
+    "read_velocity_table": "survey.catalogs",
+    "run_pipeline": "pipeline.run",
+    "simulate_survey": "simulate.mock",
+    "summarize_stars": "infer.summary",
+    "write_report": "publish.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("steadystar")
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'steadystar' has no attribute {name!r}")
+    value = getattr(import_module(f"steadystar.{_ROOMS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -8,7 +8,7 @@ are linked back when they are complete. A folder serves one kind of processor an
 version of JAX.
 """
 
-__all__ = ["keep_programs", "publish_programs"]
+__all__ = ["keep_programs", "leave_programs", "publish_programs"]
 
 import hashlib
 import os
@@ -49,18 +49,22 @@ def keep_programs() -> None:
     _own.append((own, shared))
 
 
-def publish_programs(*, leave: bool = False) -> None:
-    """Offer what this process has compiled to others; ``leave`` removes its folder."""
+def publish_programs() -> None:
+    """Offer what this process has compiled to the next; nothing if it keeps none."""
     for own, shared in _own:
         with suppress(OSError):
             for program in own.glob("*-cache"):
                 if not (shared / program.name).exists():
                     _link(program, shared / program.name)
             _drop_oldest(shared)
-        if leave:
-            shutil.rmtree(own, ignore_errors=True)
-    if leave:
-        _own.clear()
+
+
+def leave_programs() -> None:
+    """Publish, and remove the folder of this process, which is about to end."""
+    publish_programs()
+    for own, _ in _own:
+        shutil.rmtree(own, ignore_errors=True)
+    _own.clear()
 
 
 def _cache_folder() -> Path:

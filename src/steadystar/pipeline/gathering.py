@@ -22,6 +22,7 @@ import polars as pl
 from steadystar.calibrate.zeropoint import ZeroPointOptions, fit_zeropoints
 from steadystar.data.schema import empty
 from steadystar.infer.summary import summarize_stars
+from steadystar.pipeline.publishing import offsets_name
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 
 
@@ -67,7 +68,7 @@ def calibrate_velocities(job: _ZeroPointJob, prefix: Path) -> Result:
     zero = fit_zeropoints(raw, options=job.options)
     calibrated = zero.apply(raw)
     frames = {"velocities": calibrated, "p_constant": zero.stars}
-    frames |= {f"offsets-{family}": table for family, table in zero.offsets.items()}
+    frames |= {offsets_name(family): zero.offsets[family] for family in zero.offsets}
     before = pl.read_parquet(job.before) if job.before else None
     facts = {
         "method": job.options.method,

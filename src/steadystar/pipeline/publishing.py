@@ -5,10 +5,12 @@ configuration and that of the inputs, and nothing that differs between equal run
 """
 
 __all__ = [
+    "offsets_name",
     "plan_catalog",
     "plan_report",
     "provenance",
     "report_inputs",
+    "spectra_of_run",
     "summarize",
     "write_catalog",
     "write_pages",
@@ -29,7 +31,7 @@ from steadystar.data.spectra import Spectra
 from steadystar.data.status import SENTENCES, Status
 from steadystar.data.tables import write_parquet
 from steadystar.pipeline.config import Configuration
-from steadystar.pipeline.ledger import atomic, fingerprint
+from steadystar.pipeline.ledger import Ledger, atomic, fingerprint
 from steadystar.pipeline.measuring import shard_spectra
 from steadystar.pipeline.reading import known_files
 from steadystar.pipeline.sorting import Part, parts
@@ -51,6 +53,11 @@ def provenance(configuration: Configuration, inputs: Any) -> dict[str, str]:
         "steadystar.configuration": fingerprint(chosen)[:16],
         "steadystar.inputs": fingerprint(inputs)[:16],
     }
+
+
+def offsets_name(family: str) -> str:
+    """Return the name of the table of a family, whatever its columns are called."""
+    return "offsets-" + "".join("_" if c in "/\\\0" else c for c in family)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
         directory=run.directory,
         velocities=ledger.path(zero, "velocities"),
         stars=ledger.path(stars, "stars"),
-        offsets={f: ledger.path(zero, f"offsets-{f}") for f in zero.facts["families"]},
+        offsets={f: ledger.path(zero, offsets_name(f)) for f in zero.facts["families"]},
         refused=refused,
         duplicates=ledger.path(match, "duplicates"),
         not_files=tuple(run.found.rejected),
@@ -114,7 +121,7 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
         "rejected.parquet": rejected,
     }
     for family, path in job.offsets.items():
-        frames[f"offsets-{family}.parquet"] = pl.read_parquet(path)
+        frames[f"{offsets_name(family)}.parquet"] = pl.read_parquet(path)
     outputs = {}
     for name, frame in frames.items():
         outputs[name] = job.directory / name
@@ -187,9 +194,6 @@ def _counts(values: pl.Series) -> dict[str, int]:
 @dataclass(frozen=True)
 class _ReportJob:
     directory: Path
-    families: tuple[str, ...]
-    parts: dict[int, list[Part]]
-    assigned: Path
     windows: dict[str, tuple[float, float]]
     options: ReportOptions
     truth: Path | None
@@ -198,17 +202,8 @@ class _ReportJob:
 def plan_report(run: Run, stage: Stage) -> list[Unit]:
     """One unit: the report of the catalog, with the spectra behind it."""
     catalog = run.ledger.records("catalog")["all"]
-    match = run.ledger.records("match")["all"]
-    families = run.ledger.records("zeropoints")["all"].facts["families"]
-    job = _ReportJob(
-        run.directory,
-        tuple(families),
-        parts(run.ledger),
-        run.ledger.path(match, "assigned"),
-        dict(run.configuration.measure.windows),
-        run.configuration.report,
-        run.truth,
-    )
+    windows = dict(run.configuration.measure.windows)
+    job = _ReportJob(run.directory, windows, run.configuration.report, run.truth)
     truth = str(run.truth) if run.truth else ""
     return [Unit("all", [catalog.sha256(), version("steadystar"), truth], job)]
 
@@ -216,11 +211,11 @@ def plan_report(run: Run, stage: Stage) -> list[Unit]:
 def write_pages(job: _ReportJob, prefix: Path) -> Result:
     """Write the report into the run directory, in place of the one before."""
     with atomic(job.directory / "report") as part:
-        inputs = report_inputs(
-            job.directory, _spectra_of(job), job.windows, truth=job.truth
-        )
+        spectra = spectra_of_run(Ledger(job.directory))
+        inputs = report_inputs(job.directory, spectra, job.windows, job.truth)
         write_report(part, inputs, job.options)
-    return Result({"report": job.directory / "report"})
+    truth = str(job.truth) if job.truth else None
+    return Result({"report": job.directory / "report"}, {"truth": truth})
 
 
 def report_inputs(
@@ -249,17 +244,24 @@ def report_inputs(
     )
 
 
-def _spectra_of(
-    job: _ReportJob,
-) -> Callable[[str], tuple[pl.DataFrame, Spectra] | None]:
-    """Return a function that finds the spectra of a star in its shard."""
-    assigned = pl.read_parquet(job.assigned, columns=["star_id", "shard"])
-    shard_of = dict(assigned.unique().iter_rows())
+def spectra_of_run(
+    ledger: Ledger,
+) -> Callable[[str], tuple[pl.DataFrame, Spectra] | None] | None:
+    """Return a function that finds the visits and spectra of a star in its shard.
+
+    None where a run has no spectra: a table was calibrated.
+    """
+    match = ledger.record("match", "all")
+    if match is None:
+        return None
+    path = ledger.path(match, "assigned")
+    shard_of = dict(pl.read_parquet(path, columns=["star_id", "shard"]).unique().rows())
+    parts_of = parts(ledger)
 
     @lru_cache(maxsize=4)
     def load(shard: int) -> list[tuple[pl.DataFrame, Spectra]]:
         groups: dict[tuple[str, str], list[Part]] = {}
-        for part in job.parts.get(shard, []):
+        for part in parts_of.get(shard, []):
             groups.setdefault((part.survey, part.frame), []).append(part)
         return [shard_spectra(groups[key]) for key in sorted(groups)]
 

@@ -14,12 +14,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from steadystar.pipeline.compiled import keep_programs, leave_programs
 from steadystar.pipeline.config import Configuration, ConfigurationError
-from steadystar.pipeline.inputs import find_files
+from steadystar.pipeline.inputs import InputError, find_files
 from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.lock import only_run
 from steadystar.pipeline.log import RunLog, Step, open_log
@@ -32,7 +32,8 @@ _ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "POLARS_MAX_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "NPROC": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
 }
 
 
@@ -43,6 +44,16 @@ class Outcome:
     directory: Path
     records: dict[str, dict[str, Record]]
     done: dict[str, int]
+
+    def require_spectra(self) -> None:
+        """Raise InputError if not one spectrum could be read."""
+        summary = self.records["catalog"]["all"].facts["summary"]
+        if summary["spectra"] == 0:
+            first = next(iter(summary["rejected_because"]), "")
+            raise InputError(
+                f"None of the {summary['files']} files holds a spectrum that can be "
+                f"read. {first} See {self.directory / 'rejected.parquet'} for each."
+            )
 
 
 class Pool(Protocol):
@@ -87,7 +98,8 @@ def run_pipeline(
     """
     directory = Path(directory).absolute()
     found = find_files(inputs, directory)
-    os.environ.setdefault("XLA_FLAGS", _ONE_THREAD["XLA_FLAGS"])
+    for name in ("NPROC", "XLA_FLAGS"):  # these are read when JAX begins to work
+        os.environ.setdefault(name, _ONE_THREAD[name])
     with only_run(directory), open_log(directory / "run.log", quiet) as log:
         ledger = Ledger(directory)
         run = Run(directory, configuration or Configuration(), found, ledger, truth)
@@ -170,8 +182,13 @@ def _settle(
         if len(pieces) > 1:
             settled += _settle(run, stage, pool, pieces, log, step)
             continue
-        rescue = partial(stage.rescue, reason=first_line(error))
-        finished = perform(rescue, unit.job, _prefix(run, stage, unit), run.directory)
+        rescue, why = stage.rescue, first_line(error)
+        finished = perform(
+            lambda job, prefix, rescue=rescue, why=why: rescue(job, prefix, why),
+            unit.job,
+            _prefix(run, stage, unit),
+            run.directory,
+        )
         _record(run, stage, unit, "", finished, log)
         settled.append(unit.name)
     return settled
@@ -263,7 +280,9 @@ def _pool(workers: int, scheduler: str | None, log: RunLog) -> Iterator[Pool]:
         )
         with cluster, Client(cluster) as client:
             log.say(f"Working with {workers} processes on this machine.")
+            client.run(keep_programs)
             yield _Cluster(client)
+            client.run(leave_programs)
 
 
 def _client(kind, address: str):

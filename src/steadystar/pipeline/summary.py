@@ -1,12 +1,13 @@
 """What a run says at its beginning and at its end, for people."""
 
-__all__ = ["conclude", "describe_inputs"]
+__all__ = ["conclude", "describe_inputs", "describe_results"]
 
 import platform
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from steadystar.pipeline.inputs import printable
 from steadystar.pipeline.ledger import Record
@@ -38,43 +39,44 @@ def conclude(
     """Say what was read, rejected, measured, calibrated, written, and what changed."""
     catalog = records["catalog"]["all"].facts
     summary = catalog["summary"]
-    zero = records["zeropoints"]["all"].facts
-    lines = [""]
-    lines.append(
-        f"Read        {summary['files']} files: {summary['spectra']} spectra of "
-        f"{summary['stars']} stars; {summary['rejected']} files or parts of files "
-        "rejected"
-    )
-    for reason, count in list(summary["rejected_because"].items())[:5]:
-        lines.append(f"            {count} times: {reason}")
-    lines.append(
-        f"Measured    {summary['velocities']} of {summary['spectra']} spectra"
-        + _bracket(summary["velocities_by_arm"])
-    )
-    for sentence, count in summary["statuses"].items():
-        lines.append(f"            {count} times: {sentence}")
-    lines.append(
-        f"Calibrated  {summary['velocities'] - summary['uncalibrated']} velocities, "
-        f"method {summary['zero_point_method']}; zero points"
-        + _bracket(summary["zero_points"])
-    )
-    lines += [f"            {note}" for note in summary["notes"]]
-    lines.append(
-        f"Stars       {summary['constant_stars']} constant, {summary['variable_stars']} "
-        f"variable, {summary['double_lined_stars']} double-lined of {summary['stars']}"
-    )
-    changed = "; ".join(zero["changes"]) or "nothing to compare with, or no change"
-    lines.append(f"Changed     {changed}")
+    rejected = f"{summary['rejected']} files or parts of files were rejected"
+    lines = [
+        "",
+        f"Read        {summary['files']} files, {summary['spectra']} spectra; {rejected}",
+        *_counted(list(summary["rejected_because"].items())[:5]),
+        *describe_results(summary),
+    ]
+    changed = records["zeropoints"]["all"].facts["changes"]
+    lines.append(f"Changed     {'; '.join(changed) or 'nothing since the last run'}")
     rows = ", ".join(f"{name} ({n} rows)" for name, n in catalog["rows"].items())
     lines.append(f"Written     {rows}, summary.json")
-    total = sum(seconds.values())
     slow = sorted(seconds.items(), key=lambda item: -item[1])
     each = ", ".join(f"{name} {took:.1f} s" for name, took in slow if took >= 0.05)
-    lines.append(f"Time        {total:.1f} s ({each})")
+    lines.append(f"Time        {sum(seconds.values()):.1f} s ({each})")
     lines.append(
         f"Report      {printable(str(run.directory / 'report' / 'index.html'))}"
     )
     return lines
+
+
+def describe_results(summary: Mapping[str, Any]) -> list[str]:
+    """Say what was measured, how it was calibrated, and what the stars are."""
+    calibrated = summary["velocities"] - summary["uncalibrated"]
+    kinds = ("constant", "variable", "double_lined")
+    stars = ", ".join(f"{summary[f'{kind}_stars']} {kind}" for kind in kinds)
+    return [
+        f"Measured    {summary['velocities']} of {summary['spectra']} spectra"
+        + _bracket(summary["velocities_by_arm"]),
+        *_counted(summary["statuses"].items()),
+        f"Calibrated  {calibrated} of {summary['velocities']} velocities, method "
+        f"{summary['zero_point_method']}" + _bracket(summary["zero_points"]),
+        *(f"{'':<12}{note}" for note in summary["notes"]),
+        f"Stars       {summary['stars']}: {stars.replace('_', '-')}",
+    ]
+
+
+def _counted(items: Iterable[tuple[str, int]]) -> list[str]:
+    return [f"{'':<12}{count} x {sentence}" for sentence, count in items]
 
 
 def _bracket(counts: Mapping[str, int]) -> str:

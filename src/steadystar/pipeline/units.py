@@ -30,6 +30,7 @@ from typing import Any
 import polars as pl
 
 from steadystar.data.tables import write_parquet
+from steadystar.pipeline.compiled import publish_programs
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import Found
 from steadystar.pipeline.ledger import Ledger, Output, Record, atomic, fingerprint
@@ -118,6 +119,7 @@ def perform(
     began = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         result = work(job, prefix)
+    publish_programs()
     said = dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught)
     outputs = {name: Output.of(path, base) for name, path in result.outputs.items()}
     seconds = round(time.perf_counter() - began, 3)

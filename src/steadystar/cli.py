@@ -1,0 +1,339 @@
+"""The command line: a skin over the library, one short function a command.
+
+Nothing heavy is imported before a command needs it. What a user got wrong ends in one
+sentence and exit status 2; what we got wrong, in one sentence that names the file with
+the details, and status 1.
+"""
+
+__all__ = ["app", "main"]
+
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from steadystar.pipeline.config import Configuration
+
+app = typer.Typer(
+    name="steadystar",
+    help="Velocities that can be trusted, from multi-epoch multi-fiber surveys.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+class Method(StrEnum):
+    """Methods of solving zero points."""
+
+    joint = "joint"
+    xiong = "xiong"
+    common_constant = "common-constant"
+    linear = "linear"
+
+
+class Format(StrEnum):
+    """Formats of catalogs."""
+
+    fits = "fits"
+    votable = "votable"
+    csv = "csv"
+    parquet = "parquet"
+
+
+Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Where the results go.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Options, in TOML; `steadystar run --write-config FILE` writes them all.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same survey.")]
+Workers = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Processes on this machine.")
+]
+Directory = Annotated[
+    Path, typer.Argument(metavar="DIR", help="What -o was, of run or calibrate.")
+]
+
+
+def main() -> None:
+    """Run the command line; the entry point ``steadystar``."""
+    app()
+
+
+def _example(*lines: str) -> str:
+    return "Example:\n\n" + "\n\n".join(f"  [bold]{line}[/bold]" for line in lines)
+
+
+def _write_config(path: Path | None) -> None:
+    if path is None:
+        return
+    with _in_sentences():
+        from steadystar.pipeline.config import Configuration, ConfigurationError
+
+        if path.exists():
+            raise ConfigurationError(
+                f"{path} exists already. Name another file, or remove that one first."
+            )
+        path.write_text(Configuration().to_toml(), encoding="utf-8")
+        typer.echo(f"Wrote {path}: all options with their defaults.", err=True)
+    raise typer.Exit
+
+
+@app.command(
+    epilog=_example(
+        "steadystar run my_fits/ -o out/",
+        "steadystar run night1/ night2/ -o out/ --workers 8",
+    )
+)
+def run(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...", help="Files and folders: together, the whole survey."
+        ),
+    ],
+    output: Output,
+    config: Config = None,
+    workers: Workers = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="A Dask scheduler to use instead: tcp://HOST:PORT."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    write_config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            is_eager=True,
+            callback=_write_config,
+            help="Write a documented configuration file with all defaults, and stop.",
+        ),
+    ] = None,
+) -> None:
+    """Read spectra, measure and calibrate velocities, write catalogs and a report.
+
+    Run again to go on after an interruption, or after files were added: only what is
+    new is read and measured.
+    """
+    with _in_sentences(output / "run.log"), _programs():
+        configuration = _configuration(config)
+        from steadystar.pipeline.run import run_pipeline
+
+        outcome = run_pipeline(
+            inputs,
+            output,
+            configuration,
+            workers=workers,
+            scheduler=scheduler,
+            quiet=quiet,
+        )
+        outcome.require_spectra()
+
+
+@app.command(epilog=_example("steadystar demo -o demo/"))
+def demo(
+    output: Output = Path("demo"),
+    seed: Seed = 1,
+    config: Config = None,
+    workers: Workers = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a small survey, run everything on its files, compare with the truth."""
+    with _in_sentences(output / "run" / "run.log"), _programs():
+        configuration = _configuration(config)
+        from steadystar.pipeline.demo import run_demo
+
+        run_demo(output, configuration, seed, workers=workers, quiet=quiet)
+        typer.echo(output / "run" / "report" / "index.html")
+
+
+@app.command(epilog=_example("steadystar simulate survey/ --seed 7"))
+def simulate(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where spectra/ and truth/ go.")
+    ],
+    config: Config = None,
+    seed: Seed = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Write a survey that never was: files as LAMOST writes them, and the truth."""
+    with _in_sentences():
+        configuration = _configuration(config)
+        from steadystar.pipeline.demo import simulate as simulate_into
+
+        written = simulate_into(directory, configuration, seed)
+        if not quiet:
+            state = "Wrote" if written else "Was there already:"
+            typer.echo(f"{state} {directory / 'spectra'} and {directory / 'truth'}")
+
+
+@app.command(
+    epilog=_example(
+        "steadystar calibrate allVisit.fits --survey apogee -o out/ --by telescope,fiber",
+        "steadystar calibrate my.csv -o out/ --by exposure --columns star_id=NAME,rv=V",
+    )
+)
+def calibrate(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE", help="Velocities: Parquet, FITS, VOTable, ECSV or CSV."
+        ),
+    ],
+    output: Output,
+    by: Annotated[
+        list[str],
+        typer.Option(
+            metavar="COLS",
+            help="A family of offsets: columns separated by commas; may be repeated.",
+        ),
+    ],
+    survey: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose columns the table has.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="a=B,...", help="Our names of the table's columns."),
+    ] = None,
+    method: Annotated[Method, typer.Option(help="How to solve.")] = Method.joint,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Solve the zero points of a table of velocities that somebody else measured."""
+    with _in_sentences(output / "run.log"):
+        configuration = _configuration(config)
+        from steadystar.pipeline.tables import calibrate_table, with_families
+
+        calibrate_table(
+            table,
+            output,
+            with_families(configuration, by, method.value),
+            survey=survey,
+            columns=columns,
+            quiet=quiet,
+        )
+
+
+@app.command(epilog=_example("steadystar status out/"))
+def status(directory: Directory) -> None:
+    """Say how far a run is, and what it found."""
+    with _in_sentences():
+        from steadystar.pipeline.results import describe_state
+
+        for line in describe_state(directory):
+            typer.echo(line)
+
+
+@app.command(epilog=_example("steadystar report out/"))
+def report(directory: Directory, config: Config = None, quiet: Quiet = False) -> None:
+    """Write the report of a run anew, for example with other options."""
+    with _in_sentences():
+        configuration = _configuration(config)
+        from steadystar.pipeline.results import rewrite_report
+
+        page = rewrite_report(directory, configuration)
+        if not quiet:
+            typer.echo(page)
+
+
+@app.command(epilog=_example("steadystar export out/ --format fits"))
+def export(
+    directory: Directory,
+    format: Annotated[Format, typer.Option(help="Format of the files.")],
+    table: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One table; all if not given.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the tables of a run in another format, into DIR/export."""
+    with _in_sentences():
+        from steadystar.pipeline.results import export_tables
+
+        for path in export_tables(directory, format.value, table):
+            if not quiet:
+                typer.echo(path)
+
+
+@app.command(epilog=_example("steadystar formats"))
+def formats() -> None:
+    """List the formats of spectra that can be read, and of catalogs."""
+    with _in_sentences():
+        from steadystar.pipeline.results import describe_formats
+
+        for line in describe_formats():
+            typer.echo(line)
+
+
+def _configuration(path: Path | None) -> "Configuration":
+    from steadystar.pipeline.config import Configuration
+
+    return Configuration() if path is None else Configuration.load(path)
+
+
+@contextmanager
+def _programs() -> Iterator[None]:
+    """Keep compiled programs for the next time."""
+    from steadystar.pipeline.compiled import keep_programs, leave_programs
+
+    keep_programs()
+    try:
+        yield
+    finally:
+        leave_programs()
+
+
+@contextmanager
+def _in_sentences(log: Path | None = None) -> Iterator[None]:
+    """Turn what goes wrong into one sentence and an exit status."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. Run the same command again to go on.", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:  # noqa: BLE001 - the border between program and user
+        sentence, status = _sentence(error, log)
+        typer.echo(f"steadystar: {sentence}", err=True)
+        raise typer.Exit(status) from None
+
+
+def _sentence(error: Exception, log: Path | None) -> tuple[str, int]:
+    from steadystar.pipeline.mistakes import MISTAKES, explain_os_error
+
+    if isinstance(error, MISTAKES):
+        return str(error), 2
+    if isinstance(error, OSError) and error.filename is not None:
+        return explain_os_error(error), 2
+    details = "".join(traceback.format_exception(error))
+    if log is None or not log.exists():
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="steadystar-error-", suffix=".log", delete=False
+        ) as file:
+            log = Path(file.name)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(details)
+    return (
+        f"An unexpected error: {type(error).__name__}. This is a fault of the program, "
+        f"not of yours; {log} has the details."
+    ), 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

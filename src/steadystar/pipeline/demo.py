@@ -1,0 +1,71 @@
+"""A survey that never was, from files to report, compared with what was put in."""
+
+__all__ = ["run_demo", "simulate"]
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from steadystar.pipeline.config import Configuration
+from steadystar.pipeline.ledger import atomic, fingerprint
+from steadystar.pipeline.run import Outcome, run_pipeline
+from steadystar.simulate.mock import simulate_survey
+
+_VERSION = 1
+
+
+def simulate(directory: Path, configuration: Configuration, seed: int) -> bool:
+    """Write a simulated survey into ``directory``, unless it is there already.
+
+    Files go to ``spectra``, tables of the truth to ``truth``. Returns whether anything
+    had to be written: a file beside them remembers what was simulated.
+
+    Raises:
+        ValueError: an option cannot be simulated.
+    """
+    options = asdict(configuration.simulate)
+    mark = fingerprint(_VERSION, json.loads(json.dumps(options)), seed)
+    note = directory / "simulation.json"
+    if _noted(note) == [mark, _count(directory)]:
+        return False
+    note.unlink(missing_ok=True)
+    simulate_survey(directory, configuration.simulate, seed)
+    with atomic(note) as part:
+        part.write_text(json.dumps([mark, _count(directory)]), encoding="ascii")
+    return True
+
+
+def run_demo(
+    directory: Path,
+    configuration: Configuration,
+    seed: int = 1,
+    *,
+    workers: int = 1,
+    quiet: bool = False,
+) -> Outcome:
+    """Simulate a small survey, run everything on its files, compare with the truth.
+
+    The results are under ``directory/run``, the truth under ``directory/truth``.
+    """
+    simulate(directory, configuration, seed)
+    return run_pipeline(
+        [directory / "spectra"],
+        directory / "run",
+        configuration,
+        workers=workers,
+        quiet=quiet,
+        truth=directory / "truth",
+    )
+
+
+def _noted(note: Path) -> list | None:
+    try:
+        return json.loads(note.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _count(directory: Path) -> list[int]:
+    """Return how many files of spectra and of truth there are, and their bytes."""
+    files = [p for kind in ("spectra", "truth") for p in (directory / kind).rglob("*")]
+    return [len(files), sum(path.stat().st_size for path in files)]

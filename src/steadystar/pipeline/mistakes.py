@@ -1,0 +1,30 @@
+"""Errors that are a user's to repair: each message says what, why and what to do."""
+
+__all__ = ["MISTAKES", "explain_os_error"]
+
+from steadystar.calibrate.options import CalibrationError
+from steadystar.data.tables import TableError
+from steadystar.pipeline.config import ConfigurationError
+from steadystar.pipeline.inputs import InputError, printable
+from steadystar.pipeline.lock import AlreadyRunning
+from steadystar.pipeline.results import NoResults
+from steadystar.survey.observation import UnreadableFile
+from steadystar.survey.surveys import CatalogError
+
+MISTAKES = (
+    AlreadyRunning,
+    CalibrationError,
+    CatalogError,
+    ConfigurationError,
+    InputError,
+    NoResults,
+    TableError,
+    UnreadableFile,
+)
+
+
+def explain_os_error(error: OSError) -> str:
+    """Return one sentence for what the operating system refuses."""
+    name = printable(str(error.filename))
+    reason = error.strerror or type(error).__name__
+    return f"{name}: {reason}. Check the name, your rights, and the space on the disk."

@@ -1,0 +1,136 @@
+"""Calibrate somebody else's velocities: from one table to the same results as a run."""
+
+__all__ = ["calibrate_table", "with_families"]
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from steadystar.calibrate.options import CalibrationError, Method
+from steadystar.calibrate.zeropoint import ZeroPoints, fit_zeropoints
+from steadystar.data.tables import write_parquet
+from steadystar.infer.summary import summarize_stars
+from steadystar.pipeline.config import Configuration
+from steadystar.pipeline.inputs import printable
+from steadystar.pipeline.ledger import atomic, content_hash
+from steadystar.pipeline.log import open_log
+from steadystar.pipeline.publishing import (
+    offsets_name,
+    provenance,
+    report_inputs,
+    summarize,
+)
+from steadystar.pipeline.summary import describe_results
+from steadystar.publish.report import ReportOptions, write_report
+from steadystar.survey.catalogs import read_velocity_table
+
+
+def with_families(
+    configuration: Configuration, by: Sequence[str], method: Method
+) -> Configuration:
+    """Return ``configuration`` with other families of offsets and another method.
+
+    ``by``: each the columns of one family, separated by commas.
+
+    Raises:
+        CalibrationError: a family names no column.
+    """
+    families = tuple(tuple(c.strip() for c in text.split(",")) for text in by)
+    for text, family in zip(by, families, strict=True):
+        if not all(family):
+            raise CalibrationError(
+                f"--by {text!r} names no column at one place: give names of columns "
+                "separated by commas, as in --by spectrograph,exposure_id."
+            )
+    options = replace(configuration.zeropoints, by=families, method=method)
+    return configuration.model_copy(update={"zeropoints": options})
+
+
+def calibrate_table(
+    table: Path,
+    directory: Path,
+    configuration: Configuration,
+    *,
+    survey: str | None = None,
+    columns: Mapping[str, str] | str | None = None,
+    quiet: bool = True,
+) -> ZeroPoints:
+    """Solve the zero points of a table of velocities and write all results.
+
+    Arguments:
+        table: Parquet, FITS, VOTable, ECSV or CSV.
+        directory: where the results go; made if need be.
+        configuration: of it the sections ``zeropoints`` and ``report`` matter.
+        survey: whose columns the table has, if that is not clear from their names.
+        columns: our names of the table's columns; a mapping, or text as ``rv=V``.
+        quiet: write to ``run.log`` only.
+
+    Rows keep their order, and columns that we do not know are kept.
+
+    Raises:
+        ValueError: the table cannot be read or calibrated; the message says what to do.
+    """
+    visits = read_velocity_table(table, survey, columns)
+    directory = directory.absolute()
+    zero = fit_zeropoints(visits, options=configuration.zeropoints)
+    with open_log(directory / "run.log", quiet) as log:
+        log.say(f"Read        {len(visits)} velocities of {printable(str(table))}")
+        origin = provenance(configuration, [content_hash(table), survey, columns])
+        for line in _write(visits, zero, directory, origin, configuration.report):
+            log.say(line)
+    return zero
+
+
+def _write(
+    visits: pl.DataFrame,
+    zero: ZeroPoints,
+    directory: Path,
+    origin: Mapping[str, str],
+    options: ReportOptions,
+) -> list[str]:
+    """Write all files and return what is to be said of them."""
+    calibrated = zero.apply(visits)
+    stars = summarize_stars(calibrated)
+    facts = {
+        "method": zero.method,
+        "families": {family: len(offsets) for family, offsets in zero.offsets.items()},
+        "notes": list(zero.notes),
+    }
+    frames = {"velocities": calibrated, "stars": stars}
+    frames |= {offsets_name(family): zero.offsets[family] for family in zero.offsets}
+    for old in directory.glob("offsets-*.parquet"):
+        old.unlink()
+    for name, frame in frames.items():
+        with atomic(directory / f"{name}.parquet") as part:
+            write_parquet(frame, part, origin)
+    summary = summarize(calibrated, stars, facts)
+    summary |= {name.removeprefix("steadystar."): text for name, text in origin.items()}
+    _write_json(directory / "summary.json", summary)
+    _write_json(directory / "errors.json", _errors(zero))
+    with atomic(directory / "report") as part:
+        write_report(part, report_inputs(directory), options)
+    written = ", ".join(f"{name}.parquet ({len(frames[name])} rows)" for name in frames)
+    return [
+        *describe_results(summary),
+        f"Written     {written}, errors.json, summary.json",
+        f"Report      {printable(str(directory / 'report' / 'index.html'))}",
+    ]
+
+
+def _errors(zero: ZeroPoints) -> dict[str, Any]:
+    """Return what the fit says of the errors: their scale and floor, widths of offsets."""
+    return {
+        "method": zero.method,
+        "given_errors": zero.errors.to_dicts(),
+        "meaning": "true error squared = (scale * given error)^2 + floor^2, km/s",
+        "offset_widths": zero.prior_widths,
+    }
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    with atomic(path) as part:
+        part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
