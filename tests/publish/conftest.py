@@ -213,7 +213,7 @@ def _spectra_of(velocities) -> Callable:
             noise = 1 / max(row["snr"], 1)
             flux = level * (flux + rng.normal(0, noise, wave.size))
             parts.append(
-                Spectra.from_arrays(wave, flux, 1 / (level * noise) ** 2, 7500)
+                Spectra.from_arrays(wave, flux, 1 / (level * noise) ** 2, 7500.0)
             )
         return visits, Spectra.concatenate(parts)
 

@@ -18,12 +18,13 @@ __all__ = ["LONGEST_TEXT", "fits_bytes"]
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from steadystar.publish.plain import PlainColumn
+from steadystar.publish.plain import PlainColumn, explained, labels
 
 LONGEST_TEXT = 4096
 """Characters of text that a FITS cell may hold; every row of a column is as wide as the
@@ -51,7 +52,7 @@ def fits_bytes(
     cards: list[tuple[str, str | bool, str]] = []
     made = []
     for number, (column, label) in enumerate(
-        zip(columns, _distinct(columns), strict=True), 1
+        zip(columns, labels(columns), strict=True), 1
     ):
         made.append(_column(column, label, number, cards))
     table = fits.BinTableHDU.from_columns(made)
@@ -75,21 +76,6 @@ def printable(text: str) -> str:
     )
 
 
-def _distinct(columns: list[PlainColumn]) -> list[str]:
-    """Names for TTYPEn: FITS tells them apart without regard to case."""
-    seen: set[str] = set()
-    names = []
-    for column in columns:
-        label = stem = printable(column.name) or "column"
-        copy = 1
-        while label.lower() in seen:
-            copy += 1
-            label = f"{stem}_{copy}"
-        seen.add(label.lower())
-        names.append(label)
-    return names
-
-
 def _column(
     column: PlainColumn,
     label: str,
@@ -97,9 +83,7 @@ def _column(
     cards: list[tuple[str, str | bool, str]],
 ) -> fits.Column:
     """Make the FITS column; what else the header must say is added to ``cards``."""
-    meaning = column.meaning
-    if label != column.name:
-        meaning = f"{meaning} (called {column.name!r} in the table)".strip()
+    meaning = explained(column, label)
     null: int | None = None
     values: NDArray = column.values
     if column.kind == "text":
@@ -130,7 +114,7 @@ def _column(
 
 def _text_cells(
     column: PlainColumn, number: int, cards: list[tuple[str, str | bool, str]]
-) -> tuple[NDArray[np.bytes_], str]:
+) -> tuple[NDArray[Any], str]:
     texts = column.values.tolist()
     long = sum(len(text) > LONGEST_TEXT for text in texts)
     texts = [text[:LONGEST_TEXT] for text in texts]

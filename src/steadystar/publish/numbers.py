@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from steadystar.publish.plot import Color, Density, Points
+from steadystar.publish.plot import Color, Density, Points, Real
 
 Array = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def robust_width(values: Any) -> float:
     return float(high - low) / 1.349
 
 
-def significant(value: float | None, digits: int = 3) -> str:
+def significant(value: Real | None, digits: int = 3) -> str:
     """Write a number with so many significant digits; a dash if there is none."""
     if value is None or not np.isfinite(value):
         return DASH
@@ -69,7 +69,7 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{min(places, 6)}f}".replace("-", MINUS)
 
 
-def kms(value: float | None) -> str:
+def kms(value: Real | None) -> str:
     """Write a velocity: two digits that matter, with its unit."""
     text = significant(value, 2)
     return text if text == DASH else f"{text} km/s"
@@ -81,12 +81,12 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {name}" if number else f"no {name}"
 
 
-def percent(part: float, whole: float) -> str:
+def percent(part: Real, whole: Real) -> str:
     """Write a fraction as a percentage; a dash of nothing."""
     return f"{100 * part / whole:.3g}%" if whole else DASH
 
 
-def calendar_date(mjd: float | None) -> str:
+def calendar_date(mjd: Real | None) -> str:
     """Return the date of a modified Julian day, ``2018-05-31``; the number if absurd."""
     if mjd is None or not np.isfinite(mjd):
         return DASH
@@ -95,7 +95,7 @@ def calendar_date(mjd: float | None) -> str:
     return (_MJD_0 + timedelta(days=int(mjd))).isoformat()
 
 
-def log_edges(values: Array, bins: int = 30, share: float = 0.0) -> Array:
+def log_edges(values: Array, bins: int = 30, share: Real = 0.0) -> Array:
     """Edges uniform in the logarithm that span the positive values.
 
     ``share`` of the values may lie beyond each end (0.001: one in a thousand).
@@ -109,7 +109,7 @@ def log_edges(values: Array, bins: int = 30, share: float = 0.0) -> Array:
     return np.geomspace(low * 0.98, high * 1.02, bins + 1)
 
 
-def uniform_edges(values: Array, bins: int = 40, share: float = 0.0) -> Array:
+def uniform_edges(values: Array, bins: int = 40, share: Real = 0.0) -> Array:
     """Uniform edges that span the finite values, but ``share`` of them on each side."""
     usable = finite(values)
     if not usable.size:
@@ -122,7 +122,7 @@ def uniform_edges(values: Array, bins: int = 40, share: float = 0.0) -> Array:
 
 
 def outline(
-    values: Array, center: float, half_width: float = 0.4, points: int = 48
+    values: Array, center: Real, half_width: float = 0.4, points: int = 48
 ) -> tuple[Array, Array]:
     """Return the outline of a violin about the horizontal position ``center``.
 
@@ -160,7 +160,7 @@ def scatter_or_density(
     label: str = "",
     hover: Sequence[str] = (),
     edges: tuple[Array, Array] | None = None,
-    size: float = 4,
+    size: Real = 4,
 ) -> Points | Density:
     """Points while there are few; above ``limit`` their number in each cell of a grid.
 

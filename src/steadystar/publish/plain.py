@@ -6,9 +6,10 @@ without gaps, beside a mask that says which of them are null. What has no counte
 (lists, structures) is written as JSON text, so that nothing is dropped.
 """
 
-__all__ = ["PlainColumn", "plain_columns"]
+__all__ = ["PlainColumn", "explained", "labels", "plain_columns"]
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,3 +95,30 @@ def _text(value: object) -> str:
     if isinstance(value, list | dict):
         return json.dumps(value, default=str, sort_keys=True)
     return str(value)
+
+
+def labels(columns: list[PlainColumn]) -> list[str]:
+    """Names that FITS and VOTable both take: letters, digits, ``_``, case aside distinct.
+
+    A name that is none keeps what it can and tells its own in `explained`.
+    """
+    seen: set[str] = set()
+    names = []
+    for column in columns:
+        stem = re.sub(r"[^A-Za-z0-9_]", "_", column.name)[:60] or "column"
+        if not stem[0].isalpha():
+            stem = f"c{stem}"
+        label, copy = stem, 1
+        while label.lower() in seen:
+            copy += 1
+            label = f"{stem}_{copy}"
+        seen.add(label.lower())
+        names.append(label)
+    return names
+
+
+def explained(column: PlainColumn, label: str) -> str:
+    """Return the meaning of a column that a catalog calls ``label``."""
+    if label == column.name:
+        return column.meaning
+    return f"{column.meaning} (called {column.name!r} in the table)".strip()

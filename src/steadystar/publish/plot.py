@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Real = int | float
 Color = str
 """One of the roles in `web.COLORS` and `paper.COLORS`."""
 
@@ -47,9 +48,9 @@ class Axis:
 
     label: str = ""
     log: bool = False
-    low: float | None = None
-    high: float | None = None
-    ticks: tuple[tuple[float, str], ...] | None = None
+    low: Real | None = None
+    high: Real | None = None
+    ticks: tuple[tuple[Real, str], ...] | None = None
     reverse: bool = False
 
 
@@ -64,8 +65,8 @@ class Points:
     error: Array | None = None
     hover: Sequence[str] = ()
     symbol: Literal["circle", "open", "diamond", "cross", "square"] = "circle"
-    size: float = 5
-    opacity: float = 0.85
+    size: Real = 5
+    opacity: Real = 0.85
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Line:
     color: Color = "ink"
     label: str = ""
     dash: Literal["solid", "dash", "dot"] = "solid"
-    width: float = 1.4
+    width: Real = 1.4
     hover: str = ""
 
 
@@ -153,8 +154,8 @@ class Violins:
 class Band:
     """A shaded range across the whole panel."""
 
-    low: float
-    high: float
+    low: Real
+    high: Real
     along: Literal["x", "y"] = "x"
     color: Color = "muted"
     label: str = ""
@@ -171,7 +172,7 @@ class Panel:
     y: Axis
     marks: tuple[Mark, ...]
     title: str = ""
-    tall: float = 1.0
+    tall: Real = 1.0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """A table as a VOTable: units, UCDs and meanings in its fields, provenance as INFO.
 
-Cells are written in the BINARY2 serialization, which keeps every null apart from every
-value (also for booleans, integers and empty text) and takes any character.
+Cells are written in the BINARY2 serialization, which flags every null (also of booleans,
+integers and text, though some readers take a null text for an empty one) and takes any
+character.
 """
 
 __all__ = ["votable_bytes"]
@@ -10,46 +11,65 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from astropy.io.votable import from_table
+from astropy.io.votable.converters import get_converter
 from astropy.io.votable.tree import Info
 from astropy.table import MaskedColumn, Table
 
-from steadystar.publish.plain import PlainColumn
+from steadystar.publish.plain import PlainColumn, explained, labels
 
 
 def votable_bytes(
     columns: list[PlainColumn], name: str, provenance: Mapping[str, str]
 ) -> bytes:
     """Return the VOTable of one table called ``name``; the same bytes every time."""
+    names = labels(columns)
     table = Table(
-        [_column(column) for column in columns],
-        names=[_legal(column.name) for column in columns],
+        [_column(column, name) for column, name in zip(columns, names, strict=True)],
+        names=names,
     )
     document = from_table(table, table_id="table")
     document.resources[0].infos.extend(
-        Info(name=_legal(key), value=_legal(value)) for key, value in provenance.items()
+        Info(ID=f"info_{number}", name=_legal(key), value=_legal(value))
+        for number, (key, value) in enumerate(provenance.items(), 1)
     )
     inner = next(iter(document.iter_tables()))
     inner.name = _legal(name)
+    for field, column in zip(inner.fields, columns, strict=True):
+        if column.kind == "bool":
+            # Left alone, these would be arrays of single bits.
+            field.datatype = "boolean"
+            field.converter = get_converter(field)
+        elif column.kind == "text":
+            inner.array.mask[field.ID] = column.null
     out = io.BytesIO()
     document.to_xml(out, tabledata_format="binary2")
     return out.getvalue()
 
 
-def _column(column: PlainColumn) -> MaskedColumn:
+def _column(column: PlainColumn, label: str) -> MaskedColumn:
     values = column.values
     if column.kind == "text":
-        values = values.astype(str) if len(values) else values.astype("U1")
+        texts = [_two_bytes(text) for text in values]
+        values = np.array(texts, dtype=object if texts else "U1")
     masked: Any = MaskedColumn(
         values,
-        # NaN is the null of floats; a mask would only say it twice.
-        mask=False if column.kind == "float" else column.null,
+        # NaN is the null of floats; texts are masked once the table is made.
+        mask=column.null if column.kind in ("int", "bool") else False,
         unit=column.unit or None,
-        description=_legal(column.meaning) or None,
+        description=_legal(explained(column, label)) or None,
     )
     if column.ucd:
         masked.meta["ucd"] = column.ucd
     return masked
+
+
+def _two_bytes(text: str) -> str:
+    """Escape characters beyond U+FFFF: a VOTable's unicodeChar has two bytes."""
+    if text.isascii():
+        return text
+    return "".join(c if c <= "\uffff" else f"\\U{ord(c):08x}" for c in text)
 
 
 def _legal(text: str) -> str:

@@ -17,6 +17,7 @@ from steadystar.publish.plot import (
     Missing,
     Panel,
     Points,
+    Real,
     arm_color,
 )
 
@@ -65,7 +66,7 @@ def time_axis(visits: pl.DataFrame) -> TimeAxis:
 
 
 def arm_points(
-    facts: Facts, visits: pl.DataFrame, time: TimeAxis, *, labels: bool, size: float = 5
+    facts: Facts, visits: pl.DataFrame, time: TimeAxis, *, labels: bool, size: Real = 5
 ) -> list[Points]:
     """Velocities of one star, a color an arm; open symbols where caution is due."""
     marks = []
