@@ -23,6 +23,7 @@ __all__ = [
     "curvature",
     "difference_bands",
     "evaluate",
+    "keep_only",
     "line_forest_precision",
     "matvec",
     "normal_equations",
@@ -36,7 +37,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 
 class Pixels(eqx.Module):
@@ -100,6 +101,11 @@ def place(pixels: Pixels, shift: Float[Array, ""], slots: int) -> Placed:
         value=jnp.where(held, pixels.value[at], 0),
         weight=jnp.where(held, pixels.weight[at], 0),
     )
+
+
+def keep_only(placed: Placed, kept: Bool[Array, "slot knot"]) -> Placed:
+    """Take the weight of all pixels but ``kept``."""
+    return Placed(placed.u, placed.value, jnp.where(kept, placed.weight, 0))
 
 
 def _weights(u):

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from steadystar.kernels import spline
 from steadystar.kernels.matching import match_template, without_continuum
 from steadystar.kernels.minimum import parabolic_minimum
+from steadystar.measure.normalize import PixelBatch
 
 _ORDERS = 4
 _CLIP = 5.0
@@ -88,7 +89,7 @@ def _line_variance(pixels, star, stars: int):
 
 @partial(jax.jit, static_argnames=("stars", "slots", "reach", "iterations"))
 def fit_stars(
-    pixels: spline.Pixels,
+    pixels: PixelBatch,
     star: Int[Array, " exposure"],
     order: Int[Array, " exposure"],
     reference: Int[Array, " star"],
@@ -102,8 +103,7 @@ def fit_stars(
     """Fit a batch of stars.
 
     Arguments:
-        pixels: normalized exposures, arrays of shape ``(exposure, ...)``. Rows with all
-            weights zero are padding.
+        pixels: normalized exposures; those with all weights zero are padding.
         star: the star of each exposure, 0 to ``stars - 1``, shape ``(exposure,)``.
         order: which of its star's exposures each one is, from 0: the seed of the noise
             that measures the response, so that a star's numbers do not depend on its
@@ -116,9 +116,10 @@ def fit_stars(
         reach: the search covers ``-reach`` to ``reach`` grid steps.
         iterations: rounds of template and shifts.
     """
+    pixels = jax.vmap(spline.Pixels)(*pixels)
     place = jax.vmap(lambda p, d: spline.place(p, d, slots))
     accumulate = jax.vmap(spline.normal_equations)
-    prior = precision / _line_variance(pixels, star, stars)[:, None, None]
+    prior = precision[None] / _line_variance(pixels, star, stars)[:, None, None]
 
     def template_from(equations):
         bands = jax.ops.segment_sum(equations.bands, star, stars) + prior
@@ -140,7 +141,7 @@ def fit_stars(
         placed = place(pixels, shift)
         kept = match(template[star], placed, continuum).kept
         lines = jax.vmap(without_continuum)(placed, continuum)
-        lines = spline.Placed(lines.u, lines.value, jnp.where(kept, lines.weight, 0))
+        lines = jax.vmap(spline.keep_only)(lines, kept)
         template, bands = template_from(accumulate(lines))
         return template, bands, lines, match(template[star], placed, continuum), placed
 
@@ -220,7 +221,7 @@ def _coupling(placed, found, continuum):
 
 @partial(jax.jit, static_argnames=("slots", "reach"))
 def match_stars(
-    pixels: spline.Pixels,
+    pixels: PixelBatch,
     template: Float[Array, "exposure knot"],
     *,
     slots: int,
@@ -230,6 +231,7 @@ def match_stars(
 
     Returns a `JointFit` whose Fisher matrix is diagonal.
     """
+    pixels = jax.vmap(spline.Pixels)(*pixels)
     place = jax.vmap(lambda p, d: spline.place(p, d, slots))
     at_rest = jax.vmap(spline.normal_equations)(
         place(pixels, jnp.zeros_like(pixels.value[:, 0]))

@@ -7,10 +7,11 @@ spread function. Wavelengths recorded at the observatory are first moved to the 
 (``1 + bary_corr / c``), so that the star's own lines are what stands still.
 """
 
-__all__ = ["Prepared", "Window", "grid_for", "prepare"]
+__all__ = ["PixelBatch", "Prepared", "Window", "grid_for", "prepare"]
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,6 @@ from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import Status
 from steadystar.kernels.continuum import polynomial_continuum, spline_continuum
 from steadystar.kernels.cosmic import cosmic_rays
-from steadystar.kernels.spline import Pixels
 
 _FWHM_PER_SIGMA = 2.354820045  # 2 sqrt(2 ln 2)
 _STEP_PER_SIGMA = 0.7
@@ -39,18 +39,34 @@ class Window:
     margin: float = 50.0
 
 
+class PixelBatch(NamedTuple):
+    """The fields of `kernels.spline.Pixels` for many spectra: ``(spectrum, ...)``."""
+
+    index: NDArray[np.int32]
+    fraction: NDArray[np.float32]
+    inverse: NDArray[np.float32]
+    value: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+    def take(self, members: NDArray[np.intp], size: int) -> "PixelBatch":
+        """Return the spectra ``members``, filled up to ``size`` with weightless ones."""
+        at = np.pad(members, (0, size - len(members)), mode="edge")
+        taken = PixelBatch(*(values[at] for values in self))
+        taken.weight[len(members) :] = 0
+        return taken
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Normalized spectra of one arm on a common grid, ready for the kernels.
 
-    ``pixels`` holds arrays of shape ``(spectrum, ...)``: see `kernels.spline.Pixels`;
     ``slots`` is how many pixels one interval of the grid can hold, ``line_width`` the
     standard deviation of the line spread function in grid steps. ``flags`` has one
     status a spectrum; those with a fatal flag must not be measured.
     """
 
     grid: LogGrid
-    pixels: Pixels
+    pixels: PixelBatch
     slots: int
     line_width: float
     flags: NDArray[np.int64]
@@ -117,7 +133,7 @@ def prepare(
     )
     return Prepared(
         grid=grid,
-        pixels=Pixels(
+        pixels=PixelBatch(
             index=index.astype(np.int32),
             fraction=(position - index).astype(np.float32),
             inverse=_inverse(position, grid.size),
@@ -163,7 +179,8 @@ def _normalize(wide: Spectra, continuum: str, grid: LogGrid):
         count = len(wide.flux[rows])
         block = [x[rows].astype(np.float32), wide.flux[rows], wide.ivar[rows]]
         block = [np.pad(a, ((0, _BATCH - count), (0, 0)), mode="edge") for a in block]
-        out = _normalize_batch(*block, continuum, segments, reach)
+        arrays = [jnp.asarray(a) for a in block]
+        out = _normalize_batch(*arrays, continuum, segments, reach)
         parts.append([np.asarray(a)[:count] for a in out])
     return [np.concatenate(a) for a in zip(*parts, strict=True)]
 

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from steadystar.kernels import spline
 from steadystar.kernels.minimum import gaussian_peak, parabolic_minimum
+from steadystar.measure.normalize import PixelBatch
 
 _TRIAL_STEP = 0.1
 _TRIALS = 61
@@ -40,8 +41,8 @@ class PublishedFit(NamedTuple):
 
 @partial(jax.jit, static_argnames=("slots", "reach"))
 def match_references(
-    pixels: spline.Pixels,
-    reference: spline.Pixels,
+    pixels: PixelBatch,
+    reference: PixelBatch,
     precision: Float[Array, "4 knot"],
     *,
     slots: int,
@@ -82,7 +83,9 @@ def match_references(
         curve = spline.chi2_at_lags(at_rest, lines, reach)
         coarse = parabolic_minimum(curve)
         found = jnp.where(
-            jnp.isnan(coarse.position), jnp.argmin(curve), coarse.position
+            jnp.isnan(coarse.position),
+            jnp.argmin(curve).astype(curve.dtype),
+            coarse.position,
         )
         center = (found - reach).astype(zero.dtype)
         half = _TRIALS // 2
@@ -109,11 +112,13 @@ def match_references(
         peak = gaussian_peak(values)
         best = jnp.argmax(values)
         return PublishedFit(
-            shift=center + (peak.position - half) * _TRIAL_STEP,
+            shift=center.astype(jnp.float64) + (peak.position - half) * _TRIAL_STEP,
             sigma=peak.sigma * _TRIAL_STEP,
             chi2=chi2[best],
             n_good=n_good[best],
             flags=coarse.status | peak.status,
         )
 
-    return jax.vmap(one)(pixels, reference)
+    return jax.vmap(one)(
+        jax.vmap(spline.Pixels)(*pixels), jax.vmap(spline.Pixels)(*reference)
+    )

@@ -19,9 +19,10 @@ __all__ = [
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -31,9 +32,9 @@ from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
 from steadystar.data.tables import read_metadata, read_table, write_parquet
-from steadystar.kernels.spline import Pixels, line_forest_precision
+from steadystar.kernels.spline import line_forest_precision
 from steadystar.measure.joint import fit_stars, gauge_covariance, match_stars
-from steadystar.measure.normalize import Prepared, Window, grid_for, prepare
+from steadystar.measure.normalize import PixelBatch, Prepared, Window, grid_for, prepare
 from steadystar.measure.published import match_references
 
 # Xiong et al. 2021, section 4: spectra of 4950-5350 and 6300-6800 A, measured within.
@@ -88,7 +89,7 @@ class StarTemplates:
         write_parquet(self.table, path, {"kind": "star templates"})
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> "StarTemplates":
         """Read what `save` wrote; raises ValueError for any other file."""
         if read_metadata(path).get("kind") != "star templates":
             raise ValueError(
@@ -249,7 +250,7 @@ class _Part:
         self.templates: list[dict] = []
         self.covariances: list[dict] = []
         precision = line_forest_precision(prepared.grid.size, prepared.line_width)
-        self.precision = precision.astype(np.float32)
+        self.precision = jnp.asarray(precision, jnp.float32)
         reach = np.log1p(options.search_kms / C_KMS) / prepared.grid.step
         self.reach = max(3, int(np.ceil(reach)))
 
@@ -293,19 +294,8 @@ class _Part:
         """Return the exposure with the highest S/N; the first of equals."""
         return int(group[np.argmax(self.visits["snr"].to_numpy()[group])])
 
-    def _take(self, members: NDArray[np.intp], size: int) -> Pixels:
-        """Return the pixels of ``members``, padded to ``size`` with empty ones."""
-        at = np.pad(members, (0, size - len(members)), mode="edge")
-        pixels = self.prepared.pixels
-        weight = pixels.weight[at]
-        weight[len(members) :] = 0
-        return Pixels(
-            pixels.index[at],
-            pixels.fraction[at],
-            pixels.inverse[at],
-            pixels.value[at],
-            weight,
-        )
+    def _take(self, members: NDArray[np.intp], size: int) -> PixelBatch:
+        return PixelBatch(*map(jnp.asarray, self.prepared.pixels.take(members, size)))
 
     def _joint(self, chunk) -> list[NDArray[np.intp]]:
         """Fit a chunk of stars; return those of which an exposure failed."""
@@ -321,9 +311,9 @@ class _Part:
         fill = size - len(members)
         fit = fit_stars(
             self._take(members, size),
-            np.pad(star, (0, fill), constant_values=count - 1).astype(np.int32),
-            np.pad(order, (0, fill)).astype(np.int32),
-            reference,
+            jnp.asarray(np.pad(star, (0, fill), constant_values=count - 1), jnp.int32),
+            jnp.asarray(np.pad(order, (0, fill)), jnp.int32),
+            jnp.asarray(reference),
             self.precision,
             stars=count,
             slots=self.prepared.slots,
@@ -381,7 +371,9 @@ class _Part:
         template = np.array([row["template"] for row in rows], np.float32)
         fit = match_stars(
             self._take(members, size),
-            np.pad(template, ((0, size - len(members)), (0, 0)), mode="edge"),
+            jnp.asarray(
+                np.pad(template, ((0, size - len(members)), (0, 0)), mode="edge")
+            ),
             slots=self.prepared.slots,
             reach=self.reach,
         )
