@@ -16,7 +16,15 @@ classes of small widths would take stars from the constant class, the floor woul
 for want of them, and the few stars with the smallest errors would rule the solution.
 """
 
-__all__ = ["Classes", "Verdicts", "class_widths", "judge", "updated_shares"]
+__all__ = [
+    "Classes",
+    "Verdicts",
+    "class_widths",
+    "judge",
+    "posterior",
+    "settled_shares",
+    "updated_shares",
+]
 
 from dataclasses import dataclass, replace
 
@@ -31,6 +39,7 @@ WIDEST = 30.0
 _STEP = 3.0
 _PSEUDO_STARS = 2.0
 _PSEUDO_WILD = (0.5, 500.0)
+_SHARE_ROUNDS, _SHARE_PRECISION = 500, 1e-5
 _TINY = 1e-300  # for velocity zeros without visits: they favor no class
 
 
@@ -60,7 +69,7 @@ class Verdicts:
 
     ``weight`` (visit,) is the expected inverse variance of each visit over the classes;
     ``mean`` (zero,) the velocity of each star as a constant one; ``mean_var`` its
-    variance.
+    variance; ``log_like`` (star, class) the likelihoods behind the probabilities.
     """
 
     probability: NDArray[np.float64]
@@ -68,6 +77,7 @@ class Verdicts:
     weight: Vector
     mean: Vector
     mean_var: Vector
+    log_like: NDArray[np.float64]
 
 
 def class_widths(floor: float, smallest: float) -> Vector:
@@ -103,24 +113,32 @@ def judge(
     )
     star_log = np.empty((groups.n_stars, len(classes.width)))
     star_log[:, 0] = groups.stars(log_like)
-    inverse = []
     for k, width in enumerate(classes.width[1:], start=1):
-        u = variance + width**2
-        inverse.append(1 / u)
-        total = np.maximum(groups.zeros(inverse[-1]), _TINY)
-        average = groups.zeros(inverse[-1] * residual) / total
-        spread = (residual - average[groups.zero]) ** 2 * inverse[-1]
-        log_zero = -0.5 * (groups.zeros(spread + np.log(u)) + np.log(total))
-        star_log[:, k] = groups.stars(log_zero)
-    star_log += np.log(classes.share)
-    star_log -= star_log.max(axis=1, keepdims=True)
-    probability = np.exp(star_log)
-    probability /= probability.sum(axis=1, keepdims=True)
-    of_visit = groups.star_of_zero[groups.zero]
-    weight = probability[of_visit, 0] * (1 - wild) / variance
-    for k, one in enumerate(inverse, start=1):
-        weight += probability[of_visit, k] * one
-    return Verdicts(probability, wild, weight, mean, mean_var)
+        star_log[:, k] = _log_like(residual, variance + width**2, groups)
+    probability = posterior(star_log, classes.share)
+    star = groups.star
+    weight = probability[star, 0] * (1 - wild) / variance
+    for k, width in enumerate(classes.width[1:], start=1):
+        weight += probability[star, k] / (variance + width**2)
+    return Verdicts(probability, wild, weight, mean, mean_var, star_log)
+
+
+def posterior(log_like: NDArray[np.float64], share: Vector) -> NDArray[np.float64]:
+    """Return the probability of every class, (star, class), for given shares."""
+    log = log_like + np.log(share)
+    log -= log.max(axis=1, keepdims=True)
+    probability = np.exp(log)
+    return probability / probability.sum(axis=1, keepdims=True)
+
+
+def _log_like(residual: Vector, variance: Vector, groups: Groups) -> Vector:
+    """Return ln L of every star, its means integrated out, ``(star,)``."""
+    inverse = 1 / variance
+    total = np.maximum(groups.zeros(inverse), _TINY)
+    average = groups.zeros(inverse * residual) / total
+    spread = (residual - average[groups.zero]) ** 2 * inverse
+    zero = groups.zeros(spread - np.log(inverse)) + np.log(total)
+    return -0.5 * groups.stars(zero)
 
 
 def _constant_class(residual, variance, groups: Groups, classes, mean):
@@ -155,12 +173,28 @@ def updated_shares(classes: Classes, verdicts: Verdicts, groups: Groups) -> Clas
 
     A few pseudo-stars, and wild visits rare beforehand, keep shares from vanishing.
     """
-    prior = Classes.starting(classes.width).share * _PSEUDO_STARS
-    counts = verdicts.probability[groups.n_of_star >= 2].sum(axis=0) + prior
-    constant = verdicts.probability[groups.star_of_zero[groups.zero], 0]
+    several = groups.n_of_star >= 2
+    share = _share(verdicts.probability[several], classes.width)
+    constant = verdicts.probability[groups.star, 0]
     wild, tame = _PSEUDO_WILD
     wild += float(np.sum(constant * verdicts.wild))
     tame += float(np.sum(constant * (1 - verdicts.wild)))
-    return replace(
-        classes, share=counts / counts.sum(), wild_share=min(wild / (wild + tame), 0.05)
-    )
+    return replace(classes, share=share, wild_share=min(wild / (wild + tame), 0.05))
+
+
+def settled_shares(classes: Classes, verdicts: Verdicts, groups: Groups) -> Classes:
+    """Return the mixture whose shares agree with the likelihoods of ``verdicts``."""
+    log_like = verdicts.log_like[groups.n_of_star >= 2]
+    share = classes.share
+    for _ in range(_SHARE_ROUNDS):
+        better = _share(posterior(log_like, share), classes.width)
+        done = np.abs(better - share).max() < _SHARE_PRECISION
+        share = better
+        if done:
+            break
+    return replace(updated_shares(classes, verdicts, groups), share=share)
+
+
+def _share(probability: NDArray[np.float64], width: Vector) -> Vector:
+    counts = probability.sum(axis=0) + Classes.starting(width).share * _PSEUDO_STARS
+    return counts / counts.sum()

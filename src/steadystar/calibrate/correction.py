@@ -44,7 +44,7 @@ REASONS = (
 """Flags that a visit takes over from its groups."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ZeroPoints:
     """The offsets of every family, with their errors, and what was found on the way.
 

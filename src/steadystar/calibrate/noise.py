@@ -1,6 +1,6 @@
-"""The scatter of a constant star's visits: a scale, a floor, and what is known already.
+"""The scatter of a constant star's visits: a scale and a floor.
 
-    variance = (scale * error)^2 + floor^2 + extra
+    variance = (scale * error)^2 + floor^2
 
 ``scale`` and ``floor`` may differ between groups of visits (telescopes, arms). They are
 fitted by weighted least squares of squared residuals on ``error^2`` and 1, with weights
@@ -37,11 +37,9 @@ class Noise:
         """Return scale 1 and the same floor for all groups."""
         return cls(np.ones(groups), np.full(groups, floor))
 
-    def variance(
-        self, error: Vector, group: NDArray[np.intp], extra: Vector | float = 0.0
-    ) -> Vector:
+    def variance(self, error: Vector, group: NDArray[np.intp]) -> Vector:
         """Return the variance of visits, km^2/s^2, ``(visit,)``."""
-        return (self.scale[group] * error) ** 2 + self.floor[group] ** 2 + extra
+        return (self.scale[group] * error) ** 2 + self.floor[group] ** 2
 
     def improved(
         self,
@@ -49,22 +47,20 @@ class Noise:
         group: NDArray[np.intp],
         square: Vector,
         weight: Vector,
-        extra: Vector | float = 0.0,
     ) -> tuple["Noise", NDArray[np.float64]]:
         """Return a better model and the inverse information of scale^2 and floor^2.
 
         Arguments:
-            error, group, extra: as in `variance`.
+            error, group: as in `variance`.
             square: squared residual of each visit, corrected for what the mean of its
                 star and its offset have taken out of it.
             weight: how far each visit counts, 0 to 1.
         """
         n, x = len(self.scale), error**2
-        w = weight / np.maximum(self.variance(error, group, extra), 1e-300) ** 2
-        target = square - extra
+        w = weight / np.maximum(self.variance(error, group), 1e-300) ** 2
         xx, x1, one = (sums(group, w * f, n) for f in (x * x, x, np.ones(1)))
-        xy = sums(group, w * x * target, n)
-        y1 = sums(group, w * target, n)
+        xy = sums(group, w * x * square, n)
+        y1 = sums(group, w * square, n)
         # Information is half of the sums: the likelihood is -1/2 (ln v + square / v).
         prior = 2 / _SCALE_PRIOR**2
         xx, xy = xx + prior, xy + prior

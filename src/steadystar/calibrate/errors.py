@@ -1,0 +1,330 @@
+"""Errors that mean what they say: a scale and a floor, fitted on constant stars.
+
+    rv_err^2 = (scale * rv_raw_err)^2 + floor^2 + correction_err^2
+
+(Saydjari 2025, section 6.) Scale and floor may differ between groups of visits:
+telescopes and arms unless told otherwise. They maximize the likelihood of the deviations
+from the stars' means, in a mixture that lets stars vary and single visits be wild: which
+stars are constant is inferred together with the errors that decide it.
+
+The corrections were solved from these very visits and have followed their noise, so that
+deviations are smaller than the noise by the variance of the correction: it is given back.
+"""
+
+__all__ = ["ErrorModel", "ErrorModelOptions", "fit_error_model"]
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from steadystar.calibrate.constancy import Classes, class_widths, judge, updated_shares
+from steadystar.calibrate.noise import Noise
+from steadystar.calibrate.options import CalibrationError
+from steadystar.calibrate.problem import (
+    STAYS_OUT,
+    codes,
+    double_lined_stars,
+    standard_visits,
+    velocity_zeros,
+)
+from steadystar.calibrate.visitsums import Groups, Vector, sums
+from steadystar.data.status import Status
+
+_USUAL = ("telescope", "arm")
+_NEEDED = 30
+
+
+@dataclass(frozen=True)
+class ErrorModelOptions:
+    """How the errors are calibrated."""
+
+    by: Annotated[
+        tuple[str, ...] | None,
+        "Columns by which scale and floor may differ; none given: telescope and arm.",
+    ] = None
+    max_rounds: Annotated[int, "Most iterations."] = 100
+
+    def __post_init__(self) -> None:
+        if self.max_rounds < 1:
+            raise CalibrationError(
+                f"max_rounds = {self.max_rounds} fits nothing: give at least 1."
+            )
+
+
+_DEFAULT = ErrorModelOptions()
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorModel:
+    """Scale and floor of every group of visits.
+
+    ``table``: the columns of ``by``, then ``scale, scale_err, floor, floor_err`` (km/s)
+    and ``n_visits``, the visits of constant stars behind them. ``scale, floor``: for
+    visits of groups that are not in the table. ``notes``: sentences for people.
+    """
+
+    by: tuple[str, ...]
+    table: pl.DataFrame
+    scale: float = 1.0
+    floor: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def apply(self, visits: pl.DataFrame) -> pl.DataFrame:
+        """Return ``visits`` with calibrated ``rv_err``; row order is kept.
+
+        Raises:
+            CalibrationError: a column of ``by`` is missing or of another kind.
+        """
+        table = _with_correction(visits)
+        scale, floor = self.of(table)
+        raw = table["rv_raw_err"].to_numpy()
+        raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.nan)
+        raw = np.where(np.isfinite(table["rv"].to_numpy()), raw, np.nan)
+        variance = (scale * raw) ** 2 + floor**2
+        variance += table["correction_err"].to_numpy() ** 2
+        return table.with_columns(rv_err=pl.Series(np.sqrt(variance)))
+
+    def of(self, visits: pl.DataFrame) -> tuple[Vector, Vector]:
+        """Return scale and floor (km/s) of every visit, both ``(visit,)``."""
+        n = len(visits)
+        if not self.by:
+            return np.full(n, self.scale), np.full(n, self.floor)
+        absent = [name for name in self.by if name not in visits.columns]
+        if absent:
+            raise CalibrationError(
+                f"The table has no column {', '.join(absent)}, by which the errors were "
+                "calibrated: add it, or fit the errors of this table."
+            )
+        try:
+            found = visits.select(self.by).join(
+                self.table.select(*self.by, "scale", "floor"),
+                on=self.by,
+                how="left",
+                maintain_order="left",
+            )
+        except pl.exceptions.PolarsError as error:
+            raise CalibrationError(
+                f"The columns {', '.join(self.by)} are of another kind than those of "
+                "the error model: convert them."
+            ) from error
+        return (
+            found["scale"].fill_null(self.scale).to_numpy(),
+            found["floor"].fill_null(self.floor).to_numpy(),
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write as JSON, whole or not at all."""
+        value = {
+            "kind": "error model",
+            "by": list(self.by),
+            "scale": self.scale,
+            "floor": self.floor,
+            "groups": self.table.to_dicts(),
+            "dtypes": {n: str(self.table.schema[n]) for n in self.by},
+            "notes": self.notes,
+        }
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            temporary.write_text(json.dumps(value, indent=1) + "\n")
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            CalibrationError: the file holds no error model.
+        """
+        try:
+            value: dict[str, Any] = json.loads(Path(path).read_text())
+            if value["kind"] != "error model":
+                raise ValueError("it holds something else")
+            by = tuple(value["by"])
+            kinds = {n: getattr(pl, value["dtypes"][n])() for n in by}
+            table = pl.DataFrame(value["groups"], schema={**kinds, **_FITTED})
+            return cls(by, table, value["scale"], value["floor"], value["notes"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CalibrationError(
+                f"{path} holds no error model: {' '.join(str(error).split())[:200]}. "
+                "Give a file that ErrorModel.save wrote."
+            ) from error
+        except pl.exceptions.PolarsError as error:
+            raise CalibrationError(f"{path} holds a damaged error model.") from error
+
+
+_FITTED = {
+    "scale": pl.Float64,
+    "scale_err": pl.Float64,
+    "floor": pl.Float64,
+    "floor_err": pl.Float64,
+    "n_visits": pl.Int64,
+}
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The visits on which errors are fitted; arrays ``(visit,)``.
+
+    ``followed`` is the variance of each correction, without what the star's visits share.
+    """
+
+    rv: Vector
+    err: Vector
+    followed: Vector
+    groups: Groups
+    group: NDArray[np.intp]
+    names: pl.DataFrame
+
+
+def fit_error_model(
+    visits: pl.DataFrame,
+    by: Sequence[str] | None = None,
+    options: ErrorModelOptions = _DEFAULT,
+) -> ErrorModel:
+    """Fit scale and floor of the errors to the repeats of constant stars.
+
+    Arguments:
+        visits: calibrated (``rv``, ``rv_raw_err``, ``correction_err``); a table that
+            has no corrections yet is taken as needing none.
+        by: columns by which scale and floor may differ, instead of ``options.by``.
+        options: the rest.
+
+    Raises:
+        CalibrationError: a column is missing or unusable.
+    """
+    sample = _sample(_with_correction(visits), _columns(visits, by, options))
+    names = list(sample.names.columns)
+    if not (sample.groups.n_of_zero > 1).any():
+        table = pl.DataFrame(schema={**sample.names.schema, **_FITTED})
+        note = "No star has two usable visits: the errors stay as they were given."
+        return ErrorModel(tuple(names), table, notes=[note])
+    noise, covariance, counts, settled = _fit(sample, options)
+    notes = []
+    if not settled:
+        notes.append(f"The errors had not settled after {options.max_rounds} rounds.")
+    n = len(noise.scale)
+    number = sums(sample.group, counts, n)
+    few = number < _NEEDED
+    scale, floor = _typical(noise, number)
+    fitted = {
+        "scale": np.where(few, scale, noise.scale),
+        "scale_err": np.sqrt(covariance[:, 0]) / (2 * noise.scale),
+        "floor": np.where(few, floor, noise.floor),
+        "floor_err": _floor_error(noise.floor, np.sqrt(covariance[:, 1])),
+        "n_visits": np.round(number).astype(np.int64),
+    }
+    table = pl.DataFrame({**sample.names.to_dict(), **fitted})
+    if few.any() and n > 1:
+        notes.append(
+            f"{int(few.sum())} of {n} groups have fewer than {_NEEDED} visits of "
+            f"constant stars and take the errors of all (scale {scale:.2f}, floor "
+            f"{1000 * floor:.0f} m/s)."
+        )
+    return ErrorModel(tuple(names), table, scale, floor, notes)
+
+
+def _with_correction(visits: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with ``rv``, ``rv_raw_err`` and ``correction_err`` in km/s."""
+    visits = standard_visits(visits)
+    if "rv" not in visits.columns:
+        visits = visits.with_columns(rv=pl.col("rv_raw"))
+    numbers = [
+        pl.col(name).cast(pl.Float64).fill_null(0.0).fill_nan(0.0)
+        if name in visits.columns
+        else pl.lit(0.0).alias(name)
+        for name in ("correction_err", "correction_common_err")
+    ]
+    return visits.with_columns(pl.col("rv").cast(pl.Float64), *numbers)
+
+
+def _columns(visits: pl.DataFrame, by, options: ErrorModelOptions) -> list[str]:
+    if by is None:
+        by = options.by
+    if by is None:
+        return [
+            n for n in _USUAL if n in visits.columns and not visits[n].is_null().all()
+        ]
+    absent = [name for name in by if name not in visits.columns]
+    if absent:
+        raise CalibrationError(
+            f"The table has no column {', '.join(absent)}, by which errors were to be "
+            f"calibrated: choose among {', '.join(sorted(visits.columns)[:40])}."
+        )
+    return list(by)
+
+
+def _sample(table: pl.DataFrame, by: list[str]) -> _Sample:
+    star, star_ids = codes(table, ["star_id"])
+    zero, star_of_zero, _ = velocity_zeros(table, star)
+    group, names = np.zeros(len(table), np.intp), pl.DataFrame()
+    if by:
+        group, names = codes(table, by)
+    rv, err = table["rv"].to_numpy(), table["rv_raw_err"].to_numpy()
+    flags = int(STAYS_OUT | Status.DUPLICATE | Status.UNCALIBRATED)
+    good = np.isfinite(rv) & np.isfinite(err) & (err > 0) & (star >= 0) & (group >= 0)
+    good &= (table["status"].to_numpy() & flags) == 0
+    good &= ~double_lined_stars(table, star)
+    total, common = (
+        table[name].to_numpy() for name in ("correction_err", "correction_common_err")
+    )
+    followed = np.maximum(total**2 - common**2, 0.0)
+    groups = Groups(zero[good], star_of_zero, len(star_ids))
+    return _Sample(rv[good], err[good], followed[good], groups, group[good], names)
+
+
+def _fit(sample: _Sample, options: ErrorModelOptions):
+    """Return noise, inverse information, how far each visit counts, and if it settled."""
+    groups, err, group = sample.groups, sample.err, sample.group
+    n = max(len(sample.names), 1)
+    typical = float(np.median(err))
+    rv = sample.rv - groups.medians(sample.rv)[groups.zero]
+    repeated = groups.n_of_zero[groups.zero] > 1
+    scatter = 1.4826 * float(np.median(np.abs(rv[repeated])))
+    excess = max(scatter**2 - typical**2, (0.3 * scatter) ** 2, 1e-12)
+    noise = Noise.starting(n, float(np.sqrt(excess)))
+    least = max(0.1 * typical, 1e-6)
+    floor = float(np.median(noise.floor))
+    classes = Classes.starting(class_widths(floor, least))
+    mean: Vector | None = None
+    covariance, counts = np.full((n, 2), np.nan), np.zeros(len(rv))
+    for _ in range(options.max_rounds):
+        floor = float(np.median(noise.floor[group]))
+        classes = replace(classes, width=class_widths(floor, least))
+        variance = noise.variance(err, group)
+        verdicts = judge(rv, variance, groups, classes, mean)
+        mean = verdicts.mean
+        classes = updated_shares(classes, verdicts, groups)
+        counts = verdicts.probability[groups.star, 0] * (1 - verdicts.wild)
+        counts = np.where(repeated, counts, 0.0)
+        square = (rv - mean[groups.zero]) ** 2 + verdicts.mean_var[groups.zero]
+        square = square + sample.followed
+        was = noise
+        for _ in range(2):
+            noise, covariance = noise.improved(err, group, square, counts)
+        moved = np.abs(noise.floor - was.floor) / typical
+        if max(moved.max(), np.abs(noise.scale - was.scale).max()) < 1e-3:
+            return noise, covariance, counts, True
+    return noise, covariance, counts, False
+
+
+def _typical(noise: Noise, number: Vector) -> tuple[float, float]:
+    """Return scale and floor of the typical visit: means weighted by visits."""
+    weight = number if number.sum() > 0 else np.ones(len(number))
+    scale = float(np.sqrt(np.average(noise.scale**2, weights=weight)))
+    return scale, float(np.sqrt(np.average(noise.floor**2, weights=weight)))
+
+
+def _floor_error(floor: Vector, error2: Vector) -> Vector:
+    """Return how far the floor rises when its square is one standard error higher."""
+    return np.sqrt(floor**2 + error2) - floor

@@ -1,0 +1,224 @@
+"""One row a star: mean, scatter, and whether it is constant or variable.
+
+Every quantity compares a star's visits with each other, so errors that all its visits
+share (``correction_common_err``) are left out, and come back only in the error of the
+mean. Relative velocities of different arms or references have zeros of their own: their
+deviations are taken from the mean of each, every zero costs one degree of freedom, and
+``rv_mean`` is then a mean of velocities with arbitrary zeros.
+
+- ``chi2`` about the weighted mean, and from its p-value ``variable``, at a false-discovery
+  rate over all stars (Benjamini and Hochberg 1995);
+- ``rv_scatter``: standard deviation with the bias of few visits taken out by jackknife
+  (Saydjari 2025, eq. 7-10);
+- ``rv_intrinsic``: scatter with the errors taken out, by maximum (restricted) likelihood;
+- ``p_constant``: probability from a mixture of constant stars and variables of several
+  widths whose shares are those of this table.
+"""
+
+__all__ = ["SummaryOptions", "summarize_stars"]
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import chdtrc
+
+from steadystar.calibrate.constancy import (
+    Classes,
+    class_widths,
+    judge,
+    posterior,
+    settled_shares,
+)
+from steadystar.calibrate.problem import (
+    STAYS_OUT,
+    codes,
+    double_lined_stars,
+    standard_visits,
+    velocity_zeros,
+)
+from steadystar.calibrate.visitsums import Groups, Vector, sums
+from steadystar.data import schema
+from steadystar.data.status import Status
+from steadystar.infer.scatter import intrinsic_scatter, jackknife_scatter
+
+
+@dataclass(frozen=True)
+class SummaryOptions:
+    """How stars are judged."""
+
+    false_discovery_rate: Annotated[
+        float, "Expected share of constant stars among those called variable."
+    ] = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_discovery_rate < 1:
+            raise ValueError(
+                f"false_discovery_rate = {self.false_discovery_rate} is no rate: give a "
+                "number between 0 and 1."
+            )
+
+
+_DEFAULT = SummaryOptions()
+_NEVER = 1e-300
+
+
+@dataclass(frozen=True)
+class _Used:
+    """The visits that count: velocities, errors within a star, and their groups."""
+
+    rv: Vector
+    err: Vector
+    common: Vector
+    groups: Groups
+
+
+def summarize_stars(
+    visits: pl.DataFrame, options: SummaryOptions = _DEFAULT
+) -> pl.DataFrame:
+    """Return one row for every star of ``visits`` (schema "stars"), sorted by star_id.
+
+    Arguments:
+        visits: with ``star_id`` and calibrated ``rv, rv_err`` (km/s); a table that has
+            only ``rv_raw, rv_raw_err`` is summarized uncalibrated.
+        options: the false-discovery rate.
+
+    A star without a usable visit keeps its row, with NaN; its booleans are false, as
+    are those of stars with one visit: neither constant nor variable is uncertain.
+    Visits without a star are in no row.
+
+    Raises:
+        ValueError: a column is missing or holds text where numbers should be.
+    """
+    table = _with_velocity(visits)
+    star, star_ids = codes(table, ["star_id"])
+    used = _usable(table, star, len(star_ids))
+    columns = _statistics(used, options)
+    double = np.zeros(len(star_ids), bool)
+    double[star[double_lined_stars(table, star) & (star >= 0)]] = True
+    ra, dec = _positions(table, star, len(star_ids))
+    stars = star_ids.with_columns(
+        ra=pl.Series(ra),
+        dec=pl.Series(dec),
+        **{name: pl.Series(values) for name, values in columns.items()},
+        double_lined=pl.Series(double),
+    )
+    return schema.conform(stars, "stars", keep_dtype=("star_id",))
+
+
+def _with_velocity(visits: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with ``rv_raw`` holding the velocities to be summarized."""
+    columns = visits.columns
+    if "rv" in columns and "rv_err" in columns:
+        visits = visits.drop("rv_raw", "rv_raw_err", strict=False)
+    return standard_visits(visits)
+
+
+def _usable(table: pl.DataFrame, star: NDArray[np.intp], stars: int) -> _Used:
+    rv, err = table["rv_raw"].to_numpy(), table["rv_raw_err"].to_numpy()
+    flags = int(STAYS_OUT | Status.DUPLICATE)
+    good = np.isfinite(rv) & np.isfinite(err) & (err > 0) & (star >= 0)
+    good &= (table["status"].to_numpy() & flags) == 0
+    common = np.zeros(len(table))
+    if "correction_common_err" in table.columns:
+        given = table["correction_common_err"].cast(pl.Float64).to_numpy()
+        common = np.where(np.isfinite(given) & (given < err), given, 0.0)
+    zero, star_of_zero, _ = velocity_zeros(table, star)
+    return _Used(
+        rv[good],
+        np.sqrt(err[good] ** 2 - common[good] ** 2),
+        common[good],
+        Groups(zero[good], star_of_zero, stars),
+    )
+
+
+def _statistics(used: _Used, options: SummaryOptions) -> dict[str, NDArray]:
+    groups, weight = used.groups, used.err**-2
+    star, stars = groups.star, groups.n_stars
+    count = np.bincount(star, minlength=stars)
+    zeros = np.bincount(
+        groups.star_of_zero, groups.n_of_zero > 0, minlength=stars
+    ).astype(np.intp)
+    total = np.where(count > 0, sums(star, weight, stars), np.nan)
+    mean = sums(star, weight * used.rv, stars) / total
+    shared = sums(star, weight * used.common**2, stars) / total
+    center = groups.zeros(weight * used.rv) / np.maximum(groups.zeros(weight), 1e-300)
+    chi2 = sums(star, weight * (used.rv - center[groups.zero]) ** 2, stars)
+    freedom = count - zeros
+    several = freedom > 0
+    chi2 = np.where(several, chi2, np.nan)
+    p_value = np.where(
+        several, chdtrc(np.maximum(freedom, 1), np.nan_to_num(chi2)), np.nan
+    )
+    scatter, scatter_err = jackknife_scatter(used.rv, groups)
+    intrinsic, intrinsic_err = intrinsic_scatter(used.rv, used.err, groups)
+    p_constant = np.where(several, _p_constant(used), np.nan)
+    return {
+        "n_visits": count.astype(np.int64),
+        "rv_mean": mean,
+        "rv_mean_err": np.sqrt(1 / total + shared),
+        "rv_scatter": scatter,
+        "rv_scatter_err": scatter_err,
+        "rv_intrinsic": intrinsic,
+        "rv_intrinsic_err": intrinsic_err,
+        "chi2": chi2,
+        "p_constant": p_constant,
+        "constant": np.nan_to_num(p_constant) > 0.5,
+        "variable": discoveries(p_value, options.false_discovery_rate),
+    }
+
+
+def discoveries(p_value: Vector, rate: float) -> NDArray[np.bool_]:
+    """Return which p-values are discoveries at a false-discovery ``rate``.
+
+    The k-th smallest of m is one if it, or a larger one after it, is at most
+    ``rate * k / m`` (Benjamini and Hochberg 1995). NaN never is.
+    """
+    tested = np.flatnonzero(np.isfinite(p_value))
+    order = tested[np.argsort(p_value[tested], kind="stable")]
+    limit = rate * np.arange(1, len(order) + 1) / max(len(order), 1)
+    passing = np.flatnonzero(p_value[order] <= limit)
+    out = np.zeros(len(p_value), bool)
+    if len(passing):
+        out[order[: passing[-1] + 1]] = True
+    return out
+
+
+def _p_constant(used: _Used) -> Vector:
+    """Return the probability of being constant, shares estimated from all stars."""
+    groups = used.groups
+    if not (groups.n_of_zero > 1).any():
+        return np.full(groups.n_stars, np.nan)
+    # Calibrated errors hold the floor: no error is much smaller.
+    width = class_widths(*[float(np.quantile(used.err, 0.1))] * 2)
+    rv = used.rv - groups.medians(used.rv)[groups.zero]
+    # One wild visit keeps a star in a solution, but does not make it a constant star.
+    classes = replace(Classes.starting(width), wild_share=_NEVER)
+    verdicts = judge(rv, used.err**2, groups, classes)
+    share = settled_shares(classes, verdicts, groups).share
+    return posterior(verdicts.log_like, share)[:, 0]
+
+
+def _positions(
+    table: pl.DataFrame, star: NDArray[np.intp], stars: int
+) -> tuple[Vector, Vector]:
+    """Return the mean direction of each star's visits, degrees; NaN where unknown."""
+    if not {"ra", "dec"} <= set(table.columns):
+        return np.full(stars, np.nan), np.full(stars, np.nan)
+    ra, dec = (
+        np.radians(
+            table[name].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+        )
+        for name in ("ra", "dec")
+    )
+    good = np.isfinite(ra) & np.isfinite(dec) & (star >= 0)
+    ra, dec, star = ra[good], dec[good], star[good]
+    x = sums(star, np.cos(dec) * np.cos(ra), stars)
+    y = sums(star, np.cos(dec) * np.sin(ra), stars)
+    z = sums(star, np.sin(dec), stars)
+    known = np.bincount(star, minlength=stars) > 0
+    mean_ra = np.degrees(np.arctan2(y, x)) % 360
+    mean_dec = np.degrees(np.arctan2(z, np.hypot(x, y)))
+    return np.where(known, mean_ra, np.nan), np.where(known, mean_dec, np.nan)
