@@ -5,18 +5,10 @@ M stars, singles, binaries whose lines of one or of both stars show, and pulsato
 change their temperature. `states` then says, for a star and an array of times, the
 velocities, labels and light of everything in its spectrum.
 
-Velocities follow ``v = gamma + K (cos(nu + omega) + e cos(omega))`` with the true
-anomaly ``nu`` from Kepler's equation ``M = E - e sin E``.
+Orbits are those of `steadystar.simulate.orbits`.
 """
 
-__all__ = [
-    "StarState",
-    "covered",
-    "draw_stars",
-    "kepler",
-    "orbital_velocity",
-    "states",
-]
+__all__ = ["StarState", "draw_stars", "states"]
 
 from dataclasses import dataclass, replace
 
@@ -26,6 +18,7 @@ from numpy.typing import NDArray
 
 from steadystar.data.match import name_from_position
 from steadystar.data.numbers import Numbers
+from steadystar.simulate.orbits import covered, orbital_velocity, true_anomaly
 
 # Effective temperature (K), mass and radius (solar) of main-sequence stars, rounded
 # from Pecaut & Mamajek (2013, ApJS 208, 9).
@@ -50,81 +43,6 @@ class StarState:
     feh: float
     vsini: float
     area: NDArray[np.float64]
-
-
-def kepler(mean_anomaly: Numbers, eccentricity: Numbers) -> NDArray[np.float64]:
-    """Solve Kepler's equation ``M = E - e sin(E)`` for the eccentric anomaly E.
-
-    Newton's iteration from ``E = M + 0.85 e sign(sin M)`` (Danby 1987) converges for
-    every ``0 <= e < 1``; M in radians, any revolution.
-    """
-    mean, e = np.broadcast_arrays(
-        np.asarray(mean_anomaly, float), np.asarray(eccentricity, float)
-    )
-    turns = np.floor(mean / (2 * np.pi) + 0.5) * 2 * np.pi
-    mean = mean - turns
-    anomaly = mean + 0.85 * e * np.sign(np.sin(mean))
-    for _ in range(50):
-        step = (anomaly - e * np.sin(anomaly) - mean) / (1 - e * np.cos(anomaly))
-        anomaly = anomaly - step
-        if np.max(np.abs(step), initial=0.0) < 1e-13:
-            break
-    return np.asarray(anomaly + turns)
-
-
-def orbital_velocity(
-    time: Numbers,
-    *,
-    period: float,
-    semi_amplitude: float,
-    eccentricity: float = 0.0,
-    omega: float = 0.0,
-    periastron: float = 0.0,
-) -> NDArray[np.float64]:
-    """Return the velocity about the center of mass, in the unit of the amplitude.
-
-    ``time``, ``period`` and ``periastron`` (a time of periastron) share a unit;
-    ``omega`` is the argument of periastron in radians.
-    """
-    nu, _ = _anomaly(time, period, eccentricity, periastron)
-    return np.asarray(
-        semi_amplitude * (np.cos(nu + omega) + eccentricity * np.cos(omega))
-    )
-
-
-def _anomaly(time: Numbers, period: float, eccentricity: float, periastron: float):
-    """Return the true anomaly and the distance over the semi-major axis."""
-    mean = 2 * np.pi * (np.asarray(time, float) - periastron) / period
-    eccentric = kepler(mean, eccentricity)
-    nu = 2 * np.arctan2(
-        np.sqrt(1 + eccentricity) * np.sin(eccentric / 2),
-        np.sqrt(1 - eccentricity) * np.cos(eccentric / 2),
-    )
-    return nu, 1 - eccentricity * np.cos(eccentric)
-
-
-def covered(
-    separation: Numbers, radius: float, radius_in_front: float
-) -> NDArray[np.float64]:
-    """Return the part of a disk's area that another disk hides, 0 to 1.
-
-    ``separation`` of the centers and both radii share a unit. The lens of two circles:
-    the sum of two circular segments.
-    """
-    d = np.asarray(separation, float)
-    low, high = abs(radius - radius_in_front), radius + radius_in_front
-    apart = np.clip(d, max(low, 1e-300), high)
-    # Distances of the common chord from both centers.
-    chord = (apart**2 + radius**2 - radius_in_front**2) / (2 * apart)
-    angle = np.arccos(np.clip(chord / radius, -1, 1))
-    angle_in_front = np.arccos(np.clip((apart - chord) / radius_in_front, -1, 1))
-    lens = radius**2 * (angle - np.sin(2 * angle) / 2) + radius_in_front**2 * (
-        angle_in_front - np.sin(2 * angle_in_front) / 2
-    )
-    inside = min(radius, radius_in_front) ** 2 / radius**2
-    return np.where(
-        d >= high, 0.0, np.where(d <= low, inside, lens / np.pi / radius**2)
-    )
 
 
 def states(star: dict, time: Numbers) -> list[StarState]:
@@ -175,7 +93,7 @@ def states(star: dict, time: Numbers) -> list[StarState]:
 
 def _eclipsed(star: dict, time: NDArray) -> tuple[NDArray, NDArray]:
     """Return the hidden parts of both disks of a double-lined binary."""
-    nu, distance = _anomaly(
+    nu, distance = true_anomaly(
         time, star["period_true"], star["eccentricity_true"], star["periastron_true"]
     )
     angle = nu + star["omega_true"]

@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadystar.data.schema import conform
-from steadystar.simulate.stars import orbital_velocity
+from steadystar.simulate.orbits import orbital_velocity
 
 # Period (d), semi-amplitude (km/s) and inclination (deg) of table 1, all circular.
 _PUBLISHED_BINARIES = (
@@ -71,13 +71,7 @@ def xiong_mock(
             "survey: give at least one star and one exposure a night."
         )
     rng = np.random.default_rng([seed, 33])
-    night = np.sort(np.arange(n_exposures) % n_nights)
-    # Exposures follow each other by 24 minutes; the field comes back within weeks.
-    first = np.cumsum(rng.integers(1, 6, n_nights))
-    order = np.arange(n_exposures) - np.searchsorted(night, night)
-    time = _EPOCH + first[night] + 0.05 + order * 24 / 1440
-    offset = rng.uniform(-7, 7, n_nights)[night] + rng.normal(0, 0.5, n_exposures)
-
+    night, time, offset = _xiong_exposures(rng, n_nights, n_exposures)
     kind = np.repeat(
         ["constant", "irregular", "binary"], [n_constant, n_irregular, n_binaries]
     )
@@ -97,7 +91,7 @@ def xiong_mock(
         spectrograph=1,
         arm="red",
         fiber=np.repeat(np.arange(1, n_stars + 1), n_exposures),
-        night=np.tile(58_400 + first[night], n_stars),
+        night=np.tile(night, n_stars),
         bjd=np.tile(time, n_stars),
     )
     return TableMock(
@@ -115,6 +109,17 @@ def xiong_mock(
             }
         ),
     )
+
+
+def _xiong_exposures(rng, n_nights: int, n_exposures: int):
+    """Return night (MJD), time (BJD) and zero point of each exposure."""
+    number = np.sort(np.arange(n_exposures) % n_nights)
+    # Exposures follow each other by 24 minutes; the field comes back within weeks.
+    first = np.cumsum(rng.integers(1, 6, n_nights))[number]
+    order = np.arange(n_exposures) - np.searchsorted(number, number)
+    time = _EPOCH + first + 0.05 + order * 24 / 1440
+    drift = rng.uniform(-7, 7, n_nights)[number]
+    return 58_400 + first, time, drift + rng.normal(0, 0.5, n_exposures)
 
 
 def _xiong_stars(rng, kind: NDArray, time: NDArray) -> tuple[NDArray, pl.DataFrame]:
@@ -191,20 +196,7 @@ def fiber_mock(
     )
     time = _EPOCH + np.sort(rng.uniform(0, 1000, shape), axis=1)
 
-    gamma = rng.normal(0, 50, n_stars)
-    rv = np.repeat(gamma[:, None], n_visits, axis=1)
-    binary = rng.uniform(size=n_stars) < binaries
-    period = 10 ** rng.uniform(0, 3, n_stars)
-    amplitude = 10 ** rng.uniform(-0.5, 1.5, n_stars)
-    for index in np.flatnonzero(binary):
-        rv[index] += orbital_velocity(
-            time[index],
-            period=period[index],
-            semi_amplitude=amplitude[index],
-            eccentricity=float(rng.uniform(0, 0.6)),
-            omega=float(rng.uniform(0, 2 * np.pi)),
-            periastron=_EPOCH,
-        )
+    rv, stars = _wandering_stars(rng, time, binaries)
     error = np.repeat(10 ** rng.uniform(-2, -0.5, n_stars)[:, None], n_visits, axis=1)
     grid = _Grid(rng, rv, offset[telescope, fiber - 1], error)
     star_ids = np.array([f"mock-{number:05d}" for number in range(n_stars)])
@@ -223,15 +215,7 @@ def fiber_mock(
     return TableMock(
         visits=visits,
         truth=grid.truth(visits),
-        stars=pl.DataFrame(
-            {
-                "star_id": star_ids,
-                "kind": np.where(binary, "binary", "constant"),
-                "constant_true": ~binary,
-                "period_true": np.where(binary, period, np.nan),
-                "semi_amplitude_true": np.where(binary, amplitude, np.nan),
-            }
-        ),
+        stars=stars.insert_column(0, pl.Series("star_id", star_ids)),
         offsets=pl.DataFrame(
             {
                 "telescope": np.repeat(telescopes, n_fibers),
@@ -240,6 +224,33 @@ def fiber_mock(
             }
         ),
     )
+
+
+def _wandering_stars(rng, time: NDArray, binaries: float):
+    """Return velocities ``(star, visit)`` and the table of stars."""
+    n_stars, n_visits = time.shape
+    rv = np.repeat(rng.normal(0, 50, n_stars)[:, None], n_visits, axis=1)
+    binary = rng.uniform(size=n_stars) < binaries
+    period = 10 ** rng.uniform(0, 3, n_stars)
+    amplitude = 10 ** rng.uniform(-0.5, 1.5, n_stars)
+    for index in np.flatnonzero(binary):
+        rv[index] += orbital_velocity(
+            time[index],
+            period=float(period[index]),
+            semi_amplitude=float(amplitude[index]),
+            eccentricity=float(rng.uniform(0, 0.6)),
+            omega=float(rng.uniform(0, 2 * np.pi)),
+            periastron=_EPOCH,
+        )
+    stars = pl.DataFrame(
+        {
+            "kind": np.where(binary, "binary", "constant"),
+            "constant_true": ~binary,
+            "period_true": np.where(binary, period, np.nan),
+            "semi_amplitude_true": np.where(binary, amplitude, np.nan),
+        }
+    )
+    return rv, stars
 
 
 class _Grid:
