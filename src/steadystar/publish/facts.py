@@ -230,9 +230,8 @@ def _interest(stars: pl.DataFrame) -> pl.Series:
     seen = stars["scatter_after"].to_numpy()
     scatter = np.where(np.isfinite(scatter), scatter, np.nan_to_num(seen, nan=-1.0))
     sure = stars["variable"].fill_null(False).to_numpy().astype(float)
-    flagged = stars["n_lost"].to_numpy() + 1e3 * stars["double_lined"].fill_null(
-        False
-    ).to_numpy().astype(float)
+    double = stars["double_lined"].fill_null(False).to_numpy()
+    flagged = stars["n_lost"].to_numpy() + np.where(double, 1e3, 0.0)
     bright = np.nan_to_num(stars["snr"].to_numpy().astype(float), nan=-1.0)
     best = np.full(len(stars), np.inf)
     names = np.array(stars["star_id"].to_list(), dtype=str)
@@ -240,5 +239,7 @@ def _interest(stars: pl.DataFrame) -> pl.Series:
         order = np.lexsort((names, *(-key for key in keys)))
         rank = np.empty(len(stars))
         rank[order] = 3 * np.arange(len(stars)) + turn
+        if turn == 1:
+            rank[flagged == 0] = np.inf
         best = np.minimum(best, rank)
     return pl.Series("interest", best)

@@ -60,11 +60,15 @@ def opening(facts: Facts, inputs: ReportInputs) -> str:
     text += (
         f". {counted(good, 'velocity', 'velocities').capitalize()} could be measured"
     )
-    uncalibrated = int(
-        ((visits["status"].to_numpy() & int(Status.UNCALIBRATED)) != 0).sum()
-    )
+    unknown = (pl.col("status") & int(Status.UNCALIBRATED)) != 0
+    uncalibrated = len(visits.filter(unknown & pl.col("measured")))
     if good and not inputs.offsets:
         text += "; no zero points were solved"
+    elif good and uncalibrated == good:
+        text += (
+            "; for none of them a zero point could be determined, so that they are as "
+            "measured"
+        )
     elif uncalibrated:
         text += (
             f"; for {uncalibrated:,} of them no zero point could be determined, so that "
@@ -96,7 +100,7 @@ def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
             made.append(Headline(kms(error), f"median error{where}"))
     steady = good.filter("steady")
     old, new = finite(steady["before"]), finite(steady["after"])
-    if inputs.offsets and old.size > 1 and new.size > 1:
+    if np.any(finite(steady["correction"]) != 0) and new.size > 1:
         made.append(
             Headline(
                 f"{significant(float(old.std()), 2)} → {kms(float(new.std()))}",

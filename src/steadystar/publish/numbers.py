@@ -5,6 +5,7 @@ __all__ = [
     "MINUS",
     "calendar_date",
     "counted",
+    "counts_axis",
     "finite",
     "kms",
     "log_edges",
@@ -25,7 +26,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from steadystar.publish.plot import Color, Density, Points, Real
+from steadystar.publish.plot import Axis, Color, Density, Points, Real
 
 Array = NDArray[np.float64]
 
@@ -79,6 +80,14 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     """Write ``1 star``, ``2 stars``, ``no stars``."""
     name = one if number == 1 else many or f"{one}s"
     return f"{number:,} {name}" if number else f"no {name}"
+
+
+def counts_axis(label: str, top: Real) -> Axis:
+    """Return the axis of a number of things, without ticks at half a thing."""
+    if top > 6:
+        return Axis(label)
+    whole = tuple((n, str(n)) for n in range(int(top) + 1))
+    return Axis(label, low=0, high=top + 0.3, ticks=whole)
 
 
 def percent(part: Real, whole: Real) -> str:
@@ -168,7 +177,7 @@ def scatter_or_density(
     """
     good = np.isfinite(x) & np.isfinite(y)
     if good.sum() <= limit:
-        texts = [text for text, keep in zip(hover, good, strict=True) if keep]
+        texts = [hover[i] for i in np.flatnonzero(good)] if hover else []
         opacity = 0.8 if good.sum() < 2000 else 0.4
         return Points(
             x[good], y[good], color, label, hover=texts, size=size, opacity=opacity

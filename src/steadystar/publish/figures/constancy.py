@@ -163,7 +163,7 @@ def fiber_remainders(facts: Facts) -> list[Figure | Missing]:
         Missing(
             "fibers",
             _FIBERS,
-            "No constant star has two velocities through a fiber that is known.",
+            "Fewer than three fibers, known by number, saw a constant star twice.",
         )
     ]
 
@@ -183,7 +183,7 @@ def _fibers_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
         .filter(pl.col("n") >= 2)
         .sort("unit", "fiber")
     )
-    if not len(fibers):
+    if len(fibers) < 3:
         return None
     busiest = (
         fibers.group_by("unit").len().sort("len", "unit", descending=[True, False])

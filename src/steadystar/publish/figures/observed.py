@@ -10,6 +10,7 @@ from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.numbers import (
     calendar_date,
     counted,
+    counts_axis,
     finite,
     log_edges,
     median,
@@ -161,7 +162,7 @@ def _snr(facts: Facts) -> Panel | None:
         )
     return Panel(
         Axis("S/N per pixel", log=True),
-        Axis("spectra"),
+        counts_axis("spectra", max(float(mark.heights.max()) for mark in marks)),
         tuple(marks),
         title="Signal to noise",
     )
@@ -177,7 +178,7 @@ def _repeats(facts: Facts) -> Panel | None:
     heights, _ = np.histogram(repeats, edges)
     return Panel(
         Axis("velocities of a star, all arms"),
-        Axis("stars"),
+        counts_axis("stars", float(heights.max())),
         (Steps(edges, heights.astype(float), "ink"),),
         title="Repeats",
     )

@@ -22,6 +22,7 @@ from steadystar.publish.numbers import (
     counted,
     finite,
     kms,
+    robust_width,
 )
 from steadystar.publish.plot import (
     Axis,
@@ -39,6 +40,8 @@ _MOST_PIXELS = 2000
 _STEP = 0.6
 """Vertical distance of two spectra, in units of the continuum."""
 _CEILING = 1.8
+_NOISIEST = 0.5
+"""Robust scatter of a normalized spectrum from which on it only hides the others."""
 
 
 def star_figures(
@@ -196,8 +199,11 @@ def _spectra(
     if not usable.size:
         return Missing(name, title, "No spectrum of this arm has a usable pixel.")
     every = -(-usable.size // options.exposures_per_star)
-    drawn = usable[::every]
-    grid = _display_grid(spectra, drawn)
+    grid = _display_grid(spectra, usable)
+    curves = {int(i): _normalized(spectra, int(i), grid) for i in usable[::every]}
+    drawn = [i for i, flux in curves.items() if robust_width(flux) < _NOISIEST]
+    if not drawn:
+        return Missing(name, title, "Every spectrum of this arm is mostly noise.")
     marks: list[Mark] = []
     window = inputs.windows.get(arm)
     if window:
@@ -205,8 +211,8 @@ def _spectra(
     ticks: list[tuple[float, str]] = []
     of_night: dict[str, int] = {}
     for level, index in enumerate(drawn):
-        facts_of = status.row(int(index), named=True)
-        flux = _normalized(spectra, int(index), grid)
+        facts_of = status.row(index, named=True)
+        flux = curves[index]
         bad = bool((facts_of["status"] or 0) & int(FATAL))
         shift = _STEP * level
         marks.append(
@@ -221,13 +227,18 @@ def _spectra(
         night = _when(facts_of, level)
         of_night[night] = of_night.get(night, 0) + 1
         ticks.append((1.0 + shift, f"{night} #{of_night[night]}"))
-    top = 1.0 + _STEP * (drawn.size - 1) + 0.5
+    top = 1.0 + _STEP * (len(drawn) - 1) + 0.5
     lost = int(
         ((status["status"].fill_null(0).to_numpy()[drawn] & int(FATAL)) != 0).sum()
     )
-    here = f"Here: {counted(int(drawn.size), 'exposure')}"
+    here = f"Here: {counted(len(drawn), 'exposure')}"
     if every > 1:
-        here += f" of {usable.size}, every {every}th in order of time"
+        here += f", one in {every} of {usable.size}"
+    if len(drawn) < len(curves):
+        here += (
+            f"; {counted(len(curves) - len(drawn), 'exposure')} of mostly noise "
+            "(scatter over half of the continuum) not drawn"
+        )
     if lost:
         here += f"; {counted(lost, 'exposure')} without a velocity in gray"
     return Figure(
@@ -238,7 +249,7 @@ def _spectra(
                 Axis("vacuum wavelength (Å)", low=float(grid[0]), high=float(grid[-1])),
                 Axis("", low=0.1, high=top, ticks=tuple(ticks)),
                 tuple(marks),
-                tall=float(np.clip(0.35 + 0.13 * drawn.size, 0.6, 3.0)),
+                tall=float(np.clip(0.35 + 0.13 * len(drawn), 0.6, 3.0)),
             ),
         ),
         wide=True,

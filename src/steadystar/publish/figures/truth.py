@@ -38,7 +38,7 @@ MANY = 100
 def zero_point_recovery(facts: Facts, inputs: ReportInputs) -> list[Figure | Missing]:
     """Recovered against true zero points, one figure a family."""
     truth = (inputs.truth or {}).get("offsets")
-    if truth is None or "offset_true" not in truth.columns:
+    if truth is None:
         return []
     made = []
     for family, table in sorted(inputs.offsets.items()):
@@ -55,10 +55,13 @@ def joined_truth(
     columns = family.split("+")
     if "family" in truth.columns:
         truth = truth.filter(pl.col("family") == family)
+    true = "offset_true" if "offset_true" in truth.columns else "offset"
+    if true not in truth.columns:
+        return None
     if not set(columns) <= set(truth.columns) or not set(columns) <= set(table.columns):
         return None
     keys = [pl.col(name).cast(pl.String) for name in columns]
-    right = truth.select(*keys, pl.col("offset_true")).unique(columns)
+    right = truth.select(*keys, pl.col(true).alias("offset_true")).unique(columns)
     gauge = ["component"] if "component" in table.columns else []
     rows = (
         table.with_columns(*keys)

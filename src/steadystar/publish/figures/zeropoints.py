@@ -43,6 +43,8 @@ _MOST_COLUMNS = 300
 _MOST_ROWS = 64
 _MOST_PANELS = 6
 _MOST_VIOLINS = 40
+_FEWEST = 3
+"""Constant stars from which on a common motion shows."""
 
 
 def offset_figures(
@@ -267,6 +269,13 @@ def by_spectrograph(facts: Facts) -> Figure | Missing:
             else "There is no velocity."
         )
         return Missing("spectrographs", title, reason)
+    if rows["star_id"].n_unique() < _FEWEST:
+        return Missing(
+            "spectrographs",
+            title,
+            f"Fewer than {_FEWEST} constant stars have repeats: what they have in common "
+            "cannot be told from what each does.",
+        )
     units = sorted(units, key=_natural)[:_MOST_VIOLINS]
     panels = _violin_panels(facts, rows, "unit", units, "")
     spread = [float(np.mean(finite(rows.filter(pl.col("unit") == u)["before"]))) for u in units]  # fmt: skip
@@ -280,8 +289,13 @@ def by_spectrograph(facts: Facts) -> Figure | Missing:
         "one shape a spectrograph (Xiong et al. 2021, figure 3a and b); dots are means.",
         good="Narrow shapes of the same width. A wide or double one drifts; a mean far "
         "from the others belongs to a spectrograph whose stars others observe as well.",
-        here=f"Here: {counted(len(units), 'spectrograph')}; the means lie within "
-        f"{kms(float(np.ptp(spread)))} of each other. {facts.steady_words}",
+        here=f"Here: {counted(len(units), 'spectrograph')}"
+        + (
+            f"; the means lie within {kms(float(np.ptp(spread)))} of each other. "
+            if len(units) > 1
+            else f", with a scatter of {kms(float(finite(rows['before']).std()))}. "
+        )
+        + facts.steady_words,
     )
 
 
@@ -300,6 +314,14 @@ def by_exposure(facts: Facts) -> Figure | Missing:
     busiest = rows.group_by("unit").len().sort("len", "unit", descending=[True, False])
     unit = busiest["unit"][0]
     rows = rows.filter(pl.col("unit") == unit)
+    typical = median(rows.group_by("exposure", "arm").len()["len"])
+    if typical < _FEWEST:
+        return Missing(
+            "exposures",
+            title,
+            f"A typical exposure holds fewer than {_FEWEST} constant stars: what they "
+            "have in common cannot be told from what each does.",
+        )
     exposures = rows.group_by("exposure").agg(pl.col("place").first()).sort("place")
     chosen = exposures["exposure"].to_list()
     every = -(-len(chosen) // _MOST_VIOLINS)
@@ -311,7 +333,7 @@ def by_exposure(facts: Facts) -> Figure | Missing:
         rows.group_by("exposure", "arm").agg(pl.col("before").mean())["before"]
     )
     where = f" of {unit}" if unit else ""
-    thinned = f" Every {every}th exposure is drawn." if every > 1 else ""
+    thinned = f" One exposure in {every} is drawn." if every > 1 else ""
     return Figure(
         name="exposures",
         title=title,
