@@ -32,6 +32,7 @@ def mock(
     every exposure.
     """
     rng = np.random.default_rng(seed)
+    sky = np.random.default_rng(seed + 1)
     line_spread = 1 / RESOLUTION / 2.3548
     fraction = np.linspace(0, 1, PIXELS)
     rows, waves, fluxes, ivars = [], [], [], []
@@ -61,8 +62,8 @@ def mock(
             sigma = 1e4 / snr
             flux = continuum * np.exp(-depth) + sigma * noise
             for _ in range(hits):
-                at = rng.integers(800, PIXELS - 800)
-                flux[at : at + rng.integers(1, 4)] += rng.uniform(0.5, 4) * 1e4
+                at = sky.integers(800, PIXELS - 800)
+                flux[at : at + sky.integers(1, 4)] += sky.uniform(0.5, 4) * 1e4
             waves.append(np.exp(log_wave))
             fluxes.append(flux)
             ivars.append(np.full(PIXELS, ivar_factor / sigma**2))

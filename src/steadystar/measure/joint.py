@@ -21,7 +21,7 @@ the template; that is taken off by passing noise of known sign through the same 
 variance is that of the gradient over the response squared, ``I / H^2``.
 """
 
-__all__ = ["JointFit", "fit_stars", "gauge_covariance", "match_stars"]
+__all__ = ["JointFit", "fit_stars", "match_stars", "solve_gauge"]
 
 from functools import partial
 from typing import NamedTuple
@@ -44,17 +44,18 @@ _CLIP = 5.0
 class JointFit(NamedTuple):
     """Arrays over exposures, shifts in grid steps; ``template`` over stars.
 
-    ``rival`` is how much worse the second best minimum of the search is in chi squared;
+    ``step`` is the Gauss-Newton step that is left for each exposure when the template is
+    held: `solve_gauge` makes the step of all together of it. ``rival`` is how much worse the second best minimum of the search is in chi squared;
     ``response`` is ``H / I`` of the exposure's star, at most 1.
     """
 
     shift: Float[Array, " exposure"]
+    step: Float[Array, " exposure"]
     information: Float[Array, " exposure"]
     fisher: Float[Array, "exposure exposure"]
     chi2: Float[Array, " exposure"]
     n_good: Float[Array, " exposure"]
     scale: Float[Array, " exposure"]
-    last_step: Float[Array, " exposure"]
     flags: Int[Array, " exposure"]
     rival: Float[Array, " exposure"]
     response: Float[Array, " exposure"]
@@ -145,30 +146,40 @@ def fit_stars(
         template, bands = template_from(accumulate(lines))
         return template, bands, lines, match(template[star], placed, continuum), placed
 
+    share = pixels.weight.sum(1)
+    total = jax.ops.segment_sum(share, star, stars)
+    share = share / jnp.where(total > 0, total, 1)[star]
+
+    def centered(shift):
+        # The frame is that of the mean, whichever exposure the alignment began with:
+        # a spline depends a little on where its grid lies.
+        return shift - jax.ops.segment_sum(share * shift, star, stars)[star]
+
     def update(_, state):
         shift, continuum, template = state
-        template, _, _, found, _ = refine(shift, continuum, template)
-        return shift + jnp.clip(found.step, -0.5, 0.5), found.continuum, template
+        template, _, _, found, _ = refine(centered(shift), continuum, template)
+        shift = centered(shift) + jnp.clip(found.step, -0.5, 0.5)
+        return shift, found.continuum, template
 
     continuum = jnp.zeros((shift.size, _ORDERS), shift.dtype)
     shift, continuum, template = jax.lax.fori_loop(
         0, iterations, update, (shift, continuum, template)
     )
+    shift = centered(shift)
     template, bands, lines, found, placed = refine(shift, continuum, template)
 
     coupling = _coupling(placed, found, continuum)
     through = jax.vmap(spline.solve)(bands[star], coupling)
     same = star[:, None] == star[None, :]
     shared = jnp.where(same, coupling @ through.T, 0)
-    step = jnp.clip(found.step, -0.5, 0.5)
     return JointFit(
-        shift=shift + step,
+        shift=shift,
+        step=found.step,
         information=found.information,
         fisher=jnp.diag(found.information) - (shared + shared.T) / 2,
         chi2=found.chi2,
         n_good=found.n_good,
         scale=found.scale,
-        last_step=step,
         flags=flags,
         rival=rival,
         response=_response(lines, template, bands, star, order)[star],
@@ -247,15 +258,14 @@ def match_stars(
     start = (shift, jnp.zeros((shift.size, _ORDERS), shift.dtype))
     shift, continuum = jax.lax.fori_loop(0, 3, update, start)
     found = match(template, place(pixels, shift), continuum)
-    step = jnp.clip(found.step, -0.5, 0.5)
     return JointFit(
-        shift=shift + step,
+        shift=shift,
+        step=found.step,
         information=found.information,
         fisher=jnp.diag(found.information),
         chi2=found.chi2,
         n_good=found.n_good,
         scale=found.scale,
-        last_step=step,
         flags=flags,
         rival=rival,
         response=jnp.ones_like(shift),
@@ -263,24 +273,29 @@ def match_stars(
     )
 
 
-def gauge_covariance(
+def solve_gauge(
     fisher: NDArray[np.float64],
     information: NDArray[np.float64],
+    step: NDArray[np.float64],
     response: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the covariance of a star's shifts and the error to quote for each.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Finish one star: the joint step, the covariance, and the error of each exposure.
 
-    The covariance is that under the gauge ``sum_t I[t] shift[t] = 0``. An exposure's
-    quoted variance is ``C[t, t] + 1 / sum(I)``: errors are then independent, and the
-    difference of two exposures has the sum of their variances, as it should. In the
-    simplest case, exposures alike, this is ``1 / I[t]`` exactly. ``response`` (at most
-    1) widens all of it, see the module's docstring.
+    The joint step solves ``F step = gradient``, template and all shifts moving together:
+    what is left after it is of second order in the steps that the rounds of `fit_stars`
+    left. It and the covariance are under the gauge ``sum_t I[t] shift[t] = 0``.
+
+    An exposure's quoted variance is ``C[t, t] + 1 / sum(I)``: errors are then
+    independent, and the difference of two exposures has the sum of their variances, as
+    it should. In the simplest case, exposures alike, this is ``1 / I[t]`` exactly.
+    ``response`` (at most 1) widens all of it, see the module's docstring.
     """
     n = len(information)
     project = np.eye(n) - np.outer(np.ones(n), information / information.sum())
     # Any multiple of ones may be added to F: the projection takes it out again.
     filled = fisher + np.full((n, n), information.mean() / n)
     covariance = project @ np.linalg.solve(filled, project.T)
-    covariance = (covariance + covariance.T) / (2 * response**2)
-    variance = np.diag(covariance) + 1 / (information.sum() * response**2)
-    return covariance, np.sqrt(np.maximum(variance, 0))
+    covariance = (covariance + covariance.T) / 2
+    joint_step = covariance @ (information * step)
+    variance = (np.diag(covariance) + 1 / information.sum()) / response**2
+    return joint_step, covariance / response**2, np.sqrt(np.maximum(variance, 0))

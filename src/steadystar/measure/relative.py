@@ -33,7 +33,7 @@ from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
 from steadystar.data.tables import read_metadata, read_table, write_parquet
 from steadystar.kernels.spline import line_forest_precision
-from steadystar.measure.joint import fit_stars, gauge_covariance, match_stars
+from steadystar.measure.joint import fit_stars, match_stars, solve_gauge
 from steadystar.measure.normalize import PixelBatch, Prepared, Window, grid_for, prepare
 from steadystar.measure.published import match_references
 
@@ -42,6 +42,8 @@ _WINDOWS = {"blue": (5000.0, 5300.0), "red": (6400.0, 6700.0)}
 _CHUNK = 64
 _POOR_FIT = 3.0
 _RIVAL_CHI2 = 9.0
+# Iterations of the first round, and of two more for the few stars that need them.
+_ROUNDS = (4, 16, 17)
 
 
 @dataclass(frozen=True)
@@ -273,13 +275,11 @@ class _Part:
         frozen = [g for g in groups if stars[g[0]] in known]
         for chunk in _chunks(frozen):
             self._against(chunk, known)
-        fresh = self._enough([g for g in groups if stars[g[0]] not in known])
-        for chunk in _chunks(fresh):
-            failed = self._joint(chunk)
-            # An exposure that failed has spoiled its star's template: without it, again.
-            again = [g[self.usable[g]] for g in failed]
-            for repeat in _chunks(self._enough(again)):
-                self._joint(repeat)
+        pending = [g for g in groups if stars[g[0]] not in known]
+        for iterations in _ROUNDS:
+            last = iterations == _ROUNDS[-1]
+            chunks = list(_chunks(self._enough(pending)))
+            pending = [g for c in chunks for g in self._joint(c, iterations, last)]
 
     def _enough(self, groups):
         """Return the stars with two exposures or more; flag the others."""
@@ -297,8 +297,13 @@ class _Part:
     def _take(self, members: NDArray[np.intp], size: int) -> PixelBatch:
         return PixelBatch(*map(jnp.asarray, self.prepared.pixels.take(members, size)))
 
-    def _joint(self, chunk) -> list[NDArray[np.intp]]:
-        """Fit a chunk of stars; return those of which an exposure failed."""
+    def _joint(self, chunk, iterations: int, last: bool) -> list[NDArray[np.intp]]:
+        """Fit a chunk of stars; return those to be fitted again.
+
+        An exposure that finds no place spoils its star's template: the star is fitted
+        again without it. A star that has not settled gets more iterations. In the
+        ``last`` round what did not settle is said so.
+        """
         members = np.concatenate(chunk)
         size = _size(len(members))
         count = max(1, size // 2)
@@ -318,24 +323,39 @@ class _Part:
             stars=count,
             slots=self.prepared.slots,
             reach=self.reach,
+            iterations=iterations,
         )
         fit = type(fit)(*(np.asarray(a, np.float64) for a in fit))
-        self._record(members, fit)
-        failed = []
+        again = []
         for i, group in enumerate(chunk):
             at = begin[i] + np.arange(len(group))
-            if not self.usable[group].all():
-                failed.append(group)
+            flags = self._flags(fit, at)
+            lost = (flags & int(Status.GRID_EDGE | Status.FLAT_CHI2)) != 0
+            unsettled = (flags & int(Status.NOT_CONVERGED)) != 0
+            if lost.any() and not last:
+                self._record(group[lost], fit, at[lost], flags[lost])
+                again.append(group[~lost])
                 continue
-            covariance, sigma = gauge_covariance(
+            if unsettled.any() and not last:
+                again.append(group)
+                continue
+            self._record(group, fit, at, flags)
+            good = ~(lost | unsettled)
+            if not good.any():
+                continue
+            group, at = group[good], at[good]
+            information = fit.information[at]
+            step, covariance, sigma = solve_gauge(
                 fit.fisher[np.ix_(at, at)],
-                fit.information[at],
+                information,
+                fit.step[at],
                 fit.response[at[0]],
             )
-            zero = np.average(fit.shift[at], weights=fit.information[at])
-            self._velocities(group, fit.shift[at] - zero, sigma)
+            shift = fit.shift[at] + np.clip(step, -0.5, 0.5)
+            zero = np.average(shift, weights=information)
+            self._velocities(group, shift - zero, sigma)
             self._keep(group, zero, fit.template[i], covariance)
-        return failed
+        return again
 
     def _keep(self, group, zero, template, covariance) -> None:
         grid, best = self.prepared.grid, self._best(group)
@@ -378,13 +398,15 @@ class _Part:
             reach=self.reach,
         )
         fit = type(fit)(*(np.asarray(a, np.float64) for a in fit))
-        self._record(members, fit)
         n = len(members)
+        at = np.arange(n)
+        self._record(members, fit, at, self._flags(fit, at))
         zero = np.array([row["zero_shift"] for row in rows])
         with np.errstate(divide="ignore"):
             sigma = 1 / np.sqrt(fit.information[:n])
         good = self.usable[members]
-        self._velocities(members[good], (fit.shift[:n] - zero)[good], sigma[good])
+        shift = (fit.shift + np.clip(fit.step, -0.5, 0.5))[:n] - zero
+        self._velocities(members[good], shift[good], sigma[good])
         for i, row in zip(members, rows, strict=True):
             self.columns["reference_visit_id"][i] = row["reference_visit_id"]
 
@@ -436,18 +458,17 @@ class _Part:
                     }
                 )
 
-    def _record(self, members, fit) -> None:
-        """Fill what a joint fit says of each exposure, and its flags."""
-        n, c = len(members), self.columns
-        scale = fit.scale[:n]
+    def _flags(self, fit, at: NDArray[np.intp]) -> NDArray[np.int64]:
+        """What a joint fit's numbers say of the exposures in its rows ``at``."""
+        scale = fit.scale[at]
         with np.errstate(divide="ignore", invalid="ignore"):
-            sigma = 1 / np.sqrt(fit.information[:n])
+            sigma = 1 / np.sqrt(fit.information[at])
         sigma_kms = sigma * self.prepared.grid.step_kms
-        flags = fit.flags[:n].astype(np.int64)
-        settled = np.abs(fit.last_step[:n]) <= np.maximum(0.3 * sigma, 0.02)
+        settled = np.abs(fit.step[at]) <= np.maximum(0.3 * sigma, 0.02)
         hopeless = ~(sigma_kms < self.options.search_kms / 4)
-        outside = np.abs(fit.shift[:n]) > self.reach
-        rival = fit.rival[:n] < _RIVAL_CHI2 * np.maximum(scale, 1) ** 2
+        outside = np.abs(fit.shift[at]) > self.reach
+        rival = fit.rival[at] < _RIVAL_CHI2 * np.maximum(scale, 1) ** 2
+        flags = fit.flags[at].astype(np.int64)
         for mask, flag in (
             (~settled & ~hopeless, Status.NOT_CONVERGED),
             (hopeless, Status.FLAT_CHI2),
@@ -456,11 +477,15 @@ class _Part:
             (scale > _POOR_FIT, Status.POOR_FIT),
         ):
             flags |= np.where(mask, int(flag), 0)
-        c["status"][members] |= flags
-        c["chi2"][members] = fit.chi2[:n]
-        c["n_good"][members] = fit.n_good[:n]
-        c["dof"][members] = np.maximum(fit.n_good[:n] - 1, 0)
-        c["ivar_scale"][members] = scale
+        return flags
+
+    def _record(self, members, fit, at, flags) -> None:
+        """Fill what a joint fit says of each exposure, and its flags."""
+        self.columns["status"][members] |= flags
+        self.columns["chi2"][members] = fit.chi2[at]
+        self.columns["n_good"][members] = fit.n_good[at]
+        self.columns["dof"][members] = np.maximum(fit.n_good[at] - 1, 0)
+        self.columns["ivar_scale"][members] = fit.scale[at]
 
     def _velocities(self, members, shift, sigma) -> None:
         step = self.prepared.grid.step
