@@ -98,13 +98,14 @@ def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
         if np.isfinite(error):
             where = f", {arm} arm" if arm != "all" else ""
             made.append(Headline(kms(error), f"median error{where}"))
-    steady = good.filter("steady")
-    old, new = finite(steady["before"]), finite(steady["after"])
-    if np.any(finite(steady["correction"]) != 0) and new.size > 1:
+    steady = good.filter("steady").group_by("star_id", "arm")
+    stars_of_arm = steady.agg(pl.col("before", "after").std())
+    old, new = median(stars_of_arm["before"]), median(stars_of_arm["after"])
+    if np.any(finite(good["correction"]) != 0) and np.isfinite(new):
         made.append(
             Headline(
-                f"{significant(float(old.std()), 2)} → {kms(float(new.std()))}",
-                "scatter of constant stars, before → after calibration",
+                f"{significant(old, 2)} → {kms(new)}",
+                "typical scatter of a constant star, measured → calibrated",
             )
         )
     if stars["variable"].is_not_null().any():

@@ -177,7 +177,7 @@ def scatter_or_density(
     """
     good = np.isfinite(x) & np.isfinite(y)
     if good.sum() <= limit:
-        texts = [hover[i] for i in np.flatnonzero(good)] if hover else []
+        texts = [hover[i] for i in np.flatnonzero(good).tolist()] if hover else []
         opacity = 0.8 if good.sum() < 2000 else 0.4
         return Points(
             x[good], y[good], color, label, hover=texts, size=size, opacity=opacity

@@ -24,6 +24,7 @@ __all__ = [
     "Steps",
     "Violins",
     "arm_color",
+    "arm_title",
 ]
 
 from collections.abc import Sequence
@@ -206,11 +207,11 @@ class Missing:
 _ARM_COLORS = {
     "blue": "blue",
     "red": "red",
-    "all": "ink",
+    "all": "purple",
     "green": "green",
     "b": "blue",
 }
-_OTHER_COLORS = ("green", "orange", "purple", "sky")
+_OTHER_COLORS = ("green", "orange", "sky", "ink")
 
 
 def arm_color(arm: str, arms: Sequence[str]) -> Color:
@@ -220,3 +221,8 @@ def arm_color(arm: str, arms: Sequence[str]) -> Color:
     others = [name for name in arms if name not in _ARM_COLORS]
     place = others.index(arm) if arm in others else 0
     return _OTHER_COLORS[place % len(_OTHER_COLORS)]
+
+
+def arm_title(arm: str) -> str:
+    """Return ``red arm``; nothing where all arms were measured together."""
+    return f"{arm} arm" if arm not in ("", "all") else ""

@@ -185,6 +185,7 @@ def _write_index(
             for section in sections
         ],
         explorer=_explorer(facts, pages),
+        has_spectra=inputs.spectra is not None,
         stars=listed,
         summary=summary_listing(inputs.summary),
         glossary=glossary(facts),

@@ -29,6 +29,7 @@ from steadystar.publish.plot import (
     Points,
     Steps,
     arm_color,
+    arm_title,
 )
 
 _GAIN = "Constant stars before and after calibration"
@@ -68,7 +69,7 @@ def before_and_after(facts: Facts, options: ReportOptions) -> Figure | Missing:
         panels += [_gain_histogram(of_arm, arm), _gain_by_snr(of_arm, arm, options)]
         old, new = median(of_arm["before"]), median(of_arm["after"])
         sentences.append(
-            f"{arm}: median {kms(old)} before, {kms(new)} after, over "
+            f"{arm_title(arm) or 'all arms'}: median {kms(old)} before, {kms(new)} after, over "
             f"{counted(len(of_arm), 'star')}"
         )
     return Figure(
@@ -101,12 +102,8 @@ def _gain_histogram(stars: pl.DataFrame, arm: str) -> Panel:
         Axis("scatter of a star (km/s)", low=0, high=float(edges[-1])),
         Axis("constant stars"),
         tuple(marks),
-        title=_arm_title(arm),
+        title=arm_title(arm),
     )
-
-
-def _arm_title(arm: str) -> str:
-    return f"{arm} arm" if arm != "all" else ""
 
 
 def _gain_by_snr(stars: pl.DataFrame, arm: str, options: ReportOptions) -> Panel:
@@ -137,7 +134,7 @@ def _gain_by_snr(stars: pl.DataFrame, arm: str, options: ReportOptions) -> Panel
                 edges=(x_edges, y_edges),
             )
         )
-    title = _arm_title(arm) if few else f"{_arm_title(arm)} calibrated".strip()
+    title = arm_title(arm) if few else f"{arm_title(arm)} calibrated".strip()
     return Panel(
         Axis("median S/N per pixel", log=True),
         Axis(

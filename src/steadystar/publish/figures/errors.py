@@ -31,6 +31,7 @@ from steadystar.publish.plot import (
     Points,
     Steps,
     arm_color,
+    arm_title,
 )
 
 _ERRORS = "Error against signal to noise"
@@ -84,11 +85,12 @@ def error_against_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
                     high=y_edges[-1] * 1.1,
                 ),
                 (cloud, slope),
-                title=f"{arm} arm" if arm != "all" else "",
+                title=arm_title(arm),
             )
         )
         sentences.append(
-            f"median error in the {arm} arm {significant(median(error), 2)} km/s at "
+            f"{arm_title(arm) or 'all arms'}: median error "
+            f"{significant(median(error), 2)} km/s at "
             f"median S/N {median(snr):.3g}, with that of the zero point "
             f"{significant(median(rows['error']), 2)} km/s"
         )
@@ -124,7 +126,7 @@ def pulls(facts: Facts, options: ReportOptions) -> Figure | Missing:
         values = finite(rows.filter(pl.col("arm") == arm)["pull"])
         if values.size >= _FEWEST:
             histogram.append(
-                _normalized(values, edges, arm_color(arm, facts.arms), arm)
+                _normalized(values, edges, arm_color(arm, facts.arms), arm_title(arm))
             )
     if not histogram:
         histogram.append(_normalized(finite(rows["pull"]), edges, "ink", "all arms"))
@@ -182,7 +184,7 @@ def _widths(facts: Facts, rows: pl.DataFrame) -> Panel | None:
                     np.array(x),
                     np.array(width),
                     arm_color(arm, facts.arms),
-                    arm,
+                    arm_title(arm),
                     error=np.array(error),
                     hover=hover,
                     size=7,

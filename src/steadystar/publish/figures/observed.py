@@ -25,6 +25,7 @@ from steadystar.publish.plot import (
     Points,
     Steps,
     arm_color,
+    arm_title,
 )
 
 _TITLE = "What was observed"
@@ -158,7 +159,9 @@ def _snr(facts: Facts) -> Panel | None:
         values = finite(positive.filter(pl.col("arm") == arm)["snr"])
         heights, _ = np.histogram(values, edges)
         marks.append(
-            Steps(edges, heights.astype(float), arm_color(arm, facts.arms), arm)
+            Steps(
+                edges, heights.astype(float), arm_color(arm, facts.arms), arm_title(arm)
+            )
         )
     return Panel(
         Axis("S/N per pixel", log=True),

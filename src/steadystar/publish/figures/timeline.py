@@ -19,6 +19,7 @@ from steadystar.publish.plot import (
     Points,
     Real,
     arm_color,
+    arm_title,
 )
 
 _TITLE = "Velocities of the most telling stars"
@@ -77,7 +78,8 @@ def arm_points(
             if not chosen.any():
                 continue
             part = rows.filter(pl.Series(chosen))
-            name = arm if symbol == "circle" else f"{arm}, with a warning"
+            plain = arm_title(arm)
+            name = plain if symbol == "circle" else f"{plain} with a warning".strip()
             marks.append(
                 Points(
                     time.of(part),
@@ -164,7 +166,7 @@ def _legend(facts: Facts) -> list[Points]:
     """Points that are nowhere, to name every arm in the first panel."""
     nowhere = np.array([np.nan])
     return [
-        Points(nowhere, nowhere, arm_color(arm, facts.arms), arm, size=4.5)
+        Points(nowhere, nowhere, arm_color(arm, facts.arms), arm_title(arm), size=4.5)
         for arm in facts.arms
         if arm != "all"
     ]

@@ -29,6 +29,7 @@ from steadystar.publish.plot import (
     Points,
     Steps,
     arm_color,
+    arm_title,
 )
 
 MANY = 100
@@ -101,9 +102,10 @@ def _recovery(
             for row in part.select(family.split("+")).iter_rows()
         ]
         color = arm_color(arm, facts.arms)
-        against.append(Points(true, found, color, arm, error=error, hover=hover))
+        name = arm_title(arm)
+        against.append(Points(true, found, color, name, error=error, hover=hover))
         remaining.append(
-            Points(true, found - true, color, arm, error=error, hover=hover)
+            Points(true, found - true, color, name, error=error, hover=hover)
         )
     ends = np.array([float(rows["offset_true"].min()), float(rows["offset_true"].max())])  # pyright: ignore[reportArgumentType]  # fmt: skip
     miss = (rows["offset"] - rows["offset_true"]).to_numpy()
@@ -213,7 +215,7 @@ def _residual_by_snr(facts: Facts, rows: pl.DataFrame, options: ReportOptions) -
             part["new"].to_numpy(),
             options.aggregate_above,
             color=arm_color(arm, facts.arms) if arm else "ink",
-            label=arm,
+            label=arm_title(arm),
             hover=part["star_id"].to_list(),
             edges=edges,
             size=3.5,

@@ -35,6 +35,7 @@ from steadystar.publish.plot import (
     Points,
     Violins,
     arm_color,
+    arm_title,
 )
 
 _RUNNING = ("exposure_id", "night", "fiber")
@@ -42,6 +43,7 @@ _MOST_COLUMNS = 300
 """Columns of a map; more are averaged by neighbors."""
 _MOST_ROWS = 64
 _MOST_PANELS = 6
+_MOST_NIGHTS = 40
 _MOST_VIOLINS = 40
 _FEWEST = 3
 """Constant stars from which on a common motion shows."""
@@ -74,24 +76,68 @@ def _family(facts: Facts, family: str, table: pl.DataFrame) -> Figure | Missing:
         return Missing(name, title, reason)
     running = next((c for c in _RUNNING if c in columns), columns[-1])
     ordered = _placed(facts, table, running)
+    nights = _night_ends(facts) if running == "exposure_id" else np.empty(0)
     panels = []
     for arm, rows in _by_arm(ordered, columns, facts.arms)[:_MOST_PANELS]:
         beside = [c for c in columns if c not in (running, "arm")]
-        panels.append(_offset_panel(rows, beside, running, arm, facts.arms))
+        panels.append(_offset_panel(rows, beside, running, arm, facts.arms, nights))
     return Figure(
         name=name,
         title=title,
         panels=tuple(panels),
         columns=1,
         wide=True,
-        shows=f"The zero point of every {_spoken(family)}: what is subtracted from the "
-        "velocities measured there. Written in the cells of a small map: how many "
-        "constant stars determined it.",
-        good="Offsets of a few hundred m/s to a few km/s that change from night to "
-        "night; neighboring exposures of one night alike. Single cells that stand out, "
-        "or a jump of several km/s, point to a change of the arc lamp.",
+        shows=_shows(family, panels[0], nights),
+        good=_GOOD.get(running, _GOOD["fiber"]),
         here=_offset_sentence(table, known, family),
     )
+
+
+_CHANGES = (
+    "Offsets of a few hundred m/s to a few km/s that change from night to night, while "
+    "neighboring exposures of one night are alike. A single one that stands out by "
+    "several km/s points to a change of the arc lamp."
+)
+_GOOD = {
+    "exposure_id": _CHANGES,
+    "night": _CHANGES,
+    "fiber": "Offsets much larger than their errors are worth correcting; neighbors "
+    "alike or not, they should stay the same from year to year.",
+}
+
+
+def _shows(family: str, panel: Panel, nights: Array) -> str:
+    text = (
+        f"The zero point of every {_spoken(family)}: what is subtracted from the "
+        "velocities measured there."
+    )
+    heat = next((mark for mark in panel.marks if isinstance(mark, Heat)), None)
+    if heat is not None:
+        text += " One cell a group (Zong et al. 2020, figure A1)"
+        counted_cells = heat.roomy and heat.counts is not None
+        text += (
+            "; the numbers are the constant stars that determined it."
+            if counted_cells
+            else "."
+        )
+    if nights.size:
+        text += " Thin vertical lines part the nights."
+    return text
+
+
+def _night_ends(facts: Facts) -> Array:
+    """Where a night ends on an axis of exposures; nothing if that would be a thicket."""
+    exposures = (
+        facts.visits.drop_nulls(["place", "night"])
+        .group_by("place")
+        .agg(pl.col("night").first())
+        .sort("place")
+    )
+    night, place = exposures["night"].to_list(), exposures["place"].to_numpy()
+    ends = [place[i] + 0.5 for i in range(len(night) - 1) if night[i] != night[i + 1]]
+    if len(ends) > _MOST_NIGHTS or len(night) > _MOST_COLUMNS:
+        return np.empty(0)
+    return np.array(ends, dtype=np.float64)
 
 
 def _offset_sentence(table: pl.DataFrame, known: Array, family: str) -> str:
@@ -156,7 +202,12 @@ def _by_arm(
 
 
 def _offset_panel(
-    rows: pl.DataFrame, beside: list[str], running: str, arm: str, arms: tuple[str, ...]
+    rows: pl.DataFrame,
+    beside: list[str],
+    running: str,
+    arm: str,
+    arms: tuple[str, ...],
+    nights: Array,
 ) -> Panel:
     label = (
         pl.concat_str(
@@ -167,20 +218,22 @@ def _offset_panel(
     )
     rows = rows.with_columns(label.alias("_row"))
     names = sorted(rows["_row"].unique().to_list(), key=_natural)[:_MOST_ROWS]
-    title = f"{arm} arm" if arm not in ("", "all") else ""
+    title = arm_title(arm)
     words = {"exposure_id": "exposure, in order of time", "night": "night"}
     axis = Axis(words.get(running, running))
     if len(names) <= 1:
         color = arm_color(arm or "all", arms)
-        return _points_panel(rows, axis, title, color)
-    return _map_panel(rows, names, axis, title, beside)
+        return _points_panel(rows, axis, title, color, nights)
+    return _map_panel(rows, names, axis, title, beside, nights)
 
 
 def _natural(text: str) -> tuple:
     return tuple((0, int(w), "") if w.isdigit() else (1, 0, w) for w in text.split())
 
 
-def _points_panel(rows: pl.DataFrame, axis: Axis, title: str, color: str) -> Panel:
+def _points_panel(
+    rows: pl.DataFrame, axis: Axis, title: str, color: str, nights: Array
+) -> Panel:
     rows = rows.sort("_place")
     x = rows["_place"].to_numpy().astype(float)
     error = (
@@ -188,17 +241,32 @@ def _points_panel(rows: pl.DataFrame, axis: Axis, title: str, color: str) -> Pan
         if "offset_err" in rows.columns
         else None
     )
+    offset = rows["offset"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    known = finite(offset)
+    low, high = known.min(initial=0.0), known.max(initial=0.0)
+    room = 0.1 * (high - low) + 1e-3
     marks = (
+        *_posts(nights, low - room, high + room),
         Line(np.array([0.5, x.max(initial=1) + 0.5]), np.zeros(2), "muted", dash="dot"),
         Points(
             x,
-            rows["offset"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
+            offset,
             color,
             error=error,
             hover=_cell_hover(rows),
         ),
     )
-    return Panel(axis, Axis("zero point (km/s)"), marks, title=title)
+    y = Axis("zero point (km/s)", low=float(low - room), high=float(high + room))
+    return Panel(axis, y, marks, title=title, tall=0.8)
+
+
+def _posts(at: Array, low: float, high: float) -> tuple[Line, ...]:
+    """Vertical lines at each place, as one line with gaps."""
+    if not at.size:
+        return ()
+    x = np.repeat(at, 3)
+    y = np.tile([low, high, np.nan], at.size)
+    return (Line(x, y, "muted", width=0.7),)
 
 
 def _cell_hover(rows: pl.DataFrame) -> list[str]:
@@ -212,7 +280,12 @@ def _cell_hover(rows: pl.DataFrame) -> list[str]:
 
 
 def _map_panel(
-    rows: pl.DataFrame, names: list[str], axis: Axis, title: str, beside: list[str]
+    rows: pl.DataFrame,
+    names: list[str],
+    axis: Axis,
+    title: str,
+    beside: list[str],
+    nights: Array,
 ) -> Panel:
     places = int(rows["_place"].max() or 1)  # pyright: ignore[reportArgumentType]
     group = -(-places // _MOST_COLUMNS)
@@ -251,6 +324,7 @@ def _map_panel(
                 counts,
                 column_names,
             ),
+            *_posts(nights if group == 1 else np.empty(0), 0.5, len(names) + 0.5),
         ),
         title=title,
         tall=float(np.clip(0.08 * len(names) + 0.25, 0.4, 1.6)),
@@ -276,6 +350,10 @@ def by_spectrograph(facts: Facts) -> Figure | Missing:
             f"Fewer than {_FEWEST} constant stars have repeats: what they have in common "
             "cannot be told from what each does.",
         )
+    if len(units) == 1:
+        return Missing(
+            "spectrographs", title, f"There is only one: {units[0]}. See the exposures."
+        )
     units = sorted(units, key=_natural)[:_MOST_VIOLINS]
     panels = _violin_panels(facts, rows, "unit", units, "")
     spread = [float(np.mean(finite(rows.filter(pl.col("unit") == u)["before"]))) for u in units]  # fmt: skip
@@ -289,13 +367,8 @@ def by_spectrograph(facts: Facts) -> Figure | Missing:
         "one shape a spectrograph (Xiong et al. 2021, figure 3a and b); dots are means.",
         good="Narrow shapes of the same width. A wide or double one drifts; a mean far "
         "from the others belongs to a spectrograph whose stars others observe as well.",
-        here=f"Here: {counted(len(units), 'spectrograph')}"
-        + (
-            f"; the means lie within {kms(float(np.ptp(spread)))} of each other. "
-            if len(units) > 1
-            else f", with a scatter of {kms(float(finite(rows['before']).std()))}. "
-        )
-        + facts.steady_words,
+        here=f"Here: {counted(len(units), 'spectrograph')}; the means lie within "
+        f"{kms(float(np.ptp(spread)))} of each other. {facts.steady_words}",
     )
 
 
@@ -391,7 +464,7 @@ def _violin_panels(
                     ),
                     Violins(at, shapes, means, arm_color(arm, facts.arms), hover=hover),
                 ),
-                title=f"{arm} arm" if arm != "all" else "",
+                title=arm_title(arm),
                 tall=0.8,
             )
         )
