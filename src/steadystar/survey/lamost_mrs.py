@@ -90,7 +90,8 @@ def read_mrs(
             recorded.append(_spectrum(unit, facts))
         except DamagedFits as error:
             rejected.append((where, _READER, str(error), _FETCH))
-            recorded.append(Recorded.lost(facts, _WAVE_RANGE[facts["arm"]]))
+            wave_range = _WAVE_RANGE[facts["arm"]]
+            recorded.append(Recorded.lost(facts, wave_range, _RESOLUTION))
     if not recorded:
         wanted = "coadded spectrum" if options.coadds else "single exposure"
         other = "without" if options.coadds else "with"

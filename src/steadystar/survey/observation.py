@@ -201,10 +201,15 @@ class Recorded:
     wave_range: tuple[float, float] = (4000.0, 7000.0)
 
     @classmethod
-    def lost(cls, facts: dict[str, Any], wave_range: tuple[float, float]) -> "Recorded":
+    def lost(
+        cls,
+        facts: dict[str, Any],
+        wave_range: tuple[float, float],
+        resolution: float = float("nan"),
+    ) -> "Recorded":
         """Return a spectrum of which nothing but the facts could be read."""
         none = np.empty(0)
-        return cls(facts, none, none, none, wave_range=wave_range)
+        return cls(facts, none, none, none, resolution, wave_range)
 
 
 def observe(
