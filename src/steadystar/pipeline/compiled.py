@@ -45,6 +45,8 @@ def keep_programs() -> None:
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(own))
+    # What XLA keeps by itself (for GPUs) would make the folder part of a program's name.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     _own.append((own, shared))
 

@@ -36,7 +36,7 @@ from steadystar.pipeline.measuring import shard_spectra
 from steadystar.pipeline.reading import known_files
 from steadystar.pipeline.sorting import Part, parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit
-from steadystar.publish.report import ReportInputs, ReportOptions, write_report
+from steadystar.publish.inputs import ReportInputs, ReportOptions
 
 _RESULT_SECTIONS = ("read", "match", "measure", "zeropoints")
 """Sections of the configuration that change a number in a table."""
@@ -210,6 +210,9 @@ def plan_report(run: Run, stage: Stage) -> list[Unit]:
 
 def write_pages(job: _ReportJob, prefix: Path) -> Result:
     """Write the report into the run directory, in place of the one before."""
+    # Matplotlib and plotly take seconds to load; most runs that resume need neither.
+    from steadystar.publish.report import write_report
+
     with atomic(job.directory / "report") as part:
         spectra = spectra_of_run(Ledger(job.directory))
         inputs = report_inputs(job.directory, spectra, job.windows, job.truth)

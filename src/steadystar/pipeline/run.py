@@ -8,6 +8,7 @@ the same bytes with any number of workers. This is the only module that knows Da
 
 __all__ = ["Outcome", "run_pipeline"]
 
+import logging
 import os
 import time
 import traceback
@@ -133,8 +134,9 @@ def _advance(run: Run, pool: Pool, log: RunLog) -> Outcome:
         done[stage.name] = len(todo)
         seconds[stage.name] = time.perf_counter() - began
         told = stage.tells(run.ledger.records(stage.name))
-        before = f" ({len(units) - len(todo)} of {len(units)} units done before)"
-        log.say(f"{stage.name:<11}{told}{before if len(todo) < len(units) else ''}")
+        old = len(units) - len(todo)
+        before = f" ({old} of {len(units)} units done before)" if old else ""
+        (log.say if todo else log.detail)(f"{stage.name:<11}{told}{before}")
         for sentence in run.news:
             log.say(f"{'':<11}{sentence}")
         run.news.clear()
@@ -258,16 +260,15 @@ def _pool(workers: int, scheduler: str | None, log: RunLog) -> Iterator[Pool]:
     if workers <= 1 and scheduler is None:
         yield _Here()
         return
-    import dask
+    from dask import config
     from distributed import Client, LocalCluster
 
-    with dask.config.set(
+    with config.set(
         {
             # A unit that kills its worker is cut or rescued by the engine instead.
             "distributed.scheduler.allowed-failures": 0,
             "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
             "distributed.comm.timeouts.connect": "60s",
-            "distributed.logging": {"distributed": "critical"},
         }
     ):
         if scheduler is not None:
@@ -276,7 +277,10 @@ def _pool(workers: int, scheduler: str | None, log: RunLog) -> Iterator[Pool]:
                 yield _Cluster(client)
             return
         cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address=None,  # pyright: ignore[reportArgumentType]
+            silence_logs=logging.CRITICAL,
         )
         with cluster, Client(cluster) as client:
             log.say(f"Working with {workers} processes on this machine.")
