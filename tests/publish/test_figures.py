@@ -433,3 +433,14 @@ def test_schema_columns_that_are_empty_are_not_in_the_glossary(survey):
     assert "rv" in named
     assert "rv_2" not in named
     assert named <= set(schema.columns("velocities"))
+
+
+def test_spectra_that_cannot_be_read_do_not_take_the_report_away(survey):
+    def damaged(star_id):
+        raise ValueError("shard 3 is damaged; delete it and run again")
+
+    star = survey.stars["star_id"][0]
+    inputs = replace(survey, spectra=damaged)
+    velocities, spectra = star_figures(gather(survey), inputs, star, OPTIONS)
+    assert isinstance(velocities, Figure)
+    assert "shard 3 is damaged" in spectra.reason

@@ -50,7 +50,11 @@ def star_figures(
     """Make the figures of one star: velocities first, then spectra arm by arm."""
     visits = facts.visits.filter(pl.col("star_id") == star_id)
     made: list[Figure | Missing] = [_velocities(facts, inputs, visits, star_id)]
-    found = inputs.spectra(star_id) if inputs.spectra else None
+    try:
+        found = inputs.spectra(star_id) if inputs.spectra else None
+    except (ValueError, OSError) as error:
+        # One damaged file of spectra does not take the report away.
+        return [*made, Missing("spectra", "Spectra", f"They cannot be read: {error}")]
     if found is None:
         reason = (
             "The run kept no spectra of this star."

@@ -121,7 +121,7 @@ def _recovery(
     if "offset_err" in rows.columns:
         pull = robust_width(miss / rows["offset_err"].to_numpy())
         if np.isfinite(pull):
-            here += f"; the misses are {pull:.2g} times their errors"
+            here += f"; the misses are {pull:.2f} times as large as their errors"
     x = Axis("true zero point (km/s)")
     return Figure(
         name=f"truth-{family}",
