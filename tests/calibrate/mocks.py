@@ -11,7 +11,9 @@ def xiong(seed: int, *, errors: str = "visit") -> tuple[pl.DataFrame, dict]:
     """
     rng = np.random.default_rng(seed)
     exposures, nights = 30, 7
-    night = np.sort(np.r_[np.arange(nights), rng.integers(0, nights, exposures - nights)])
+    night = np.sort(
+        np.r_[np.arange(nights), rng.integers(0, nights, exposures - nights)]
+    )
     time = night * 10.0 + rng.uniform(0, 0.3, exposures)
     zero = rng.uniform(-7, 7, nights)[night] + rng.normal(0, 0.5, exposures)
     stars = 250
@@ -94,3 +96,49 @@ def fibers(seed: int, stars: int = 24_000, n_fibers: int = 300) -> tuple:
         "amplitude": amplitude,
     }
     return visits, truth
+
+
+def field(
+    seed: int = 0,
+    *,
+    stars: int = 40,
+    exposures: int = 10,
+    variable: float = 0.15,
+    error: float = 0.3,
+    spectrograph: int = 4,
+    name: str = "f",
+    spread: float = 2.0,
+    share: float = 1.0,
+) -> pl.DataFrame:
+    """One spectrograph on one field, with the truth in columns ``true_*``.
+
+    Every star keeps its fiber; ``share`` of all possible visits exist.
+    """
+    rng = np.random.default_rng(seed)
+    star, exposure = np.divmod(np.arange(stars * exposures), exposures)
+    keep = rng.random(len(star)) < share
+    star, exposure = star[keep], exposure[keep]
+    n = len(star)
+    zero = rng.normal(0, spread, exposures)
+    amplitude = np.where(np.arange(stars) < variable * stars, 12.0, 0.0)
+    err = error * rng.uniform(0.5, 1.5, n)
+    true = rng.normal(0, 30, stars)[star] + amplitude[star] * np.sin(
+        rng.uniform(0, 2 * np.pi, n)
+    )
+    return pl.DataFrame(
+        {
+            "visit_id": [
+                f"{name}-{s:03d}-{e:02d}" for s, e in zip(star, exposure, strict=True)
+            ],
+            "star_id": [f"{name}{s:03d}" for s in star],
+            "field": [name] * n,
+            "spectrograph": np.full(n, spectrograph),
+            "arm": ["red"] * n,
+            "exposure_id": [f"{name}{e:02d}" for e in exposure],
+            "fiber": 1 + star % 250,
+            "rv_raw": true + zero[exposure] + rng.normal(0, 1, n) * err,
+            "rv_raw_err": err,
+            "true_zero": zero[exposure],
+            "true_constant": amplitude[star] == 0,
+        }
+    )

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import polars as pl
@@ -141,7 +140,7 @@ class ZeroPoints:
         pack(Path(path), "zero points", meta, tables, self.covariance.to_arrays())
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
+    def load(cls, path: str | PathLike[str]) -> "ZeroPoints":
         """Read what `save` wrote.
 
         Raises:

@@ -14,7 +14,6 @@ __all__ = ["OffsetCovariance", "offset_covariance"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +98,7 @@ class OffsetCovariance:
         return out
 
     @classmethod
-    def diagonal(cls, variance: Vector) -> Self:
+    def diagonal(cls, variance: Vector) -> "OffsetCovariance":
         """Return independent offsets of the given variances; NaN is undetermined."""
         known = np.flatnonzero(np.isfinite(variance))
         members = [np.array([i]) for i in known]
@@ -118,7 +117,7 @@ class OffsetCovariance:
         }
 
     @classmethod
-    def from_arrays(cls, size: int, arrays: dict[str, NDArray]) -> Self:
+    def from_arrays(cls, size: int, arrays: dict[str, NDArray]) -> "OffsetCovariance":
         """Return the value whose `to_arrays` these are."""
         lengths, widths = arrays["lengths"], arrays["widths"]
         members = np.split(arrays["members"], np.cumsum(lengths)[:-1])

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -140,7 +140,7 @@ class ErrorModel:
             temporary.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
+    def load(cls, path: str | PathLike[str]) -> "ErrorModel":
         """Read what `save` wrote.
 
         Raises:

@@ -36,6 +36,7 @@ from steadystar.calibrate.problem import codes
 from steadystar.calibrate.solve import (
     Design,
     Factor,
+    bounded,
     normal_matrix,
     right_side,
     solve_offsets,
@@ -91,7 +92,7 @@ def solve(case: Case, options: ZeroPointOptions) -> Solution:
         notes.insert(0, f"The solution had not settled after {rounds} rounds.")
     return Solution(
         offset=state.offset,
-        weight=verdicts.weight,
+        weight=bounded(verdicts.weight),
         p_constant=np.where(groups.n_of_star >= 2, verdicts.probability[:, 0], np.nan),
         status=_too_few_constant(case, verdicts, options.min_constant),
         notes=tuple(notes),
@@ -115,8 +116,9 @@ def _round(case: Case, frame: _Frame, state: _State) -> tuple[_State, Verdicts, 
     variance = state.noise.variance(case.err, group)
     classes = replace(state.classes, width=width)
     verdicts = judge(residual, variance, groups, classes, state.mean)
-    normal = normal_matrix(design, verdicts.weight)
-    right = right_side(design, verdicts.weight, frame.y)
+    weight = bounded(verdicts.weight)
+    normal = normal_matrix(design, weight)
+    right = right_side(design, weight, frame.y)
     offset = Factor(normal).solve(right)
     error = _rough_errors(np.asarray(normal.diagonal(), np.float64))
     noise = _refit(case, frame, offset, error, verdicts, state.noise)

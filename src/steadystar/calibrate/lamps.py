@@ -2,9 +2,11 @@
 
 LAMOST's alternate lamp makes velocities read larger by 6.5 km/s (Zong 2020, appendix A).
 Ordinary zero points of one spectrograph lie within a few hundred m/s, so such exposures
-stand apart: the offsets fall into a tight lower group and a tight upper one, 6.5 km/s
-above it, with nothing between. Where the offsets are spread wider than that, none is
-named. A column ``lamp`` decides by name instead, where it tells exposures apart.
+stand apart: the offsets fall into a lower and an upper group 6.5 km/s above it, with a
+gap between them that is wider than either, and each scatters by less than a tenth of the
+shift. The alternate lamp is the exception: where half of the exposures or more read
+larger, none is flagged and a sentence says so. Where the offsets are spread otherwise,
+none is named. A column ``lamp`` decides by name instead, where it tells exposures apart.
 """
 
 __all__ = ["find_lamp_outliers", "shifted"]
@@ -16,9 +18,6 @@ from numpy.typing import NDArray
 from steadystar.calibrate.options import ZeroPointOptions
 from steadystar.calibrate.problem import Family, codes
 from steadystar.calibrate.visitsums import Vector
-
-_TIGHT = 1.0
-"""km/s: largest robust scatter of exposures of one lamp among which others stand out."""
 
 
 def find_lamp_outliers(
@@ -54,8 +53,9 @@ def find_lamp_outliers(
         if lamp_name is None:
             high = shifted(offset[at], options)
         if high.any():
-            out[at[high]] = True
-            notes.append(_sentence(family, at, high, offset, lamp_name))
+            usual = lamp_name is not None or bool(2 * high.sum() < len(high))
+            out[at[high]] = usual
+            notes.append(_sentence(family, at, high, offset, lamp_name, usual))
     return out, notes
 
 
@@ -74,16 +74,11 @@ def shifted(offset: Vector, options: ZeroPointOptions) -> NDArray[np.bool_]:
         len(low) >= 2
         and abs(apart - options.lamp_shift) <= options.lamp_tolerance
         and high[0] - low[-1] > options.lamp_shift / 2
-        and _spread(low) < _TIGHT
-        and _spread(high) < _TIGHT
+        and max(np.ptp(low), np.ptp(high)) < options.lamp_shift / 2
+        and max(np.std(low), np.std(high)) < options.lamp_shift / 10
     ):
         out[order[split:]] = True
     return out
-
-
-def _spread(values: Vector) -> float:
-    """Robust standard deviation; of two values, half their distance."""
-    return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
 
 def _lamps(family: Family, visits: pl.DataFrame) -> tuple[NDArray[np.intp], list[str]]:
@@ -119,12 +114,17 @@ def _by_lamp(offset, lamp, names, options) -> tuple[NDArray[np.bool_], str | Non
     return none, None
 
 
-def _sentence(family: Family, at, high, offset, lamp_name: str | None) -> str:
+def _sentence(family: Family, at, high, offset, lamp_name, usual: bool) -> str:
     named = [family.describe(int(g)) for g in at[high][:5]]
     more = f" and {int(high.sum()) - 5} more" if high.sum() > 5 else ""
     apart = float(np.median(offset[at[high]]) - np.median(offset[at[~high]]))
+    others = f"lamps other than {lamp_name}" if lamp_name else "their spectrograph"
+    verdict = (
+        "as after the alternate arc lamp"
+        if usual
+        else "as two arc lamps do, but so many that none is flagged"
+    )
     return (
         f"Read {apart:.2f} km/s larger than the {int((~high).sum())} other exposures "
-        f"of {'lamps other than ' + lamp_name if lamp_name else 'their spectrograph'}, "
-        f"as after the alternate arc lamp: {'; '.join(named)}{more}."
+        f"of {others}, {verdict}: {'; '.join(named)}{more}."
     )

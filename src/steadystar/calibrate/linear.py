@@ -12,13 +12,13 @@ import numpy as np
 
 from steadystar.calibrate.case import Case, Solution
 from steadystar.calibrate.options import ZeroPointOptions
-from steadystar.calibrate.solve import solve_offsets
+from steadystar.calibrate.solve import bounded, solve_offsets
 
 
 def solve(case: Case, options: ZeroPointOptions) -> Solution:
     """Return offsets by weighted least squares; constancy is assumed, not inferred."""
     del options
-    weight = case.err**-2.0
+    weight = bounded(case.err**-2.0)
     design = case.design
     return Solution(
         offset=solve_offsets(design, weight, case.y),

@@ -10,7 +10,6 @@ fitted by weighted least squares of squared residuals on ``error^2`` and 1, with
 __all__ = ["Noise"]
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ class Noise:
     floor: Vector
 
     @classmethod
-    def starting(cls, groups: int, floor: float) -> Self:
+    def starting(cls, groups: int, floor: float) -> "Noise":
         """Return scale 1 and the same floor for all groups."""
         return cls(np.ones(groups), np.full(groups, floor))
 

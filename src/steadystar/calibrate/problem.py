@@ -311,7 +311,7 @@ def _which_enter(visits, star, families, options, need_errors, notes) -> NDArray
     leave_out((status & int(STAYS_OUT)) != 0, "their status says so")
     leave_out(star < 0, "their star is unknown")
     if need_errors:
-        if count and not np.isfinite(err).any():
+        if np.isfinite(rv).any() and not np.isfinite(err[np.isfinite(rv)]).any():
             raise CalibrationError(
                 "The table has no velocity errors: this method needs a column "
                 "rv_raw_err or rv_err with positive numbers; method xiong does not."

@@ -4,7 +4,6 @@ __all__ = ["Groups", "Vector", "distinct", "distinct_stars", "sums"]
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ class Groups:
     n_stars: int
 
     @classmethod
-    def of_stars(cls, star: NDArray[np.intp]) -> Self:
+    def of_stars(cls, star: NDArray[np.intp]) -> "Groups":
         """Return groups in which every star has one velocity zero."""
         count = int(star.max(initial=-1)) + 1
         return cls(star, np.arange(count), count)

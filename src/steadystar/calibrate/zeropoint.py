@@ -28,7 +28,7 @@ from steadystar.calibrate.gauge import (
 )
 from steadystar.calibrate.lamps import find_lamp_outliers
 from steadystar.calibrate.offsets import Result, offset_tables, prior_widths, sentences
-from steadystar.calibrate.options import Method, ZeroPointOptions
+from steadystar.calibrate.options import ZeroPointOptions
 from steadystar.calibrate.problem import Problem, families_of, pose
 from steadystar.calibrate.solve import Design
 from steadystar.calibrate.visitsums import Vector
@@ -47,7 +47,7 @@ _DEFAULT = ZeroPointOptions()
 def fit_zeropoints(
     visits: pl.DataFrame,
     by: Sequence[str | Sequence[str]] | None = None,
-    method: Method | None = None,
+    method: str | None = None,
     options: ZeroPointOptions = _DEFAULT,
 ) -> ZeroPoints:
     """Solve for the zero points of every family of offsets.
