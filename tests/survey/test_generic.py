@@ -95,7 +95,8 @@ def test_the_file_says_whether_wavelengths_are_corrected(tmp_path, cards, frame)
 def test_vacuum_is_longer_than_air_by_the_index_of_refraction():
     # Ciddor (1996), at 633 nm, 15 C, 101325 Pa, dry air with 450 ppm of CO2:
     # n - 1 = 2.76517e-4 (his table 1 and many since).
-    assert air_to_vacuum(6330.0) / 6330.0 - 1 == pytest.approx(2.765e-4, abs=1e-7)
+    air = np.array([6330.0])
+    assert air_to_vacuum(air) / air - 1 == pytest.approx(2.765e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("name", ["HD 123299", "hd123299", "Hd_123299 ", "hd 123299-"])

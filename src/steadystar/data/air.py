@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def air_to_vacuum(wave: ArrayLike | float) -> NDArray[np.float64]:
+def air_to_vacuum(wave: ArrayLike) -> NDArray[np.float64]:
     """Return vacuum wavelengths for wavelengths in standard air, both in Angstrom.
 
     The refractive index of Ciddor (1996, Applied Optics 35, 1566, equation 1) is a

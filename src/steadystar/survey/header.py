@@ -103,7 +103,7 @@ def star_name(name: str) -> str:
     ``HD 123299``, ``hd123299`` and ``Hd_123299`` are one star; that ``alf Dra`` is the
     same is more than a file says.
     """
-    return re.sub(r"[\s_]+", "", name).strip("-.,;:").casefold()
+    return re.sub(r"[\s_]+", "", name).rstrip("-.,;:").casefold()
 
 
 @dataclass(frozen=True)
