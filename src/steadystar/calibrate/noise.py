@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from steadystar.calibrate.visitsums import Vector, sums
 
-_SCALE_PRIOR = 0.3
+_SCALE_PRIOR = 1.0
 """Standard deviation of the prior on scale^2 about 1: it decides where all errors are
-equal, so that scale and floor cannot be told apart, and is lost among 100 visits."""
+equal, so that scale and floor cannot be told apart, and is worth two visits."""
 
 _SMALLEST_SCALE2 = 0.01
 _SMALLEST_FLOOR = 1e-6  # km/s: 1 mm/s, so that a floor can grow again

@@ -51,7 +51,8 @@ def intrinsic_scatter(rv: Vector, err: Vector, groups: Groups) -> tuple[Vector, 
 
     It maximizes the likelihood of the visits with the mean integrated out (restricted
     maximum likelihood, unbiased for few visits), by Fisher's scoring in the variance.
-    The error is the distance to where the variance is one standard deviation higher.
+    With ``s`` the standard deviation of the variance, the error is ``s / (2 tau)``, and
+    at most the root of ``s``: the scatter at which the variance is one ``s``.
     Shapes ``(star,)``; NaN for stars with no degree of freedom.
     """
     star, stars = groups.star, groups.n_stars
@@ -72,8 +73,8 @@ def intrinsic_scatter(rv: Vector, err: Vector, groups: Groups) -> tuple[Vector, 
         if not open_.any():
             break
     sigma = np.sqrt(2 / np.where(several, information, np.nan))
-    tau = np.sqrt(tau2)
-    return np.where(several, tau, np.nan), np.sqrt(tau2 + sigma) - tau
+    tau = np.where(several, np.sqrt(tau2), np.nan)
+    return tau, sigma / (2 * np.maximum(tau, np.sqrt(sigma) / 2))
 
 
 def _score(rv: Vector, err: Vector, groups: Groups, tau2: Vector):
