@@ -24,8 +24,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from steadystar.calibrate.errors import ErrorModelOptions
 from steadystar.calibrate.options import ZeroPointOptions
 from steadystar.data.match import RADIUS_ARCSEC
+from steadystar.infer.summary import SummaryOptions
 from steadystar.measure.relative import RelativeOptions
 from steadystar.publish.inputs import ReportOptions
 from steadystar.simulate.mock import SurveyOptions
@@ -90,6 +92,8 @@ class Configuration(BaseModel):
     match: MatchOptions = MatchOptions()
     measure: RelativeOptions = RelativeOptions()
     zeropoints: ZeroPointOptions = ZeroPointOptions()
+    errors: ErrorModelOptions = ErrorModelOptions()
+    stars: SummaryOptions = SummaryOptions()
     report: ReportOptions = ReportOptions()
     run: RunOptions = RunOptions()
     simulate: SurveyOptions = SurveyOptions()

@@ -5,10 +5,12 @@ whole survey at once, every time, and says what changed since the last.
 """
 
 __all__ = [
+    "calibrate_errors",
     "calibrate_velocities",
     "changes",
     "describe_stars",
     "gather_velocities",
+    "plan_errors",
     "plan_stars",
     "plan_velocities",
     "plan_zeropoints",
@@ -17,12 +19,15 @@ __all__ = [
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+from steadystar.calibrate.errors import ErrorModelOptions, fit_error_model
 from steadystar.calibrate.zeropoint import ZeroPointOptions, fit_zeropoints
 from steadystar.data.schema import empty
-from steadystar.infer.summary import summarize_stars
-from steadystar.pipeline.publishing import offsets_name
+from steadystar.infer.summary import SummaryOptions, summarize_stars
+from steadystar.pipeline.ledger import atomic
+from steadystar.pipeline.publishing import describe_errors, offsets_name
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 
 
@@ -98,24 +103,44 @@ def changes(before: pl.DataFrame | None, now: pl.DataFrame) -> list[str]:
     ):
         if count:
             said.append(f"{count} {what}")
-    shift = (both["rv"] - both["rv_old"]).abs()
-    shift = shift.filter(shift.is_finite())
-    if len(shift) and float(shift.max()) > 0:
+    shift = (both["rv"] - both["rv_old"]).abs().to_numpy()
+    shift = shift[np.isfinite(shift)]
+    if shift.any():
         said.append(
-            f"calibrated velocities of the others moved by up to {shift.max():.3f} km/s "
-            f"(median {shift.median():.3f})"
+            f"calibrated velocities moved by up to {shift.max():.3f} km/s (median "
+            f"{np.median(shift):.3f})"
         )
     return said
 
 
+def plan_errors(run: Run, stage: Stage) -> list[Unit]:
+    """One unit: the errors of all calibrated velocities."""
+    record = run.ledger.records("zeropoints")["all"]
+    job = run.ledger.path(record, "velocities"), run.configuration.errors
+    return [Unit("all", record.outputs["velocities"].sha256, job)]
+
+
+def calibrate_errors(job: tuple[Path, ErrorModelOptions], prefix: Path) -> Result:
+    """Fit scale and floor of the errors on constant stars, and apply them."""
+    path, options = job
+    velocities = pl.read_parquet(path)
+    model = fit_error_model(velocities, options=options)
+    outputs = write_tables({"velocities": model.apply(velocities)}, prefix)
+    outputs["model"] = prefix.with_name(f"{prefix.name}-model.json")
+    with atomic(outputs["model"]) as part:
+        model.save(part)
+    return Result(outputs, {"groups": describe_errors(model), "notes": model.notes})
+
+
 def plan_stars(run: Run, stage: Stage) -> list[Unit]:
     """One unit: every star from its calibrated visits."""
-    record = run.ledger.records("zeropoints")["all"]
-    path = run.ledger.path(record, "velocities")
-    return [Unit("all", record.outputs["velocities"].sha256, path)]
+    record = run.ledger.records("errors")["all"]
+    job = run.ledger.path(record, "velocities"), run.configuration.stars
+    return [Unit("all", record.outputs["velocities"].sha256, job)]
 
 
-def describe_stars(velocities: Path, prefix: Path) -> Result:
+def describe_stars(job: tuple[Path, SummaryOptions], prefix: Path) -> Result:
     """Summarize every star: its mean, its scatter, whether it is constant."""
-    stars = summarize_stars(pl.read_parquet(velocities))
+    path, options = job
+    stars = summarize_stars(pl.read_parquet(path), options)
     return Result(write_tables({"stars": stars}, prefix), {"stars": len(stars)})

@@ -5,6 +5,7 @@ configuration and that of the inputs, and nothing that differs between equal run
 """
 
 __all__ = [
+    "describe_errors",
     "offsets_name",
     "plan_catalog",
     "plan_report",
@@ -17,6 +18,7 @@ __all__ = [
 ]
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +28,7 @@ from typing import Any
 
 import polars as pl
 
+from steadystar.calibrate.errors import ErrorModel
 from steadystar.data.schema import conform, empty
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import SENTENCES, Status
@@ -38,7 +41,7 @@ from steadystar.pipeline.sorting import Part, parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 
-_RESULT_SECTIONS = ("read", "match", "measure", "zeropoints")
+_RESULT_SECTIONS = ("read", "match", "measure", "zeropoints", "errors", "stars")
 """Sections of the configuration that change a number in a table."""
 
 
@@ -64,6 +67,7 @@ def offsets_name(family: str) -> str:
 class _CatalogJob:
     directory: Path
     velocities: Path
+    errors: Path
     stars: Path
     offsets: dict[str, Path]
     refused: tuple[tuple[Path, tuple[int, ...]], ...]
@@ -81,7 +85,9 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
     batches = ledger.records("read")
     files = known_files(run, batches.values()).values()
     live = sorted((file.name, file.sha256) for file in files)
-    zero, stars = (ledger.records(name)["all"] for name in ("zeropoints", "stars"))
+    zero, errors, stars = (
+        ledger.records(name)["all"] for name in ("zeropoints", "errors", "stars")
+    )
     match = ledger.records("match")["all"]
     by_batch: dict[str, list[int]] = {}
     for file in files:
@@ -94,7 +100,8 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
     origin = provenance(run.configuration, live)
     job = _CatalogJob(
         directory=run.directory,
-        velocities=ledger.path(zero, "velocities"),
+        velocities=ledger.path(errors, "velocities"),
+        errors=ledger.path(errors, "model"),
         stars=ledger.path(stars, "stars"),
         offsets={f: ledger.path(zero, offsets_name(f)) for f in zero.facts["families"]},
         refused=refused,
@@ -102,10 +109,11 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
         not_files=tuple(run.found.rejected),
         earlier=tuple(o.path for o in old.outputs.values()) if old else (),
         origin=origin,
-        zeropoints=zero.facts,
+        zeropoints=zero.facts | {"errors": errors.facts},
         files=len(files) + len(run.found.rejected),
     )
-    inputs = [origin, zero.sha256(), stars.sha256(), run.found.rejected]
+    inputs = [origin, zero.sha256(), errors.sha256(), stars.sha256()]
+    inputs += [run.found.rejected]
     inputs += [match.outputs["duplicates"].sha256]
     return [Unit("all", inputs, job)]
 
@@ -133,6 +141,9 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
         "rejected_because": _counts(rejected["reason"]),
         **{name.removeprefix("steadystar."): text for name, text in job.origin.items()},
     }
+    outputs["errors.json"] = job.directory / "errors.json"
+    with atomic(outputs["errors.json"]) as part:
+        shutil.copyfile(job.errors, part)
     outputs["summary.json"] = job.directory / "summary.json"
     with atomic(outputs["summary.json"]) as part:
         part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
@@ -152,6 +163,15 @@ def _rejected(job: _CatalogJob) -> pl.DataFrame:
         live = pl.read_parquet(path).filter(pl.col("_file").is_in(files))
         tables.append(live.drop("_file"))
     return pl.concat(tables).sort("path", "reason")
+
+
+def describe_errors(model: ErrorModel) -> dict[str, str]:
+    """Say what was found of the errors, by group of visits."""
+    said = {}
+    for row in model.table.iter_rows(named=True):
+        name = ", ".join(f"{column} {row[column]}" for column in model.by) or "all"
+        said[name] = f"scale {row['scale']:.2f}, floor {row['floor']:.3f} km/s"
+    return said
 
 
 def summarize(
@@ -180,7 +200,8 @@ def summarize(
         "double_lined_stars": int(stars["double_lined"].sum() or 0),
         "zero_point_method": zeropoints["method"],
         "zero_points": zeropoints["families"],
-        "notes": zeropoints["notes"],
+        "errors": zeropoints["errors"]["groups"],
+        "notes": [*zeropoints["notes"], *zeropoints["errors"]["notes"]],
     }
 
 

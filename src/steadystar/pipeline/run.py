@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from steadystar.pipeline.compiled import keep_programs, leave_programs
 from steadystar.pipeline.config import Configuration, ConfigurationError
@@ -57,6 +57,7 @@ class Outcome:
             )
 
 
+@runtime_checkable
 class Pool(Protocol):
     """Where units are done."""
 

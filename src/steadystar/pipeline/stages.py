@@ -3,7 +3,7 @@
 Files are read into batches; their visits are matched to stars; the batches are dealt
 out to shards, which hold all spectra of their stars; each shard is measured. Then the
 survey as a whole: its velocities are gathered, their zero points fitted and taken off,
-the stars summarized, the catalogs written, and the report.
+their errors calibrated, the stars summarized, the catalogs written, and the report.
 """
 
 __all__ = ["STAGES"]
@@ -11,9 +11,11 @@ __all__ = ["STAGES"]
 from collections.abc import Mapping
 
 from steadystar.pipeline.gathering import (
+    calibrate_errors,
     calibrate_velocities,
     describe_stars,
     gather_velocities,
+    plan_errors,
     plan_stars,
     plan_velocities,
     plan_zeropoints,
@@ -82,6 +84,11 @@ def _velocities(records: Records) -> str:
 def _zeropoints(records: Records) -> str:
     facts = records["all"].facts
     return ", ".join(f"{_n(n, 'offset')} by {f}" for f, n in facts["families"].items())
+
+
+def _errors(records: Records) -> str:
+    groups = records["all"].facts["groups"]
+    return "; ".join(f"{name}: {text}" for name, text in groups.items()) or "as given"
 
 
 def _stars(records: Records) -> str:
@@ -154,7 +161,24 @@ STAGES = (
         calibrate_velocities,
         _zeropoints,
     ),
-    Stage("stars", "Summarizing stars", (), 1, plan_stars, describe_stars, _stars),
+    Stage(
+        "errors",
+        "Calibrating errors",
+        ("errors",),
+        1,
+        plan_errors,
+        calibrate_errors,
+        _errors,
+    ),
+    Stage(
+        "stars",
+        "Summarizing stars",
+        ("stars",),
+        1,
+        plan_stars,
+        describe_stars,
+        _stars,
+    ),
     Stage("catalog", "Writing catalogs", (), 1, plan_catalog, write_catalog, _catalog),
     Stage(
         "report",

@@ -49,7 +49,7 @@ def conclude(
     changed = records["zeropoints"]["all"].facts["changes"]
     lines.append(f"Changed     {'; '.join(changed) or 'nothing since the last run'}")
     rows = ", ".join(f"{name} ({n} rows)" for name, n in catalog["rows"].items())
-    lines.append(f"Written     {rows}, summary.json")
+    lines.append(f"Written     {rows}, errors.json, summary.json")
     slow = sorted(seconds.items(), key=lambda item: -item[1])
     each = ", ".join(f"{name} {took:.1f} s" for name, took in slow if took >= 0.05)
     lines.append(f"Time        {sum(seconds.values()):.1f} s ({each})")
@@ -70,6 +70,7 @@ def describe_results(summary: Mapping[str, Any]) -> list[str]:
         *_counted(summary["statuses"].items()),
         f"Calibrated  {calibrated} of {summary['velocities']} velocities, method "
         f"{summary['zero_point_method']}" + _bracket(summary["zero_points"]),
+        *(f"{'':<12}errors of {who}: {how}" for who, how in summary["errors"].items()),
         *(f"{'':<12}{note}" for note in summary["notes"]),
         f"Stars       {summary['stars']}: {stars.replace('_', '-')}",
     ]

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from steadystar.calibrate.options import CalibrationError, Method
+from steadystar.calibrate.errors import fit_error_model
+from steadystar.calibrate.options import CalibrationError
 from steadystar.calibrate.zeropoint import ZeroPoints, fit_zeropoints
+from steadystar.data.schema import conform
 from steadystar.data.tables import write_parquet
 from steadystar.infer.summary import summarize_stars
 from steadystar.pipeline.config import Configuration
@@ -19,18 +20,19 @@ from steadystar.pipeline.inputs import printable
 from steadystar.pipeline.ledger import atomic, content_hash
 from steadystar.pipeline.log import open_log
 from steadystar.pipeline.publishing import (
+    describe_errors,
     offsets_name,
     provenance,
     report_inputs,
     summarize,
 )
 from steadystar.pipeline.summary import describe_results
-from steadystar.publish.report import ReportOptions, write_report
+from steadystar.publish.report import write_report
 from steadystar.survey.catalogs import read_velocity_table
 
 
 def with_families(
-    configuration: Configuration, by: Sequence[str], method: Method
+    configuration: Configuration, by: Sequence[str], method: str
 ) -> Configuration:
     """Return ``configuration`` with other families of offsets and another method.
 
@@ -64,7 +66,8 @@ def calibrate_table(
     Arguments:
         table: Parquet, FITS, VOTable, ECSV or CSV.
         directory: where the results go; made if need be.
-        configuration: of it the sections ``zeropoints`` and ``report`` matter.
+        configuration: of it the sections ``zeropoints``, ``errors``, ``stars`` and
+            ``report`` matter.
         survey: whose columns the table has, if that is not clear from their names.
         columns: our names of the table's columns; a mapping, or text as ``rv=V``.
         quiet: write to ``run.log`` only.
@@ -80,7 +83,7 @@ def calibrate_table(
     with open_log(directory / "run.log", quiet) as log:
         log.say(f"Read        {len(visits)} velocities of {printable(str(table))}")
         origin = provenance(configuration, [content_hash(table), survey, columns])
-        for line in _write(visits, zero, directory, origin, configuration.report):
+        for line in _write(visits, zero, directory, origin, configuration):
             log.say(line)
     return zero
 
@@ -90,15 +93,20 @@ def _write(
     zero: ZeroPoints,
     directory: Path,
     origin: Mapping[str, str],
-    options: ReportOptions,
+    configuration: Configuration,
 ) -> list[str]:
     """Write all files and return what is to be said of them."""
     calibrated = zero.apply(visits)
-    stars = summarize_stars(calibrated)
+    model = fit_error_model(calibrated, options=configuration.errors)
+    calibrated = model.apply(calibrated)
+    own = tuple(calibrated.columns)
+    calibrated = conform(calibrated, "velocities", keep_dtype=own)
+    stars = summarize_stars(calibrated, configuration.stars)
     facts = {
         "method": zero.method,
         "families": {family: len(offsets) for family, offsets in zero.offsets.items()},
         "notes": list(zero.notes),
+        "errors": {"groups": describe_errors(model), "notes": model.notes},
     }
     frames = {"velocities": calibrated, "stars": stars}
     frames |= {offsets_name(family): zero.offsets[family] for family in zero.offsets}
@@ -109,28 +117,14 @@ def _write(
             write_parquet(frame, part, origin)
     summary = summarize(calibrated, stars, facts)
     summary |= {name.removeprefix("steadystar."): text for name, text in origin.items()}
-    _write_json(directory / "summary.json", summary)
-    _write_json(directory / "errors.json", _errors(zero))
+    with atomic(directory / "summary.json") as part:
+        part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    model.save(directory / "errors.json")
     with atomic(directory / "report") as part:
-        write_report(part, report_inputs(directory), options)
+        write_report(part, report_inputs(directory), configuration.report)
     written = ", ".join(f"{name}.parquet ({len(frames[name])} rows)" for name in frames)
     return [
         *describe_results(summary),
         f"Written     {written}, errors.json, summary.json",
         f"Report      {printable(str(directory / 'report' / 'index.html'))}",
     ]
-
-
-def _errors(zero: ZeroPoints) -> dict[str, Any]:
-    """Return what the fit says of the errors: their scale and floor, widths of offsets."""
-    return {
-        "method": zero.method,
-        "given_errors": zero.errors.to_dicts(),
-        "meaning": "true error squared = (scale * given error)^2 + floor^2, km/s",
-        "offset_widths": zero.prior_widths,
-    }
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    with atomic(path) as part:
-        part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
