@@ -87,7 +87,7 @@ def _velocities(
     true = _truth(facts, inputs, rows)
     marks: list[Mark] = [*arm_points(facts, rows, time, labels=True, size=6)]
     if true is not None:
-        marks.append(Points(time.of(rows), true, "ink", "true", symbol="cross", size=5))
+        marks.append(Points(time.of(rows), true, "ink", "true", symbol="cross", size=8))
     panels = [Panel(Axis(time.label), Axis(label), tuple(marks), title="Against time")]
     order = rows["bjd"].rank("dense").cast(pl.Float64).to_numpy()
     if time.known and len(np.unique(order)) > 2:
@@ -132,7 +132,7 @@ def _in_order(
                 )
             )
     if true is not None:
-        marks.append(Points(order, true, "ink", symbol="cross", size=5))
+        marks.append(Points(order, true, "ink", symbol="cross", size=8))
     return Panel(
         Axis("exposure, in order of time"), Axis(label), tuple(marks), "In order"
     )

@@ -130,12 +130,14 @@ def small_multiples(facts: Facts, options: ReportOptions) -> Figure | Missing:
     panels = []
     for number, star in enumerate(chosen):
         rows = visits.filter(pl.col("star_id") == star)
-        marks = arm_points(facts, rows, time, labels=False, size=4.5)
+        # Stars without times are drawn in the order of their exposures.
+        own = time if finite(rows["bjd"]).size else time_axis(rows)
+        marks = arm_points(facts, rows, own, labels=False, size=4.5)
         if number == 0:
             marks += _legend(facts)
         panels.append(
             Panel(
-                Axis(time.label),
+                Axis(own.label),
                 Axis(velocity_label(facts), *_range(marks)),
                 tuple(marks),
                 title=f"{star}, {names[star]}" if names[star] else star,

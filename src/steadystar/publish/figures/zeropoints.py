@@ -45,6 +45,7 @@ _MOST_ROWS = 64
 _MOST_PANELS = 6
 _MOST_NIGHTS = 40
 _MOST_VIOLINS = 40
+_UNIT = "spectrograph "
 _FEWEST = 3
 """Constant stars from which on a common motion shows."""
 
@@ -333,7 +334,7 @@ def _map_panel(
 
 def by_spectrograph(facts: Facts) -> Figure | Missing:
     """Measured velocities of constant stars about their mean, for each spectrograph."""
-    title = "Distribution in each spectrograph"
+    title = "Distribution in each spectrograph or telescope"
     rows = facts.measured.filter(pl.col("steady") & pl.col("before").is_finite())
     units = rows.filter(pl.col("unit") != "")["unit"].unique().to_list()
     if not units:
@@ -355,7 +356,8 @@ def by_spectrograph(facts: Facts) -> Figure | Missing:
             "spectrographs", title, f"There is only one: {units[0]}. See the exposures."
         )
     units = sorted(units, key=_natural)[:_MOST_VIOLINS]
-    panels = _violin_panels(facts, rows, "unit", units, "")
+    kind = units[0].partition(" ")[0] if units[0].startswith(_UNIT) else "telescope"
+    panels = _violin_panels(facts, rows, "unit", units, kind)
     spread = [float(np.mean(finite(rows.filter(pl.col("unit") == u)["before"]))) for u in units]  # fmt: skip
     return Figure(
         name="spectrographs",
@@ -364,10 +366,10 @@ def by_spectrograph(facts: Facts) -> Figure | Missing:
         columns=1,
         wide=len(units) > 6,
         shows="Velocities of constant stars as measured, about the mean of each star, "
-        "one shape a spectrograph (Xiong et al. 2021, figure 3a and b); dots are means.",
+        f"one shape a {kind} (Xiong et al. 2021, figure 3a and b); dots are means.",
         good="Narrow shapes of the same width. A wide or double one drifts; a mean far "
-        "from the others belongs to a spectrograph whose stars others observe as well.",
-        here=f"Here: {counted(len(units), 'spectrograph')}; the means lie within "
+        f"from the others belongs to a {kind} whose stars others observe as well.",
+        here=f"Here: {counted(len(units), kind)}; the means lie within "
         f"{kms(float(np.ptp(spread)))} of each other. {facts.steady_words}",
     )
 
@@ -447,13 +449,13 @@ def _violin_panels(
         ]
         every = -(-len(names) // 12)
         ticks = tuple(
-            (float(i + 1), name.removeprefix("spectrograph ") if key == "unit" else str(i + 1))
+            (float(i + 1), name.removeprefix(_UNIT) if key == "unit" else str(i + 1))
             for i, name in enumerate(names)
             if i % every == 0
         )  # fmt: skip
         panels.append(
             Panel(
-                Axis(axis or "spectrograph", low=0, high=len(names) + 1, ticks=ticks),
+                Axis(axis, low=0, high=len(names) + 1, ticks=ticks),
                 Axis(f"measured {MINUS} mean (km/s)", low=-limit, high=limit),
                 (
                     Line(
