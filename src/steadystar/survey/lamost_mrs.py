@@ -70,7 +70,6 @@ def read_mrs(
         UnreadableFile: there is none.
     """
     rejected = [(str(path), _READER, ending, _FETCH)] if ending else []
-    primary = units[0].header
     recorded, names = [], set()
     for unit in units[1:]:
         where = f"{path}[{unit.name}]"
@@ -98,9 +97,9 @@ def read_mrs(
         raise UnreadableFile(
             path, ending or f"it holds no {wanted}", f"Try {other} `coadds`."
         )
-    _add_barycenter(recorded, primary, target)
+    _add_barycenter(recorded, target)
     recorded.sort(key=lambda spectrum: spectrum.facts["arm"])
-    return observe(recorded, frame_of(primary), rejected)
+    return observe(recorded, frame_of(units[0].header), rejected)
 
 
 def _facts(
@@ -135,7 +134,7 @@ def _facts(
         "lamp": text(unit.header, "LAMPLIST", "LAMP") or None,
         "status": int(Status.COADD) if coadd else 0,
         "path": where,
-        "starts": starts,
+        "begin": [exposure_start(m, unit.header, units[0].header) for m in starts],
     }
 
 
@@ -190,16 +189,14 @@ def _vector(unit: Unit, name: str) -> NDArray:
     return values
 
 
-def _add_barycenter(recorded: Sequence[Recorded], primary, target: Target) -> None:
+def _add_barycenter(recorded: Sequence[Recorded], target: Target) -> None:
     """Fill in times and corrections of all spectra, in one call."""
     middles = []
     for spectrum in recorded:
         facts = spectrum.facts
-        starts, exptime = facts.pop("starts"), facts["exptime"]
-        single = exptime / max(1, len(starts))
-        begin = [exposure_start(minute, primary) for minute in starts]
-        middle = np.mean(begin) + single / 2 / 86_400 if begin else np.nan
-        middles.append(middle)
+        begin = facts.pop("begin")
+        single = facts["exptime"] / max(1, len(begin))
+        middles.append(np.mean(begin) + single / 2 / 86_400 if begin else np.nan)
     bjd, correction = barycentric(middles, target.ra, target.dec, SITES["lamost"])
     for spectrum, time, velocity in zip(recorded, bjd, correction, strict=True):
         spectrum.facts["bjd"] = float(time)
