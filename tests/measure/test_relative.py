@@ -81,7 +81,10 @@ def test_cosmic_rays_are_found_and_followed_by_no_velocity():
     before = measure_relative(*clean).table
     after = measure_relative(clean[0], hit[1]).table
     assert (after["status"] & int(Status.COSMIC_RAYS)).ne(0).mean() > 0.9
-    moved = (after["rv_raw"] - before["rv_raw"]) / before["rv_raw_err"]
+    # The zero of a star's velocities is free: only what moves within a star counts.
+    moved = after.with_columns(by=after["rv_raw"] - before["rv_raw"]).select(
+        (pl.col("by") - pl.col("by").mean().over("star_id")) / pl.col("rv_raw_err")
+    )["by"]
     # Up to forty of 2600 pixels are lost: 1% of the information, 0.1 sigma of movement.
     assert moved.abs().max() < 0.5
 

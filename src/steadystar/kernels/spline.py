@@ -227,9 +227,7 @@ def solve(
         )
 
     start = ((one, one, one), (zero, zero, zero), (zero, zero, zero))
-    _, (scaled, lower) = jax.lax.scan(
-        eliminate, start, (bands[0], below, rhs), unroll=8
-    )
+    _, (scaled, lower) = jax.lax.scan(eliminate, start, (bands[0], below, rhs))
 
     # Back substitution needs, at row j, the factor's entries in column j.
     columns = jnp.stack([jnp.pad(lower[k:, k - 1], (0, k)) for k in (1, 2, 3)], axis=-1)
@@ -240,9 +238,7 @@ def solve(
         x = value - c1 * x1 - c2 * x2 - c3 * x3
         return (x, x1, x2), x
 
-    _, x = jax.lax.scan(
-        substitute, (zero, zero, zero), (scaled, columns), reverse=True, unroll=8
-    )
+    _, x = jax.lax.scan(substitute, (zero, zero, zero), (scaled, columns), reverse=True)
     return x
 
 

@@ -88,7 +88,7 @@ def _line_variance(pixels, star, stars: int):
     return jnp.maximum(excess / jnp.where(total > 0, total, 1), 1e-4)
 
 
-@partial(jax.jit, static_argnames=("stars", "slots", "reach", "iterations"))
+@partial(jax.jit, static_argnames=("stars", "slots", "reach"))
 def fit_stars(
     pixels: PixelBatch,
     star: Int[Array, " exposure"],
@@ -99,7 +99,7 @@ def fit_stars(
     stars: int,
     slots: int,
     reach: int,
-    iterations: int = 4,
+    iterations: Int[Array, ""],
 ) -> JointFit:
     """Fit a batch of stars.
 
@@ -138,14 +138,6 @@ def fit_stars(
 
     match = jax.vmap(lambda t, p, q: match_template(t, p, q, _CLIP))
 
-    def refine(shift, continuum, template):
-        placed = place(pixels, shift)
-        kept = match(template[star], placed, continuum).kept
-        lines = jax.vmap(without_continuum)(placed, continuum)
-        lines = jax.vmap(spline.keep_only)(lines, kept)
-        template, bands = template_from(accumulate(lines))
-        return template, bands, lines, match(template[star], placed, continuum), placed
-
     share = pixels.weight.sum(1)
     total = jax.ops.segment_sum(share, star, stars)
     share = share / jnp.where(total > 0, total, 1)[star]
@@ -156,18 +148,28 @@ def fit_stars(
         return shift - jax.ops.segment_sum(share * shift, star, stars)[star]
 
     def update(_, state):
-        shift, continuum, template = state
-        template, _, _, found, _ = refine(centered(shift), continuum, template)
-        shift = centered(shift) + jnp.clip(found.step, -0.5, 0.5)
-        return shift, found.continuum, template
+        following, _, continuum, _, template, _ = state
+        shift = centered(following)
+        placed = place(pixels, shift)
+        kept = match(template[star], placed, continuum).kept
+        lines = jax.vmap(spline.keep_only)(
+            jax.vmap(without_continuum)(placed, continuum), kept
+        )
+        template, bands = template_from(accumulate(lines))
+        found = match(template[star], placed, continuum)
+        following = shift + jnp.clip(found.step, -0.5, 0.5)
+        return following, shift, found.continuum, continuum, template, bands
 
-    continuum = jnp.zeros((shift.size, _ORDERS), shift.dtype)
-    shift, continuum, template = jax.lax.fori_loop(
-        0, iterations, update, (shift, continuum, template)
+    flat = jnp.zeros((shift.size, _ORDERS), shift.dtype)
+    _, shift, _, continuum, template, bands = jax.lax.fori_loop(
+        0, iterations, update, (shift, shift, flat, flat, template, prior)
     )
-    shift = centered(shift)
-    template, bands, lines, found, placed = refine(shift, continuum, template)
-
+    # The last round once more, for all that belongs to it.
+    placed = place(pixels, shift)
+    found = match(template[star], placed, continuum)
+    lines = jax.vmap(spline.keep_only)(
+        jax.vmap(without_continuum)(placed, continuum), found.kept
+    )
     coupling = _coupling(placed, found, continuum)
     through = jax.vmap(spline.solve)(bands[star], coupling)
     same = star[:, None] == star[None, :]

@@ -43,7 +43,7 @@ _CHUNK = 64
 _POOR_FIT = 3.0
 _RIVAL_CHI2 = 9.0
 # Iterations of the first round, and of two more for the few stars that need them.
-_ROUNDS = (4, 16, 17)
+_ROUNDS = (5, 16, 17)
 
 
 @dataclass(frozen=True)
@@ -323,7 +323,7 @@ class _Part:
             stars=count,
             slots=self.prepared.slots,
             reach=self.reach,
-            iterations=iterations,
+            iterations=jnp.asarray(iterations),
         )
         fit = type(fit)(*(np.asarray(a, np.float64) for a in fit))
         again = []
