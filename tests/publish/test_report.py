@@ -332,8 +332,26 @@ def bare(**columns) -> ReportInputs:
     ],
 )  # fmt: skip
 def test_any_table_of_velocities_makes_a_report(inputs, tmp_path):
+    write_report(tmp_path, inputs, replace(QUICK, star_pages=60))
+    assert_self_contained(tmp_path)
+
+
+def test_absurd_numbers_can_be_drawn_for_a_paper(tmp_path):
+    inputs = bare(
+        star_id=["a"] * 6 + ["b"] * 6,
+        rv_raw=[1.0, -np.inf, 3.0, np.inf, 1e300, np.nan] * 2,
+        rv_raw_err=[0.0, -1.0, np.inf, np.nan, 1e300, 0.1] * 2,
+        snr=[0.0, -1.0, np.inf, np.nan, 1e300, 1e-300] * 2,
+        bjd=[1e300, -1e300, np.nan, 0.0, 2458400.0, np.inf] * 2,
+        ra=[400.0] * 12,
+        dec=[-95.0] * 12,
+        night=[10**15, -5, 0, 1, 2, None] * 2,
+        fiber=[None, 1, 2, 3, 4, 5] * 2,
+        exposure_id=["e1", "e2", None, "e3", "e4", "e5"] * 2,
+    )
     write_report(tmp_path, inputs, ReportOptions(dpi=40))
     assert_self_contained(tmp_path)
+    assert list((tmp_path / "figures").glob("*.pdf"))
 
 
 def test_a_figure_without_data_is_left_out_with_the_reason(tmp_path):

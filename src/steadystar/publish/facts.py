@@ -19,6 +19,10 @@ from steadystar.data.status import Status
 from steadystar.publish.inputs import ReportInputs
 
 _GROUPS = ("field", "night", "exposure_id", "telescope", "spectrograph", "fiber", "arm")
+_DRAWN = (
+    *("ra", "dec", "bjd", "snr", "rv_raw", "rv_raw_err", "rv", "rv_err"),
+    *("correction", "correction_err"),
+)
 _ARM_ORDER = {"blue": 0, "red": 1}
 
 
@@ -61,6 +65,7 @@ def gather(inputs: ReportInputs) -> Facts:
     ``pull`` (``after`` over its expected scatter; constant stars only).
     """
     frame = schema.conform(inputs.velocities, "velocities", keep_dtype=_GROUPS)
+    frame = frame.with_columns(_sane(name) for name in _DRAWN)
     method, others = _method(frame)
     if method:
         frame = frame.filter(pl.col("method") == method)
@@ -86,6 +91,11 @@ def gather(inputs: ReportInputs) -> Facts:
         steady_words=words,
         relative=bool(visits["reference_visit_id"].is_not_null().any()),
     )
+
+
+def _sane(name: str) -> pl.Expr:
+    """Take numbers that can only be a mistake (infinite, or over 1e9) for unknown."""
+    return pl.when(pl.col(name).abs() < 1e9).then(name).otherwise(float("nan"))
 
 
 def _method(frame: pl.DataFrame) -> tuple[str, dict[str, int]]:

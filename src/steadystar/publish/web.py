@@ -99,10 +99,10 @@ def panel_spec(panel: Panel) -> dict[str, Any]:
 def _numbers(values: Any, *, wide: bool = False) -> dict[str, str]:
     """Numbers in plotly's base64 form: 4 bytes each, 8 where ``wide`` (times).
 
-    Infinities become NaN, which plotly leaves out.
+    Infinities, and what 4 bytes cannot hold, become NaN, which plotly leaves out.
     """
     array = np.asarray(values, np.float64)
-    array = np.where(np.isfinite(array), array, np.nan)
+    array = np.where(np.abs(array) < 1e38, array, np.nan)
     array = array.astype("<f8" if wide else "<f4")
     spec = {
         "dtype": "f8" if wide else "f4",

@@ -68,6 +68,12 @@ def offset_figures(
 def _family(facts: Facts, family: str, table: pl.DataFrame) -> Figure | Missing:
     name, title = f"zero-points-{family}", f"Zero points of {_spoken(family)}"
     columns = [c for c in family.split("+") if c in table.columns]
+    if "offset" in table.columns:
+        offset = pl.col("offset").cast(pl.Float64)
+        absurd = ~(offset.abs() < 1e9).fill_null(False)
+        table = table.with_columns(
+            pl.when(absurd).then(float("nan")).otherwise(offset).alias("offset")
+        )
     known = finite(table["offset"]) if "offset" in table.columns else np.empty(0)
     if not columns or not known.size:
         reason = (
