@@ -64,7 +64,7 @@ def test_any_text_survives_the_file(text):
     ("values", "words"),
     [
         ({"runn": {}}, ["no section runn", "Did you mean run?"]),
-        ({"zzzzzz": {}}, ["no section zzzzzz", "There are: run, match"]),
+        ({"zzzzzz": {}}, ["no section zzzzzz", "There are: read, match"]),
         ({"run": {"shard": 1}}, ["no option run.shard", "Did you mean run.shards?"]),
         (
             {"measure": {"window": {"lo": 1}}},

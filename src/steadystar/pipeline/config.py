@@ -226,13 +226,17 @@ def _section_lines(place: str, section: Any) -> list[str]:
         if dataclasses.is_dataclass(value):
             nested.append((f"{place}.{name}", value))
             continue
-        lines += [f"# {line}" for line in textwrap.wrap(sentence, 86)]
+        lines += [f"# {line}" for line in _wrapped(sentence)]
         lines.append(
             f"# {name} =    (not set)" if value is None else f"{name} = {_toml(value)}"
         )
     for deeper, value in nested:
         lines += _section_lines(deeper, value)
     return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 86, break_on_hyphens=False, break_long_words=False)
 
 
 def _toml(value: Any) -> str:

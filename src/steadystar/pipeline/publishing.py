@@ -185,11 +185,11 @@ def summarize(
         for flag in Status
         if flag in SENTENCES
     }
-    arms = velocities.filter(measured).group_by("arm").len().sort("arm")
+    arms = velocities.filter(measured).drop_nulls("arm").group_by("arm").len()
     return {
         "spectra": len(velocities),
         "velocities": int(measured.sum()),
-        "velocities_by_arm": {str(arm): n for arm, n in arms.iter_rows()},
+        "velocities_by_arm": dict(sorted(arms.iter_rows())),
         "uncalibrated": int(
             (measured & (status & int(Status.UNCALIBRATED) != 0)).sum()
         ),

@@ -141,6 +141,12 @@ def _advance(run: Run, pool: Pool, log: RunLog) -> Outcome:
         for sentence in run.news:
             log.say(f"{'':<11}{sentence}")
         run.news.clear()
+    damaged = set(run.ledger.unreadable)
+    if damaged:
+        log.say(
+            f"{len(damaged)} entries of the ledger were damaged: what they told of was "
+            "done again, with new references where those were lost."
+        )
     run.ledger.sweep(*names)
     records = {name: run.ledger.records(name) for name in names}
     for line in conclude(run, records, seconds):
