@@ -62,7 +62,10 @@ def test_every_pixel_is_placed_once(shift):
     interval = np.floor(position - shift)
     inside = (interval >= 1) & (interval <= SIZE - 3)
     near_border = np.abs((position - shift) - np.round(position - shift)) < 1e-3
-    assert abs(float(placed.weight.sum()) - inside.sum()) <= (near_border & ~inside).sum() + 1
+    assert (
+        abs(float(placed.weight.sum()) - inside.sum())
+        <= (near_border & ~inside).sum() + 1
+    )
     assert_allclose(placed.value.sum(), weight[inside].sum(), atol=4.1)
     assert placed.u.min() > -1e-3
     assert placed.u.max() < 1 + 1e-3

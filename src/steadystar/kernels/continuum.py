@@ -37,7 +37,8 @@ def spline_continuum(
     basis = _bspline((x * knots_per_segment)[None, :] - knot[:, None])
     segment = jnp.clip(jnp.floor(x), 0, segments - 1).astype(jnp.int32)
     number = jnp.arange(segments, dtype=jnp.int32)
-    member = segment[None, :] == number[:, None]
+    member = (segment[None, :] == number[:, None]).astype(x.dtype)
+
     second = np.diff(np.eye(size), n=2, axis=0)
     penalty = jnp.asarray(smoothness * second.T @ second + 1e-6 * np.eye(size), x.dtype)
 
@@ -52,15 +53,11 @@ def spline_continuum(
     def clip(_, weight):
         level = fit(weight)
         residual = flux - level
-        middle = _segment_median(residual, member & (weight > 0)[None, :])
-        deviation = residual - middle[segment]
-
-        def total(terms):
-            return jnp.where(member, terms[None, :], 0).sum(1)
-
-        count = jnp.maximum(total(weight), 1)
-        spread = jnp.sqrt(total(weight * deviation**2) / count)
-        return jnp.where(jnp.abs(deviation) < 3 * spread[segment], usable, 0)
+        held = member * (weight > 0).astype(x.dtype)[None, :]
+        deviation = residual - _segment_median(residual, held) @ member
+        count = jnp.maximum(member @ weight, 1)
+        spread = jnp.sqrt(member @ (weight * deviation**2) / count)
+        return jnp.where(jnp.abs(deviation) < 3 * (spread @ member), usable, 0)
 
     return fit(jax.lax.fori_loop(0, 3, clip, usable))
 
@@ -73,21 +70,23 @@ def _bspline(t):
 
 
 def _segment_median(
-    value: Float[Array, " pixel"], member, steps: int = 20
+    value: Float[Array, " pixel"],
+    member: Float[Array, "segment pixel"],
+    steps: int = 16,
 ) -> Float[Array, " segment"]:
     """Median of each segment by bisection on the count below: no sorting.
 
-    After ``steps`` halvings the answer is within ``range / 2**steps``.
+    ``member`` is 1 where a pixel belongs to a segment. After ``steps`` halvings the
+    answer is within ``range / 2**steps``.
     """
-    half = member.sum(1).astype(value.dtype) / 2
+    half = member.sum(1) / 2
     low = jnp.full(member.shape[0], value.min())
     high = jnp.full(member.shape[0], value.max())
 
     def halve(_, bounds):
         low, high = bounds
         middle = (low + high) / 2
-        below = member & (value[None, :] < middle[:, None])
-        below = below.sum(1).astype(value.dtype) < half
+        below = member @ (value < middle @ member).astype(value.dtype) < half
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
     low, high = jax.lax.fori_loop(0, steps, halve, (low, high))

@@ -8,7 +8,7 @@ uncertainty is in the error. Pixels far from the model (cosmic rays, bad pixels)
 weight.
 """
 
-__all__ = ["Match", "legendre", "match_template", "without_continuum"]
+__all__ = ["Match", "inliers", "legendre", "match_template", "without_continuum"]
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -84,9 +84,7 @@ def match_template(
     lines, line_slope = spline.evaluate(template, placed.u)
     residual = 1 + placed.value - level * (1 + lines)
 
-    pull = jnp.abs(residual) * jnp.sqrt(placed.weight)
-    scale = _scale(pull, placed.weight > 0)
-    kept = (placed.weight > 0) & (pull < clip * jnp.maximum(1, scale))
+    kept, scale = _inliers(residual, placed.weight, clip)
     weight = jnp.where(kept, placed.weight, 0)
 
     by_shift = -level * line_slope
@@ -106,11 +104,30 @@ def match_template(
         information=information,
         continuum=continuum + jnp.linalg.solve(normal, towards - cross * step),
         chi2=(weight * residual**2).sum(dtype=jnp.float64),
-        n_good=kept.sum(dtype=jnp.float64),
+        n_good=kept.astype(weight.dtype).sum(),
         scale=scale,
         slope=slope,
         kept=kept,
     )
+
+
+def inliers(
+    template: Float[Array, " knot"],
+    placed: spline.Placed,
+    continuum: Float[Array, " order"],
+    clip: float,
+) -> Bool[Array, "slot knot"]:
+    """Return which pixels `match_template` would keep."""
+    polynomials = legendre(placed.u, continuum.shape[0])
+    level = 1 + jnp.einsum("k,ksp->sp", continuum, polynomials)
+    residual = 1 + placed.value - level * (1 + spline.evaluate(template, placed.u)[0])
+    return _inliers(residual, placed.weight, clip)[0]
+
+
+def _inliers(residual, weight, clip: float):
+    pull = jnp.abs(residual) * jnp.sqrt(weight)
+    scale = _scale(pull, weight > 0)
+    return (weight > 0) & (pull < clip * jnp.maximum(1, scale)), scale
 
 
 def _scale(pull: Float[Array, "slot knot"], member: Bool[Array, "slot knot"]):
@@ -121,8 +138,7 @@ def _scale(pull: Float[Array, "slot knot"], member: Bool[Array, "slot knot"]):
     """
     scale = jnp.asarray(jnp.inf, pull.dtype)
     for _ in range(3):
-        near = member & (pull < 3 * scale)
-        count = jnp.maximum(near.sum(), 1).astype(pull.dtype)
-        mean = jnp.where(near, pull, 0).sum() / count
+        near = (member & (pull < 3 * scale)).astype(pull.dtype)
+        mean = (near * pull).sum() / jnp.maximum(near.sum(), 1)
         scale = mean * jnp.sqrt(jnp.pi / 2).astype(pull.dtype)
     return scale

@@ -254,21 +254,16 @@ def chi2_at_lags(
     ``chi2(k) = -2 b . a_k + a_k . M a_k`` with ``a_k`` the shifted coefficients.
     """
     size = template.size
-    padded = jnp.pad(template, reach)
-    products = [
-        jnp.pad(template[: size - k] * template[k:], (reach, reach + k))
-        for k in range(4)
-    ]
+    length = 1 << (size + 2 * reach - 1).bit_length()
 
-    def at(lag):
-        # A star that moves red (positive lag) shows at x what stood at x - lag.
-        begin = (2 * reach - lag,)
-        total = -2 * jnp.vdot(
-            spectrum.rhs, jax.lax.dynamic_slice(padded, begin, (size,))
-        )
-        for k, product in enumerate(products):
-            moved = jax.lax.dynamic_slice(product, begin, (size,))
-            total = total + (1 if k == 0 else 2) * jnp.vdot(spectrum.bands[k], moved)
-        return total
+    def transform(values):
+        return jnp.fft.rfft(values, length)
 
-    return jax.lax.map(at, jnp.arange(2 * reach + 1))
+    # Correlations at all lags at once; they are linear, so one transform back does.
+    total = -2 * transform(spectrum.rhs) * transform(template).conj()
+    for k in range(4):
+        product = template[: size - k] * template[k:]
+        share = transform(spectrum.bands[k]) * transform(product).conj()
+        total = total + (1 if k == 0 else 2) * share
+    curve = jnp.fft.irfft(total, length)
+    return jnp.concatenate([curve[length - reach :], curve[: reach + 1]])

@@ -33,7 +33,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
 from steadystar.kernels import spline
-from steadystar.kernels.matching import match_template, without_continuum
+from steadystar.kernels.matching import inliers, match_template, without_continuum
 from steadystar.kernels.minimum import parabolic_minimum
 from steadystar.measure.normalize import PixelBatch
 
@@ -137,6 +137,7 @@ def fit_stars(
     shift, flags, rival = search(at_rest, template[star])
 
     match = jax.vmap(lambda t, p, q: match_template(t, p, q, _CLIP))
+    keep = jax.vmap(lambda t, p, q: inliers(t, p, q, _CLIP))
 
     share = pixels.weight.sum(1)
     total = jax.ops.segment_sum(share, star, stars)
@@ -151,7 +152,7 @@ def fit_stars(
         following, _, continuum, _, template, _ = state
         shift = centered(following)
         placed = place(pixels, shift)
-        kept = match(template[star], placed, continuum).kept
+        kept = keep(template[star], placed, continuum)
         lines = jax.vmap(spline.keep_only)(
             jax.vmap(without_continuum)(placed, continuum), kept
         )
