@@ -1,5 +1,6 @@
 """Whatever happens to a file, it ends as a sound observation or as a clear refusal."""
 
+import resource
 import time
 
 import numpy as np
@@ -45,6 +46,10 @@ def outcome(path) -> Observation | UnreadableFile:
         return error
 
 
+def peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def check(path, content: bytes, seed: int, folder) -> bool:
     """Damage a file, read it, and say whether anything was left of it."""
     victim = folder / f"victim{''.join(path.suffixes)}"
@@ -78,10 +83,13 @@ def test_a_damaged_file_is_sound_or_refused(good, tmp_path, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(24))
 def test_thousands_of_damaged_files_are_sound_or_refused(good, tmp_path, part):
+    before = peak_megabytes()
     survived = [
         check(*good[seed % len(good)], seed, tmp_path)
         for seed in range(1000 + 100 * part, 1100 + 100 * part)
     ]
+    # Specutils, when it is imported, takes 150 MB; a bomb 100 MB twice.
+    assert peak_megabytes() - before < 800
     # Damage must bite, and must leave something to be checked.
     assert 20 < sum(survived) < 95
 

@@ -215,6 +215,14 @@ def test_a_file_cut_anywhere_gives_what_came_before(tmp_path):
             assert bytes(unit.data) == bytes(expected.data)
 
 
+def test_an_empty_array_of_a_thousand_million_rows_is_refused(tmp_path):
+    content = makers.gunzip(makers.lamost_mrs(tmp_path))
+    content = with_card(with_card(content, "NAXIS1", "0"), "NAXIS2", "1000000000")
+    units, ending = parse(content)
+    assert len(units) == 1
+    assert "empty array of 1000000000 rows" in ending
+
+
 def test_padding_at_the_end_is_no_damage_and_garbage_is():
     content = as_bytes(fits.PrimaryHDU())
     assert parse(content + bytes(2880))[1] == ""

@@ -250,6 +250,44 @@ def test_what_specutils_does_not_know_is_unreadable(tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("cards", "reason"),
+    [
+        ({"WCSAXES": 2**31 - 1}, "WCSAXES is 2147483647"),
+        ({"A_ORDER": 10**6}, "A_ORDER is 1000000"),
+    ],
+)
+def test_a_header_that_asks_for_all_memory_is_not_passed_on(tmp_path, cards, reason):
+    path = tmp_path / "a.fits"
+    unit = fits.PrimaryHDU(np.zeros((3, 4, 5)))
+    unit.header.update(cards)
+    unit.writeto(path, output_verify="ignore")
+    with pytest.raises(UnreadableFile, match=reason):
+        read(path)
+
+
+@pytest.mark.parametrize("columns", [999, 2**31 - 1])
+def test_a_table_that_claims_too_many_columns_is_not_passed_on(tmp_path, columns):
+    path = makers.table(tmp_path, {"A": np.arange(50.0), "B": np.arange(50.0)})
+    content = path.read_bytes()
+    card = f"TFIELDS = {columns:>20}".ljust(80).encode()
+    at = content.index(b"TFIELDS =")
+    path.write_bytes(content[:at] + card + content[at + 80 :])
+    with pytest.raises(UnreadableFile, match=rf"TFIELDS is {columns}|format of column"):
+        read(path)
+
+
+def test_columns_of_variable_length_and_compressed_images_are_not_passed_on(tmp_path):
+    column = fits.Column("A", "PE()", array=[np.ones(3, "f4"), np.ones(5, "f4")])
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([column])])
+    with pytest.raises(UnreadableFile, match="variable length"):
+        read(makers.write(hdus, tmp_path / "a.fits"))
+    image = fits.CompImageHDU(np.zeros((20, 20), np.int16))
+    hdus = fits.HDUList([fits.PrimaryHDU(), image])
+    with pytest.raises(UnreadableFile, match="compressed image"):
+        read(makers.write(hdus, tmp_path / "b.fits"))
+
+
 def test_a_reader_cannot_change_what_numpy_does_with_overflow(tmp_path):
     before = np.geterr()
     read(makers.lamost_mrs(tmp_path))

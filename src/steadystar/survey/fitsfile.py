@@ -26,7 +26,7 @@ Header = Mapping[str, str | int | float | bool]
 """Keywords and values; of a keyword that is repeated the first, without comments."""
 
 _BLOCK, _CARD = 2880, 80
-_MAX_CARDS, _MAX_UNITS = 36_000, 1000
+_MAX_CARDS, _MAX_UNITS, _MAX_EMPTY = 36_000, 1000, 1_000_000
 _IMAGE_DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _INTEGERS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8"}
 _FLOATS = {"E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
@@ -272,6 +272,8 @@ def _data_size(header: Header) -> int:
     elements = 1
     for length in axes:
         elements *= length
+    if elements == 0 and max(axes) > _MAX_EMPTY:
+        raise DamagedFits(f"it claims an empty array of {max(axes)} rows")
     groups, extra = _integer(header, "GCOUNT", 1), _integer(header, "PCOUNT", 0)
     if groups < 1 or extra < 0:
         raise DamagedFits(f"GCOUNT is {groups} and PCOUNT {extra}")

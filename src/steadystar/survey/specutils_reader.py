@@ -1,9 +1,10 @@
 """Whatever the loaders of specutils recognize, as a last resort.
 
-specutils knows many surveys' files, but its loaders trust what they read. So only FITS
-files whose structure is sound (see `steadystar.survey.fitsfile`) and whose size is
-bounded get there, without memory mapping, and their warnings and errors end here. It
-is imported when it is needed: that takes seconds.
+specutils knows many surveys' files, but its loaders trust what they read: a header that
+claims two thousand million columns makes astropy ask for the memory. So only FITS files
+whose structure is sound (see `steadystar.survey.fitsfile`) and whose size is bounded get
+there, without memory mapping, and their warnings and errors end here. It is imported
+when it is needed: that takes seconds.
 """
 
 __all__ = ["SpecutilsReader"]
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystar.survey.files import load, peek
-from steadystar.survey.fitsfile import parse
+from steadystar.survey.fitsfile import DamagedFits, Unit, parse
 from steadystar.survey.generic import Arrays, generic_observation
 from steadystar.survey.observation import Observation, ReadOptions, UnreadableFile
 
@@ -44,6 +45,14 @@ _DAMAGE: tuple[type[Exception], ...] = (
 )
 
 
+_LIMITS = {
+    **dict.fromkeys(("NAXIS", "WCSAXES"), 9),
+    **dict.fromkeys(("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"), 9),
+    "TFIELDS": 999,
+}
+"""Numbers of a header that say how much memory is asked for, beside the data's size."""
+
+
 @dataclass(frozen=True)
 class SpecutilsReader:
     """FITS spectra of other surveys, by way of specutils."""
@@ -63,8 +72,9 @@ class SpecutilsReader:
         """
         content = load(path, options.max_bytes)
         units, ending = parse(content)
-        if ending:
-            raise UnreadableFile(path, ending, "Fetch the file again.")
+        trouble = ending or next(filter(None, map(_trouble, units)), "")
+        if trouble:
+            raise UnreadableFile(path, trouble, _REMEDY)
         spectrum = _read_spectrum(path, content)
         header = {}
         for unit in reversed(units):
@@ -72,6 +82,25 @@ class SpecutilsReader:
         return generic_observation(
             path, self.name, header, _arrays(path, spectrum), options, content
         )
+
+
+def _trouble(unit: Unit) -> str:
+    """Say why a unit must not be given to a library that believes it; empty if it may."""
+    where = f"extension {unit.name}" if unit.name else "an extension"
+    if unit.header.get("ZIMAGE") is True:
+        return f"{where} is a compressed image"
+    for key, limit in _LIMITS.items():
+        value = unit.header.get(key, 0)
+        if isinstance(value, int | float) and not 0 <= value <= limit:
+            return f"in {where} {key} is {value}"
+    if unit.is_table:
+        try:
+            kinds = {kind for kind, *_ in unit.columns.values()}
+        except DamagedFits as error:
+            return f"{where}: {error}"
+        if kinds & {"P", "Q"}:
+            return f"{where} has columns of variable length"
+    return ""
 
 
 def _read_spectrum(path: str | Path, content: bytes) -> Any:
