@@ -66,9 +66,8 @@ def test_pixels_that_do_not_count_do_not_matter():
     usable[500:600] = 0
     broken = flux.copy()
     broken[500:600] = -1e3
-    # Outside of the gap's own neighborhood: the medians are bisected between the
-    # smallest and the largest value, which the broken pixels stretch.
-    assert_allclose(by_spline(broken, usable), by_spline(flux, usable), rtol=2e-3)
+    # Medians are bisected from the range of all that counts: rounding only.
+    assert_allclose(by_spline(broken, usable), by_spline(flux, usable), rtol=1e-6)
 
 
 def test_medians_are_those_of_numpy():
@@ -80,4 +79,4 @@ def test_medians_are_those_of_numpy():
     gap = max(
         np.diff(np.sort(value[m]))[len(value[m]) // 2 - 2 :][:4].max() for m in member
     )
-    assert_allclose(found, expected, atol=gap + 8 / 2**16)
+    assert_allclose(found, expected, atol=gap + 8 / 2**24)

@@ -72,7 +72,7 @@ def _bspline(t):
 def _segment_median(
     value: Float[Array, " pixel"],
     member: Float[Array, "segment pixel"],
-    steps: int = 16,
+    steps: int = 24,
 ) -> Float[Array, " segment"]:
     """Median of each segment by bisection on the count below: no sorting.
 
@@ -80,8 +80,9 @@ def _segment_median(
     answer is within ``range / 2**steps``.
     """
     half = member.sum(1) / 2
-    low = jnp.full(member.shape[0], value.min())
-    high = jnp.full(member.shape[0], value.max())
+    used = member.max(0) > 0
+    low = jnp.full(member.shape[0], jnp.where(used, value, jnp.inf).min())
+    high = jnp.full(member.shape[0], jnp.where(used, value, -jnp.inf).max())
 
     def halve(_, bounds):
         low, high = bounds
