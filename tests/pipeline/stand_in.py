@@ -3,13 +3,15 @@
 The pipeline's promises (nothing lost, same bytes, nothing done twice) do not depend on
 what is measured; compiling the real thing takes most of a minute. The stand-in measures
 a number that depends on the spectrum and on the star's frozen template, and nothing
-else. Run as ``python -m stand_in ...`` it is the command line; imported by a Dask
-worker (as a preload) it puts the stand-ins there.
+else.
 """
+
+import os
 
 import numpy as np
 import polars as pl
 
+from steadystar.cli import main
 from steadystar.data.schema import conform
 from steadystar.measure.relative import RelativeVelocities, StarTemplates
 from steadystar.pipeline import measuring
@@ -87,13 +89,9 @@ def install() -> None:
     report.write_report = write_report
 
 
-if __name__ == "__main__":
-    from steadystar.cli import main
+if "STAND_IN" in os.environ:  # for workers that import this as a preload
+    install()
 
+if __name__ == "__main__":
     install()
     main()
-else:
-    import os
-
-    if "STAND_IN" in os.environ:
-        install()
