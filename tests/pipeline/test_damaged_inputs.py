@@ -74,6 +74,7 @@ def test_files_of_any_name_end_in_rows(go, survey, tmp_path):
     velocities = pl.read_parquet(outcome.directory / "velocities.parquet")
     rejected = pl.read_parquet(outcome.directory / "rejected.parquet")
     assert len(velocities) == 32  # what the eight files hold, under whatever name
+    assert rejected["reason"].str.contains("was read already, from").all()
     shown = [*velocities["path"], *rejected["path"]]
     files = {text.split("[B-")[0].split("[R-")[0] for text in shown}
     assert len(files) >= len(HOSTILE_NAMES)

@@ -19,8 +19,10 @@ __all__ = [
 
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -195,9 +197,10 @@ def _read_file(
 ) -> tuple[Observation | None, pl.DataFrame, list[str]]:
     """Return what a file holds, what of it was rejected, and what the log should say."""
     try:
-        observation = read(file.path, options)
-        visits = _renamed(observation.visits, file)
-        rejected = conform(_renamed(observation.rejected, file), "rejected")
+        with _under_any_name(file) as path:
+            observation = read(path, options)
+        visits = _renamed(observation.visits, path, file)
+        rejected = conform(_renamed(observation.rejected, path, file), "rejected")
         observation = Observation(visits, observation.spectra, rejected)
     except UnreadableFile as error:
         tried = ", ".join(sentence.split(" ", 1)[0] for sentence in error.tried)
@@ -219,11 +222,25 @@ def _row(file: InputFile, reader: str, reason: str, remedy: str) -> dict[str, st
     return {"path": file.name, "reader": reader, "reason": reason, "remedy": remedy}
 
 
-def _renamed(frame: pl.DataFrame, file: InputFile) -> pl.DataFrame:
+@contextmanager
+def _under_any_name(file: InputFile) -> Iterator[str]:
+    """Give a path that is text: a link, where the file's own is not valid Unicode."""
+    try:
+        file.path.encode()
+    except UnicodeEncodeError:
+        with TemporaryDirectory() as folder:
+            link = Path(folder) / printable(Path(file.path).name)
+            link.symlink_to(file.path)
+            yield str(link)
+    else:
+        yield file.path
+
+
+def _renamed(frame: pl.DataFrame, read_as: str, file: InputFile) -> pl.DataFrame:
     """Write the file's name into ``path``, where a reader wrote where it lies."""
     paths = [
-        file.name + path.removeprefix(file.path)
-        if path and path.startswith(file.path)
+        file.name + path.removeprefix(read_as)
+        if path and path.startswith(read_as)
         else path or file.name
         for path in frame["path"].to_list()
     ]
