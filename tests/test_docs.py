@@ -11,13 +11,15 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_python_of_the_page_runs(page, tmp_path, monkeypatch):
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    blocks = re.findall(
+        r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+    )
     if not blocks:
         pytest.skip("a page without Python")
     monkeypatch.chdir(tmp_path)
     namespace: dict = {"__name__": "page"}
     for number, block in enumerate(blocks, 1):
-        exec(compile(block, f"{page.name}, block {number}", "exec"), namespace)
+        exec(compile(block, f"{page.name}, block {number}", "exec"), namespace)  # noqa: S102
     assert namespace["__name__"] == "page"
 
 
@@ -34,7 +36,9 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_readme_begins_with_two_commands():
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    blocks = re.findall(
+        r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
     assert len(blocks) == 2
     assert "steadystar demo" in blocks[0]
-    assert re.search(r"^pytest", blocks[1], re.M)
+    assert re.search(r"^pytest", blocks[1], re.MULTILINE)

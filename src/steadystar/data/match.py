@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 RADIUS_ARCSEC = 3.0
 """Half of LAMOST's fiber is 1.65 arcsec; designations of one star differ by 0.3."""
@@ -62,10 +62,10 @@ def nearest(
     catalog = np.atleast_2d(_unit_vectors(ra_of, dec_of))
     placed = np.flatnonzero(np.isfinite(catalog).all(axis=1))
     if len(placed) and finite.any():
-        chord, found = cKDTree(catalog[placed]).query(
+        chord, found = KDTree(catalog[placed]).query(
             points[finite], distance_upper_bound=_chord(radius_arcsec) * (1 + 1e-9)
         )
-        hit = np.isfinite(chord)
+        found, hit = np.asarray(found), np.isfinite(chord)
         rows = np.flatnonzero(finite)[hit]
         index[rows] = placed[found[hit]]
         separation[rows] = np.degrees(2 * np.arcsin(chord[hit] / 2)) * 3600
@@ -102,7 +102,7 @@ def assign_stars(
     for group in _groups(ra[free], dec[free], radius_arcsec):
         # The first visit by name gives the position, whatever the order of the files.
         first = min(free[group], key=lambda row: visits["visit_id"][int(row)])
-        name = name_from_position(ra[first], dec[first])
+        name = name_from_position(float(ra[first]), float(dec[first]))
         for row in free[group]:
             ids[row] = name
     for row in open_rows[~placed[open_rows]]:
@@ -114,9 +114,11 @@ def _groups(ra, dec, radius_arcsec: float) -> list[NDArray[np.intp]]:
     """Connected groups of positions, each as indices in increasing order."""
     if not len(ra):
         return []
-    tree = cKDTree(_unit_vectors(ra, dec))
+    tree = KDTree(_unit_vectors(ra, dec))
     pairs = tree.query_pairs(_chord(radius_arcsec) * (1 + 1e-9), output_type="ndarray")
-    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(ra),) * 2)
+    links = coo_matrix(
+        (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(ra),) * 2
+    )
     _, label = connected_components(links, directed=False)
     order = np.argsort(label, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(label[order])) + 1)

@@ -7,9 +7,7 @@ measured. What moves is the model. It lives on a `LogGrid`, uniform in
 everywhere. A pixel knows its fractional position on the grid; positions are computed
 in float64 and are accurate to far below 1 m/s.
 
-`Spectra.resample` puts spectra on a grid for those who need that (plots, stacks,
-exchange); it returns honest variances, and the covariance that it creates is described
-there.
+`data.resample` puts spectra on a grid for those who need that (plots, stacks, exchange).
 """
 
 __all__ = ["LogGrid", "Spectra"]
@@ -63,11 +61,11 @@ class LogGrid:
 
     def position(self, wave: ArrayLike) -> NDArray[np.float64]:
         """Return the fractional grid index of each wavelength (Angstrom)."""
-        return np.log(np.asarray(wave, float) / self.start) / self.step
+        return np.asarray(np.log(np.asarray(wave, float) / self.start) / self.step)
 
     def shift(self, rv: ArrayLike) -> NDArray[np.float64]:
         """Return ``rv`` (km/s) as a shift in grid points: ``ln(1 + rv/c) / step``."""
-        return np.log1p(np.asarray(rv, float) / C_KMS) / self.step
+        return np.asarray(np.log1p(np.asarray(rv, float) / C_KMS) / self.step)
 
 
 @dataclass(frozen=True)
@@ -138,6 +136,11 @@ class Spectra:
         wave = np.array(wave, np.float64)
         flux = np.atleast_2d(np.array(flux, np.float64))
         ivar = np.atleast_2d(np.array(ivar, np.float64))
+        if flux.shape != ivar.shape:
+            raise ValueError(
+                f"Flux has shape {flux.shape} and ivar {ivar.shape}: both must be "
+                "(spectrum, pixel), one inverse variance for every flux."
+            )
         if wave.ndim not in (1, 2) or wave.shape[-1:] != flux.shape[-1:]:
             raise ValueError(
                 f"Wavelengths have shape {wave.shape} but flux has {flux.shape}: give "

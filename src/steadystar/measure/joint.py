@@ -90,7 +90,7 @@ def _line_variance(pixels, star, stars: int):
 
 @partial(jax.jit, static_argnames=("stars", "slots", "reach"))
 def fit_stars(
-    pixels: PixelBatch,
+    batch: PixelBatch,
     star: Int[Array, " exposure"],
     order: Int[Array, " exposure"],
     reference: Int[Array, " star"],
@@ -104,7 +104,7 @@ def fit_stars(
     """Fit a batch of stars.
 
     Arguments:
-        pixels: normalized exposures; those with all weights zero are padding.
+        batch: normalized exposures; those with all weights zero are padding.
         star: the star of each exposure, 0 to ``stars - 1``, shape ``(exposure,)``.
         order: which of its star's exposures each one is, from 0: the seed of the noise
             that measures the response, so that a star's numbers do not depend on its
@@ -117,7 +117,7 @@ def fit_stars(
         reach: the search covers ``-reach`` to ``reach`` grid steps.
         iterations: rounds of template and shifts.
     """
-    pixels = jax.vmap(spline.Pixels)(*pixels)
+    pixels = jax.vmap(spline.Pixels)(*batch)
     place = jax.vmap(lambda p, d: spline.place(p, d, slots))
     accumulate = jax.vmap(spline.normal_equations)
     prior = precision[None] / _line_variance(pixels, star, stars)[:, None, None]
@@ -235,7 +235,7 @@ def _coupling(placed, found, continuum):
 
 @partial(jax.jit, static_argnames=("slots", "reach"))
 def match_stars(
-    pixels: PixelBatch,
+    batch: PixelBatch,
     template: Float[Array, "exposure knot"],
     *,
     slots: int,
@@ -245,7 +245,7 @@ def match_stars(
 
     Returns a `JointFit` whose Fisher matrix is diagonal.
     """
-    pixels = jax.vmap(spline.Pixels)(*pixels)
+    pixels = jax.vmap(spline.Pixels)(*batch)
     place = jax.vmap(lambda p, d: spline.place(p, d, slots))
     at_rest = jax.vmap(spline.normal_equations)(
         place(pixels, jnp.zeros_like(pixels.value[:, 0]))
@@ -297,7 +297,7 @@ def solve_gauge(
     project = np.eye(n) - np.outer(np.ones(n), information / information.sum())
     # Any multiple of ones may be added to F: the projection takes it out again.
     filled = fisher + np.full((n, n), information.mean() / n)
-    covariance = project @ np.linalg.solve(filled, project.T)
+    covariance = np.asarray(project @ np.linalg.solve(filled, project.T), np.float64)
     covariance = (covariance + covariance.T) / 2
     joint_step = covariance @ (information * step)
     variance = (np.diag(covariance) + 1 / information.sum()) / response**2

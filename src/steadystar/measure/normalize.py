@@ -11,7 +11,7 @@ __all__ = ["PixelBatch", "Prepared", "Window", "grid_for", "prepare"]
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,13 +40,16 @@ class Window:
 
 
 class PixelBatch(NamedTuple):
-    """The fields of `kernels.spline.Pixels` for many spectra: ``(spectrum, ...)``."""
+    """The fields of `kernels.spline.Pixels` for many spectra: ``(spectrum, ...)``.
 
-    index: NDArray[np.int32]
-    fraction: NDArray[np.float32]
-    inverse: NDArray[np.float32]
-    value: NDArray[np.float32]
-    weight: NDArray[np.float32]
+    Arrays of NumPy or of JAX: ``index`` int32, the others float32.
+    """
+
+    index: Any
+    fraction: Any
+    inverse: Any
+    value: Any
+    weight: Any
 
     def take(self, members: NDArray[np.intp], size: int) -> "PixelBatch":
         """Return the spectra ``members``, filled up to ``size`` with weightless ones."""
