@@ -64,7 +64,7 @@ class RunOptions:
     shards: Annotated[
         int,
         "Parts into which the stars are divided by a hash of their star_id, a power of "
-        "two; 0 chooses, about 1000 spectra a part, and again when the survey has grown.",
+        "two; 0 chooses, about 500 spectra a part, and again when the survey has grown.",
     ] = 0
     references: Annotated[
         str,

@@ -87,7 +87,7 @@ def calibrate_velocities(job: _ZeroPointJob, prefix: Path) -> Result:
 def changes(before: pl.DataFrame | None, now: pl.DataFrame) -> list[str]:
     """Say in sentences how the calibrated velocities differ from the last time."""
     if before is None:
-        return []
+        return ["all is new"]
     names = ["visit_id", "method", "star_id", "rv_raw", "rv"]
     old, new = before.select(names), now.select(names)
     both = new.join(old, on=["visit_id", "method"], suffix="_old", nulls_equal=True)

@@ -73,7 +73,7 @@ class RunLog(logging.Handler):
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator["Step"]:
         """Show how far a step is, where the console is a terminal."""
-        if self.quiet or not self._console.is_terminal or total < 2:
+        if self.quiet or not self._console.is_terminal or not total:
             yield Step(None, None)
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -149,7 +149,7 @@ def _advance(run: Run, pool: Pool, log: RunLog) -> Outcome:
         )
     run.ledger.sweep(*names)
     records = {name: run.ledger.records(name) for name in names}
-    for line in conclude(run, records, seconds):
+    for line in conclude(run, records, done, seconds):
         log.say(line)
     return Outcome(run.directory, records, done)
 

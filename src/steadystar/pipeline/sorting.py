@@ -24,8 +24,9 @@ from steadystar.pipeline.reading import NO_VISITS, known_files
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 from steadystar.survey.shards import read_shard, write_shard
 
-SPECTRA_PER_SHARD = 1000
-"""About 65 MB of LAMOST medium-resolution spectra: some fit into any memory."""
+SPECTRA_PER_SHARD = 500
+"""About 30 MB of LAMOST medium-resolution spectra: enough to share among workers, and
+never more part files than a survey has files of one star."""
 
 _GROWTH = 4
 """Shards are divided further when they hold this many times what they should."""

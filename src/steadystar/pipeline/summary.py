@@ -34,7 +34,10 @@ def describe_inputs(run: Run, inputs: Sequence[str | Path]) -> list[str]:
 
 
 def conclude(
-    run: Run, records: Mapping[str, Mapping[str, Record]], seconds: Mapping[str, float]
+    run: Run,
+    records: Mapping[str, Mapping[str, Record]],
+    done: Mapping[str, int],
+    seconds: Mapping[str, float],
 ) -> list[str]:
     """Say what was read, rejected, measured, calibrated, written, and what changed."""
     catalog = records["catalog"]["all"].facts
@@ -46,7 +49,9 @@ def conclude(
         *_counted(list(summary["rejected_because"].items())[:5]),
         *describe_results(summary),
     ]
-    changed = records["zeropoints"]["all"].facts["changes"]
+    changed = (
+        records["zeropoints"]["all"].facts["changes"] if done["zeropoints"] else []
+    )
     lines.append(f"Changed     {'; '.join(changed) or 'nothing since the last run'}")
     rows = ", ".join(f"{name} ({n} rows)" for name, n in catalog["rows"].items())
     lines.append(f"Written     {rows}, errors.json, summary.json")
