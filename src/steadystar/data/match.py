@@ -10,16 +10,18 @@ __all__ = ["RADIUS_ARCSEC", "assign_stars", "name_from_position", "nearest"]
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
+
+from steadystar.data.numbers import Numbers
 
 RADIUS_ARCSEC = 3.0
 """Half of LAMOST's fiber is 1.65 arcsec; designations of one star differ by 0.3."""
 
 
-def _unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
+def _unit_vectors(ra: Numbers, dec: Numbers) -> NDArray[np.float64]:
     ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
     return np.stack(
         [np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1
@@ -44,10 +46,10 @@ def name_from_position(ra: float, dec: float) -> str:
 
 
 def nearest(
-    ra: ArrayLike,
-    dec: ArrayLike,
-    ra_of: ArrayLike,
-    dec_of: ArrayLike,
+    ra: Numbers,
+    dec: Numbers,
+    ra_of: Numbers,
+    dec_of: Numbers,
     radius_arcsec: float = RADIUS_ARCSEC,
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Find the nearest of ``(ra_of, dec_of)`` for every ``(ra, dec)``, all in degrees.

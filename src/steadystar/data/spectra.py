@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from steadystar.data.constants import C_KMS
+from steadystar.data.numbers import Numbers
 
 Frame = Literal["observatory", "barycenter"]
 
@@ -59,11 +60,11 @@ class LogGrid:
         """Spacing of the grid as a velocity, km/s."""
         return C_KMS * float(np.expm1(self.step))
 
-    def position(self, wave: ArrayLike) -> NDArray[np.float64]:
+    def position(self, wave: Numbers) -> NDArray[np.float64]:
         """Return the fractional grid index of each wavelength (Angstrom)."""
         return np.asarray(np.log(np.asarray(wave, float) / self.start) / self.step)
 
-    def shift(self, rv: ArrayLike) -> NDArray[np.float64]:
+    def shift(self, rv: Numbers) -> NDArray[np.float64]:
         """Return ``rv`` (km/s) as a shift in grid points: ``ln(1 + rv/c) / step``."""
         return np.asarray(np.log1p(np.asarray(rv, float) / C_KMS) / self.step)
 
@@ -108,10 +109,10 @@ class Spectra:
     @classmethod
     def from_arrays(
         cls,
-        wave: ArrayLike,
-        flux: ArrayLike,
-        ivar: ArrayLike,
-        resolution: ArrayLike | float | None = None,
+        wave: Numbers,
+        flux: Numbers,
+        ivar: Numbers,
+        resolution: Numbers | float | None = None,
         *,
         frame: Frame = "observatory",
     ) -> "Spectra":
