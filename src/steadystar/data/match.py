@@ -94,7 +94,11 @@ def assign_stars(
     free = open_rows[placed[open_rows]]
     if known is not None and len(known) and len(free):
         index, _ = nearest(
-            ra[free], dec[free], known["ra"], known["dec"], radius_arcsec
+            ra[free],
+            dec[free],
+            known["ra"].to_numpy(),
+            known["dec"].to_numpy(),
+            radius_arcsec,
         )
         names = known["star_id"].to_list()
         for row, star in zip(free[index >= 0], index[index >= 0], strict=True):
