@@ -105,9 +105,14 @@ def _by_lamp(offset, lamp, names, options) -> tuple[NDArray[np.bool_], str | Non
         return none, None
     usual = known[np.argmax([np.sum(lamp == one) for one in known])]
     middle = float(np.median(offset[lamp == usual]))
+    scatter = 1.4826 * float(np.median(np.abs(offset[lamp == usual] - middle)))
     for one in known:
         apart = float(np.median(offset[lamp == one])) - middle
-        if abs(abs(apart) - options.lamp_shift) <= options.lamp_tolerance:
+        # Zero points drift by themselves: few exposures may miss the shift by that. The
+        # name of the lamp is evidence enough for half the shift, not for less.
+        drift = 3 * scatter / np.sqrt(np.sum(lamp == one))
+        tolerance = min(max(options.lamp_tolerance, drift), options.lamp_shift / 2)
+        if one != usual and abs(abs(apart) - options.lamp_shift) <= tolerance:
             # The alternate lamp is the one that reads larger.
             alternate = one if apart > 0 else usual
             return lamp == alternate, names[alternate]
