@@ -43,7 +43,7 @@ _CHUNK = 64
 _POOR_FIT = 3.0
 _RIVAL_CHI2 = 9.0
 # Iterations of the first round, and of two more for the few stars that need them.
-_ROUNDS = (5, 16, 17)
+_ROUNDS = (3, 16, 17)
 
 
 @dataclass(frozen=True)
