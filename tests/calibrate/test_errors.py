@@ -45,8 +45,8 @@ def test_calibrated_pulls_have_unit_width_at_every_error():
     out = out.with_columns(
         pull=(pl.col("rv") - mean) / (pl.col("rv_err") ** 2 - 1 / total).sqrt()
     )
-    part = 6 * pl.col("rv_raw_err").rank("ordinal").cast(int) // (len(out) + 1)
-    for part in out.with_columns(part=part).partition_by("part"):
+    sixth = 6 * pl.col("rv_raw_err").rank("ordinal").cast(int) // (len(out) + 1)
+    for part in out.with_columns(part=sixth).partition_by("part"):
         assert len(part) >= 3000
         assert part["pull"].std() == pytest.approx(1.0, abs=0.03)
     # A control that must fail: the errors as they were given.
@@ -101,7 +101,7 @@ def test_a_step_of_scoring_leads_to_the_maximum_of_the_likelihood():
 def test_bare_errors_come_back_where_nothing_can_be_fitted():
     visits = repeats(stars=20).unique("star_id", maintain_order=True)
     model = fit_error_model(visits)
-    assert "No star has two usable visits" in model.notes[0]
+    assert "No star has two calibrated visits" in model.notes[0]
     assert_allclose(model.apply(visits)["rv_err"], visits["rv_err"])
 
 

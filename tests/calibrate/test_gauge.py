@@ -85,6 +85,19 @@ def test_refusing_one_group_can_undo_another():
     assert found.rows.tolist() == [True] * 6 + [False] * 2
 
 
+def test_a_refused_fiber_is_noise_for_the_exposures():
+    star, exposure = grid(6, 4)
+    fiber = star.copy()
+    fiber[(star == 0) & (exposure > 1)] = 1
+    found = determine(design_of(star, exposure, fiber), star, 3)
+    assert found.rows.all()
+    assert found.active[:4].all()
+    assert not found.active[4:].any()
+    # Star 0 moves between fibers 0 and 1; the star that stays in fiber 1 does not.
+    assert np.array_equal(found.unmodeled[1], star == 0)
+    assert not found.unmodeled[0].any()
+
+
 def test_nights_are_redundant_beside_exposures_and_lead_when_named_first():
     star, exposure = grid(6, 8)
     night = exposure // 4

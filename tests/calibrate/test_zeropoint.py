@@ -213,6 +213,23 @@ def test_a_fiber_no_star_leaves_costs_no_constancy(mocks):
     assert_allclose(np.sqrt(own), alone.apply(visits)["correction_err"])
 
 
+def test_a_star_that_changed_its_fiber_still_helps_the_exposures(mocks):
+    visits = mocks.field().with_columns(
+        fiber=pl.when((pl.col("star_id") == "f020") & (pl.col("exposure_id") > "f05"))
+        .then(3)
+        .otherwise(pl.col("fiber"))
+    )
+    found = fit(visits, by=(BY, ("fiber",)))
+    table = found.offsets[EXPOSURES]
+    assert (table["status"] == 0).all()
+    # Its visits count for less, by the width of fiber offsets.
+    assert_allclose(offsets(found), offsets(fit(visits)), atol=0.01)
+    out = found.apply(visits).filter(pl.col("star_id") == "f020")
+    assert (out["status"] == int(Status.TOO_FEW_STARS)).all()
+    assert (out["correction_common_err"] == 0).all()
+    assert (out["correction_err"] > 0.1).all()
+
+
 def test_fibers_and_exposures_are_solved_together(mocks):
     rng = np.random.default_rng(5)
     stars, exposures, fibers = 200, 12, 15

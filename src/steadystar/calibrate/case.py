@@ -19,13 +19,14 @@ class Case:
 
     ``rows``: indices of its visits in the table; all other arrays have one entry for
     each of them. ``y`` and ``err``: velocities and errors, km/s. ``design`` holds the
-    offsets that are solved for.
+    offsets that are solved for. ``extra``: variance, km^2/s^2, of offsets that are not.
     """
 
     problem: Problem
     rows: NDArray[np.intp]
     design: Design
     groups: Groups
+    extra: Vector
 
     @property
     def y(self) -> Vector:
@@ -34,8 +35,8 @@ class Case:
 
     @property
     def err(self) -> Vector:
-        """Their errors, ``(visit,)``."""
-        return self.problem.err[self.rows]
+        """Their errors, with those of offsets that are not solved for, ``(visit,)``."""
+        return np.sqrt(self.problem.err[self.rows] ** 2 + self.extra)
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,9 @@ class ZeroPoints:
         for f in range(len(rows)):
             single = self.covariance.of_sums(unknown[f : f + 1]) + prior[f]
             common += np.where(stays[f], single, 0.0)
-        lost = np.any([m & ~s for m, s in zip(missing, stays, strict=True)], axis=0)
-        lost |= ~np.any(known, axis=0)
-        status = _status(visits, flags, lost)
+        lost = ~np.any(known, axis=0)
+        partly = np.any([m & ~s for m, s in zip(missing, stays, strict=True)], axis=0)
+        status = _status(visits, flags, lost, lost | partly)
         return _filled(visits, np.nansum(offset, axis=0), variance, common, status)
 
     def covariance_of(self, family: str, groups: Sequence[int]) -> NDArray[np.float64]:
@@ -198,12 +198,15 @@ def _take(values: NDArray, row: NDArray[np.intp], default=np.nan) -> NDArray:
     return np.append(values, np.array(default, values.dtype))[row]
 
 
-def _status(visits: pl.DataFrame, flags, lost: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the visits' status with the reasons of their groups, and without old ones."""
+def _status(visits: pl.DataFrame, flags, lost, partly) -> NDArray[np.int64]:
+    """Return the visits' status with the reasons of their groups, and without old ones.
+
+    ``lost`` (visit,) have no offset at all, ``partly`` lack one that tells visits apart.
+    """
     status = visits["status"].to_numpy() & ~int(REASONS | Status.DUPLICATE)
     for flag in flags:
         status |= flag & int(REASONS & ~Status.UNCALIBRATED & ~Status.TOO_FEW_STARS)
-        few = lost & ((flag & int(Status.TOO_FEW_STARS)) != 0)
+        few = partly & ((flag & int(Status.TOO_FEW_STARS)) != 0)
         status |= np.where(few, int(Status.TOO_FEW_STARS), 0)
     status |= np.where(lost, int(Status.UNCALIBRATED), 0)
     return status | np.where(duplicates(visits), int(Status.DUPLICATE), 0)

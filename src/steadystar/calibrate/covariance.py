@@ -21,8 +21,8 @@ from scipy.linalg import eigh
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from steadystar.calibrate.gauge import center
-from steadystar.calibrate.solve import Design, normal_matrix
+from steadystar.calibrate.gauge import Gauged
+from steadystar.calibrate.solve import Design, normal_matrix, right_side
 from steadystar.calibrate.visitsums import Vector
 
 DENSE_LIMIT = 2500
@@ -69,14 +69,15 @@ class OffsetCovariance:
         for a in unique:
             for b in unique:
                 same = (block[a] == block[b]) & (block[a] >= 0)
-                at = np.flatnonzero(same)
-                order = at[np.argsort(block[a[at]], kind="stable")]
-                ends = np.flatnonzero(np.diff(block[a[order]])) + 1
-                for part in np.split(order, ends):
-                    if len(part):
-                        out[part] += self._entries(
-                            int(block[a[part[0]]]), place[a[part]], place[b[part]]
-                        )
+                for one, part in _by_block(np.flatnonzero(same), block[a]):
+                    if not self.sampled[one]:
+                        out[part] += self.matrices[one][place[a[part]], place[b[part]]]
+        for one in np.flatnonzero(self.sampled):
+            here = block[unique] == one
+            for part in _chunks(np.flatnonzero(here.any(axis=0))):
+                drawn = self.matrices[one][place[unique[:, part]]]
+                drawn = np.sum(drawn * here[:, part, None], axis=0)
+                out[part] += drawn.var(axis=-1)
         return np.maximum(out, 0.0)[inverse]
 
     def matrix(self, offsets: Sequence[int] | NDArray[np.intp]) -> NDArray[np.float64]:
@@ -154,6 +155,19 @@ def _distinct_columns(table: NDArray[np.intp]) -> tuple[NDArray, NDArray]:
     return table[:, first], code
 
 
+def _by_block(rows: NDArray[np.intp], block: NDArray[np.intp]):
+    """Yield each block and those of ``rows`` that lie in it."""
+    order = rows[np.argsort(block[rows], kind="stable")]
+    for part in np.split(order, np.flatnonzero(np.diff(block[order])) + 1):
+        if len(part):
+            yield int(block[part[0]]), part
+
+
+def _chunks(rows: NDArray[np.intp], size: int = 20_000):
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
 def offset_covariance(
     design: Design,
     weight: Vector,
@@ -176,7 +190,9 @@ def offset_covariance(
     blocks = np.split(order, np.flatnonzero(np.diff(part[order])) + 1)
     out = OffsetCovariance(design.size)
     large = [b for b in blocks if len(b) > DENSE_LIMIT]
-    samples = _samples(design, weight, label, gauge) if large else np.zeros((0, 0))
+    samples = (
+        _samples(design, weight, label, gauge, ambiguous) if large else np.zeros((0, 0))
+    )
     for member in blocks:
         if not len(member):
             continue
@@ -214,11 +230,14 @@ def _pseudo_inverse(normal: NDArray) -> NDArray[np.float64]:
     return (vector[:, good] / value[good]) @ vector[:, good].T
 
 
-def _samples(design: Design, weight: Vector, label, gauge) -> NDArray[np.float64]:
+def _samples(design: Design, weight: Vector, label, gauge, ambiguous) -> Vector:
+    """Draw noise, and solve for it as for data: offsets (offset, sample)."""
     random = np.random.default_rng(0)
     sigma = np.divide(1, np.sqrt(weight), out=np.zeros_like(weight), where=weight > 0)
-    draws = []
-    for _ in range(_SAMPLES):
+    right = np.empty((design.size, _SAMPLES))
+    for i in range(_SAMPLES):
         noise = sigma * random.standard_normal(len(weight))
-        draws.append(center(design, weight, noise, label, gauge)[0])
-    return np.stack(draws, axis=1)
+        right[:, i] = right_side(design, weight, noise)
+    gauged = Gauged(design, weight, label, gauge)
+    gauged.ambiguous = ambiguous
+    return gauged.solve(right)

@@ -40,6 +40,8 @@ from steadystar.data.status import Status
 
 _USUAL = ("telescope", "arm")
 _NEEDED = 30
+_PARTLY = Status.TOO_FEW_STARS
+"""On a visit: one of its offsets is missing, whose noise is not that of the spectrum."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def fit_error_model(
     names = list(sample.names.columns)
     if not (sample.groups.n_of_zero > 1).any():
         table = pl.DataFrame(schema={**sample.names.schema, **_FITTED})
-        note = "No star has two usable visits: the errors stay as they were given."
+        note = "No star has two calibrated visits: the errors stay as they were given."
         return ErrorModel(tuple(names), table, notes=[note])
     noise, covariance, counts, settled = _fit(sample, options)
     notes = []
@@ -271,7 +273,7 @@ def _sample(table: pl.DataFrame, by: list[str]) -> _Sample:
     if by:
         group, names = codes(table, by)
     rv, err = table["rv"].to_numpy(), table["rv_raw_err"].to_numpy()
-    flags = int(STAYS_OUT | Status.DUPLICATE | Status.UNCALIBRATED)
+    flags = int(STAYS_OUT | Status.DUPLICATE | Status.UNCALIBRATED | _PARTLY)
     good = np.isfinite(rv) & np.isfinite(err) & (err > 0) & (star >= 0) & (group >= 0)
     good &= (table["status"].to_numpy() & flags) == 0
     good &= ~double_lined_stars(table, star)

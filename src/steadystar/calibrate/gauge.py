@@ -5,7 +5,8 @@ Three things can keep an offset from being known.
 1. Nobody moves. If every star stays within one group of a family (always the same
    fiber), the star's own velocity absorbs the offset.
 2. Too few stars move. With one or two stars in an exposure, a star that varies cannot be
-   told from an offset. The visits of those stars leave the solution.
+   told from an offset. The visits of those stars leave the solution, or, where they
+   bear on offsets of other families, stay with so much more noise.
 3. Families overlap. If nights and exposures both have offsets, a night's can be shared
    out among its exposures without any change to a visit. Such a direction is given to
    the family that is named first; in the later one each set of groups that only such
@@ -28,14 +29,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix, diags_array
 from scipy.sparse.csgraph import connected_components
 
 from steadystar.calibrate.solve import (
     Design,
     Factor,
     normal_matrix,
-    solve_offsets,
+    right_side,
+    star_means,
 )
 from steadystar.calibrate.visitsums import Vector, distinct_stars, sums
 from steadystar.data.status import Status
@@ -50,11 +52,14 @@ class Determined:
 
     ``rows``: visits (bool) that stay in the solution. ``active``: offsets (bool) that
     are solved for. ``status`` (offset,): why the others are not, 0 for the active.
+    ``unmodeled`` (family, visit): visits whose offset is not solved for although the
+    star has others: for the solution it is noise of the width of the family's offsets.
     """
 
     rows: NDArray[np.bool_]
     active: NDArray[np.bool_]
     status: NDArray[np.int64]
+    unmodeled: NDArray[np.bool_]
 
 
 def determine(design: Design, star: NDArray[np.intp], min_stars: int) -> Determined:
@@ -63,32 +68,32 @@ def determine(design: Design, star: NDArray[np.intp], min_stars: int) -> Determi
     ``star`` (visit,) is the star of each visit. A star counts for a group if it has
     visits in it and in another group of the same family.
     """
-    rows = np.ones(len(star), bool)
-    refused = np.zeros(design.size, bool)
+    refused = np.zeros(design.size + 1, bool)
     movers = np.zeros(design.size, np.intp)
-    changed = True
-    while changed:
-        changed = False
-        for f, unknown in enumerate(design.unknown):
-            at = np.flatnonzero(rows & (unknown >= 0))
+    for f, unknown in enumerate(design.unknown):
+        few = np.ones(1, bool)
+        while few.any():
+            at = np.flatnonzero((unknown >= 0) & ~refused[unknown])
             moving = at[_moves(design.zero[at], unknown[at], design.zeros)]
             count = distinct_stars(star[moving], unknown[moving], design.size)
             own = design.family == f
             movers[own] = count[own]
             few = (count > 0) & (count < min_stars)
-            if few.any():
-                refused |= few
-                rows[moving[few[unknown[moving]]]] = False
-                changed = True
-    active = (movers >= min_stars) & ~refused
-    status = np.where(active, 0, int(Status.UNCALIBRATED))
+            refused[:-1] |= few
+    active = (movers >= min_stars) & ~refused[:-1]
     stars = np.zeros(design.size, np.intp)
-    for unknown in design.unknown:
-        has = unknown >= 0
+    unmodeled = np.zeros(design.unknown.shape, bool)
+    for f, unknown in enumerate(design.unknown):
+        has = np.flatnonzero(unknown >= 0)
         stars += distinct_stars(star[has], unknown[has], design.size)
-    few = ~active & (refused | (stars < min_stars))
-    status = status | np.where(few, int(Status.TOO_FEW_STARS), 0)
-    return Determined(rows, active, status.astype(np.int64))
+        moving = has[_moves(design.zero[has], unknown[has], design.zeros)]
+        unmodeled[f, moving] = refused[unknown[moving]]
+    status = np.where(active, 0, int(Status.UNCALIBRATED))
+    few = ~active & (refused[:-1] | (stars < min_stars))
+    status |= np.where(few, int(Status.TOO_FEW_STARS), 0)
+    useful = np.any(np.append(active, False)[design.unknown], axis=0)
+    rows = np.asarray(useful | ~np.any(unmodeled, axis=0))
+    return Determined(rows, active, status.astype(np.int64), unmodeled)
 
 
 def _moves(zero, unknown, zeros: int) -> NDArray[np.bool_]:
@@ -145,7 +150,7 @@ def _null_labels(design: Design, *, stars: bool) -> NDArray[np.intp]:
     every null direction moves both alike.
     """
     weight = np.ones(design.unknown.shape[1])
-    factor = Factor(normal_matrix(design, weight, stars=stars))
+    factor = Factor(normal_matrix(design, weight, stars=stars), design.family)
     random = np.random.default_rng(0).standard_normal((design.size, 3))
     null = factor.null_part(random)
     label = design.family.copy()
@@ -164,6 +169,72 @@ def _first_index(label: NDArray[np.intp]) -> NDArray[np.intp]:
     return first[inverse]
 
 
+class Gauged:
+    """Offsets with weighted mean zero in every component, from right-hand sides.
+
+    Once made, it solves for any number of right sides (see `solve.right_side`).
+    ``ambiguous`` (family,) are families for which means of zero would change the
+    residuals: their components are tied to each other in a way that no group owns, and
+    they stay as the smallest solution has them.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        weight: Vector,
+        label: NDArray[np.intp],
+        gauge: Vector,
+    ) -> None:
+        """Factorize the problem.
+
+        Arguments:
+            design, weight: the problem; ``label``: components, as from `components`.
+            gauge: weight of each offset in the mean of its component, ``(offset,)``.
+        """
+        self.design, self.label, self.gauge = design, label, gauge
+        self.normal = normal_matrix(design, weight)
+        families = len(design.unknown)
+        self.ambiguous = np.zeros(families, bool)
+        self._factors = [Factor(self.normal, design.family)] if families else []
+        for f in range(families - 1, 0, -1):
+            lower = diags_array((design.family < f).astype(float))
+            part = csr_matrix(lower @ self.normal @ lower)
+            self._factors.append(Factor(part, design.family))
+
+    def solve(self, right: Vector, chi2: float | None = None) -> Vector:
+        """Return offsets (offset, k) for right sides (offset, k).
+
+        With ``chi2``, that of all offsets zero, families are tested for being
+        ``ambiguous``; without, what the last test found is taken.
+        """
+        offset = self._factors[0].solve(right)
+        best = self._chi2(offset, right)
+        fixed = np.zeros_like(offset)
+        for f, factor in zip(
+            range(len(self.ambiguous) - 1, 0, -1), self._factors[1:], strict=True
+        ):
+            mine = (self.design.family == f)[:, None]
+            means = component_means(offset, self.label, self.gauge)
+            trial = fixed + np.where(mine, offset - means, 0.0)
+            lower = (self.design.family < f)[:, None]
+            rest = np.where(lower, right - self.normal @ trial, 0.0)
+            moved = trial + np.where(lower, factor.solve(rest), 0.0)
+            if chi2 is not None:
+                worse = float((self._chi2(moved, right) - best).max(initial=0.0))
+                self.ambiguous[f] = worse > 1e-6 * (chi2 + float(best.min(initial=0.0)))
+            if self.ambiguous[f]:
+                fixed = fixed + np.where(mine, offset, 0.0)
+            else:
+                fixed, offset = trial, moved
+        first = (self.design.family == 0)[:, None]
+        means = component_means(offset, self.label, self.gauge)
+        return offset - np.where(first, means, 0.0)
+
+    def _chi2(self, offset: Vector, right: Vector) -> Vector:
+        """Return chi squared, less that of no offsets, of every column, ``(k,)``."""
+        return np.sum(offset * (self.normal @ offset - 2 * right), axis=0)
+
+
 def center(
     design: Design,
     weight: Vector,
@@ -171,52 +242,25 @@ def center(
     label: NDArray[np.intp],
     gauge: Vector,
 ) -> tuple[Vector, NDArray[np.bool_]]:
-    """Solve for the offsets, with weighted mean zero in every component.
+    """Solve for the offsets of ``y``, with weighted mean zero in every component.
 
-    Arguments:
-        design, weight, y: the problem; ``label``: components, as from `components`.
-        gauge: weight of each offset in the mean of its component, ``(offset,)``.
-
-    Returns:
-        The offsets, and the families (bool) for which means of zero would change the
-        residuals: their components are tied to each other in a way that no group owns,
-        and they stay as the smallest solution has them.
+    Arguments and the second value, the ambiguous families, are those of `Gauged`.
     """
-    offset = solve_offsets(design, weight, y)
-    ambiguous = np.zeros(len(design.unknown), bool)
-    best = _chi2(design, weight, y, offset)
-    fixed = np.zeros_like(offset)
-    for f in range(len(design.unknown) - 1, 0, -1):
-        mine = design.family == f
-        centered = np.where(mine, offset - component_means(offset, label, gauge), 0.0)
-        trial = fixed + centered
-        rest = y - design.total(trial)
-        lower = solve_offsets(design.families_up_to(f), weight, rest)
-        if _chi2(design, weight, rest, lower) <= best * (1 + 1e-6) + 1e-9:
-            fixed, offset = trial, trial + lower
-        else:
-            ambiguous[f] = True
-            fixed = fixed + np.where(mine, offset, 0.0)
-    first = design.family == 0
-    offset = offset - np.where(first, component_means(offset, label, gauge), 0.0)
-    return offset, ambiguous
+    gauged = Gauged(design, weight, label, gauge)
+    residual = y - star_means(design, weight, y)[design.zero]
+    chi2 = float(np.sum(weight * residual**2))
+    right = right_side(design, weight, y)
+    return gauged.solve(right[:, None], chi2)[:, 0], gauged.ambiguous
 
 
-def component_means(offset: Vector, label, gauge: Vector) -> Vector:
-    """Return the weighted mean of its component for every offset."""
-    some = sums(label, gauge, len(offset)) > 0
+def component_means(offset: Vector, label: NDArray[np.intp], gauge: Vector) -> Vector:
+    """Return the weighted mean of its component for every offset, (offset, k)."""
+    n = len(offset)
+    some = sums(label, gauge, n) > 0
     weight = np.where(some[label], gauge, 1.0)
-    total = sums(label, weight, len(offset))
-    mean = sums(label, weight * offset, len(offset))
-    return np.divide(mean, total, out=mean, where=total > 0)[label]
-
-
-def _chi2(design: Design, weight: Vector, y: Vector, offset: Vector) -> float:
-    residual = y - design.total(offset)
-    total = sums(design.zero, weight, design.zeros)
-    mean = sums(design.zero, weight * residual, design.zeros)
-    mean = np.divide(mean, total, out=mean, where=total > 0)
-    return float(np.sum(weight * (residual - mean[design.zero]) ** 2))
+    share = weight / np.maximum(sums(label, weight, n), 1e-300)[label]
+    collect = csr_matrix((share, (label, np.arange(n))), (n, n))
+    return (collect @ offset)[label]
 
 
 def active_design(design: Design, active: NDArray[np.bool_]) -> Design:

@@ -119,7 +119,7 @@ def _round(case: Case, frame: _Frame, state: _State) -> tuple[_State, Verdicts, 
     weight = bounded(verdicts.weight)
     normal = normal_matrix(design, weight)
     right = right_side(design, weight, frame.y)
-    offset = Factor(normal).solve(right)
+    offset = Factor(normal, design.family).solve(right)
     error = _rough_errors(np.asarray(normal.diagonal(), np.float64))
     noise = _refit(case, frame, offset, error, verdicts, state.noise)
     moved = _motion(design, offset - state.offset, error)

@@ -81,9 +81,7 @@ def prior_widths(
             pl.col("offset").is_finite(),
             pl.col("status").cast(pl.Int64) & int(Status.LAMP_OUTLIER) == 0,
         )
-        columns = name.split("+")
-        fibers = "fiber" in columns and not set(columns) & set(options.lamp_columns)
-        widths[name] = options.fiber_prior_width if fibers else options.prior_width
+        widths[name] = options.assumed_width(tuple(name.split("+")))
         free = len(good) - good["component"].n_unique()
         if len(good) >= _ENOUGH and free > 0:
             offset, error = good["offset"].to_numpy(), good["offset_err"].to_numpy()

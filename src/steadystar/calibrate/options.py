@@ -79,6 +79,11 @@ class ZeroPointOptions:
         "changes of the lamp.",
     ] = field(default=("exposure_id", "exposure", "expid", "lmjm"))
 
+    def assumed_width(self, family: tuple[str, ...]) -> float:
+        """Return the width of a family's offsets, km/s, while they are not measured."""
+        fibers = "fiber" in family and not set(family) & set(self.lamp_columns)
+        return self.fiber_prior_width if fibers else self.prior_width
+
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise CalibrationError(

@@ -22,21 +22,17 @@ __all__ = [
     "star_means",
 ]
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import coo_matrix, csr_matrix, diags_array
-from scipy.sparse.linalg import splu
 
+from steadystar.calibrate.factor import factorize
 from steadystar.calibrate.visitsums import Vector, sums
 
 PENALTY = 1e-9
 """Of a unit diagonal: far below the weakest tie, far above the rounding of a sum."""
-
-_DENSE_SIZE, _DENSE_SHARE = 4000, 0.05
 
 
 @dataclass(frozen=True)
@@ -124,13 +120,13 @@ def star_means(design: Design, weight: Vector, y: Vector) -> Vector:
 class Factor:
     """``N`` with a vanishing penalty, factorized: ``solve`` as often as needed."""
 
-    def __init__(self, normal: csr_matrix) -> None:
+    def __init__(self, normal: csr_matrix, family: NDArray[np.intp]) -> None:
         diagonal = normal.diagonal()
         self.scale = np.where(diagonal > 0, diagonal, 1.0) ** -0.5
         scaled = diags_array(self.scale) @ normal @ diags_array(self.scale)
         self.matrix = csr_matrix(scaled)
         regular = csr_matrix(scaled + diags_array(np.full(len(diagonal), PENALTY)))
-        self._solve = _factorize(regular)
+        self._solve = factorize(regular, family)
 
     def solve(self, right: Vector) -> Vector:
         """Return ``x`` with ``N x = right``; shapes ``(offset,)`` or ``(offset, k)``."""
@@ -150,20 +146,6 @@ class Factor:
         return self.scale[:, None] * x
 
 
-def _factorize(matrix: csr_matrix) -> Callable[[Vector], Vector]:
-    size = int(matrix.get_shape()[0])
-    if size <= _DENSE_SIZE and matrix.nnz > _DENSE_SHARE * size * size:
-        factor = cho_factor(matrix.toarray(), lower=True, check_finite=False)
-        return lambda right: cho_solve(factor, right, check_finite=False)
-    lu = splu(
-        matrix.tocsc(),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
-    return lu.solve
-
-
 def solve_offsets(design: Design, weight: Vector, y: Vector) -> Vector:
     """Return offsets that minimize the weighted residuals, shape (offset,).
 
@@ -171,5 +153,5 @@ def solve_offsets(design: Design, weight: Vector, y: Vector) -> Vector:
     """
     if design.size == 0:
         return np.zeros(0)
-    factor = Factor(normal_matrix(design, weight))
+    factor = Factor(normal_matrix(design, weight), design.family)
     return factor.solve(right_side(design, weight, y))

@@ -106,7 +106,9 @@ def _select(problem: Problem, options: ZeroPointOptions) -> tuple[Case, NDArray]
     rows = rows[found.rows]
     design = Design(problem.zero[rows], problem.unknown[:, rows], zeros, size, family)
     design = active_design(design, found.active)
-    return Case(problem, rows, design, problem.groups(rows)), found.status
+    widths = np.array([options.assumed_width(f.columns) for f in problem.families])
+    extra = widths**2 @ found.unmodeled[:, found.rows]
+    return Case(problem, rows, design, problem.groups(rows), extra), found.status
 
 
 def _in_gauge(
