@@ -159,6 +159,8 @@ def demo(
         configuration = _configuration(config)
         from steadystar.pipeline.demo import run_demo
 
+        if not quiet:
+            typer.echo(f"Simulating a survey in {output}.", err=True)
         run_demo(output, configuration, seed, workers=workers, quiet=quiet)
         typer.echo(output / "run" / "report" / "index.html")
 

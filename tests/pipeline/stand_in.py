@@ -28,6 +28,8 @@ def measure(visits, spectra, options, templates=None) -> RelativeVelocities:
     """Return the mean flux minus that of the first visits, in 100 counts a km/s."""
     if FAILS in visits["star_id"].to_list():
         raise ZeroDivisionError("this star is not to be measured")
+    if os.environ.get("STAND_IN_DIES") in visits["visit_id"].to_list():
+        os._exit(9)  # as if the system had killed it
     MEASURED.extend(visits["visit_id"])
     level = (spectra.flux * (spectra.ivar > 0)).mean(axis=1, dtype=np.float64) / 100
     table = visits.with_columns(

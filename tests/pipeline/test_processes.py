@@ -6,7 +6,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+
+from steadystar.data.status import Status
 
 from .conftest import results
 
@@ -91,6 +94,28 @@ def test_two_workers_give_the_bytes_of_one(
     monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "stand_in")
     said = finish(program(arguments("two", "--workers", "2")))
     assert "Working with 2 processes" in said
+    assert results(tmp_path / "two") == results(alone.directory)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_its_shard_until_the_next_run(
+    go, program, arguments, tmp_path, monkeypatch
+):
+    alone = go(arguments("one")[1], out="one", **OPTIONS)
+    whole = pl.read_parquet(alone.directory / "velocities.parquet")
+    culprit = whole.row(0, named=True)
+    monkeypatch.setenv("STAND_IN", "1")
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "stand_in")
+    monkeypatch.setenv("STAND_IN_DIES", culprit["visit_id"])
+    said = finish(program(arguments("two", "--workers", "2")))
+    assert "The worker ended" in said
+    found = pl.read_parquet(tmp_path / "two" / "velocities.parquet")
+    failed = found.filter(pl.col("status") & int(Status.INTERNAL_ERROR) != 0)
+    assert culprit["star_id"] in failed["star_id"].to_list()
+    assert failed["star_id"].n_unique() < whole["star_id"].n_unique()
+    assert found["visit_id"].equals(whole["visit_id"])
+    monkeypatch.delenv("STAND_IN_DIES")
+    finish(program(arguments("two")))
     assert results(tmp_path / "two") == results(alone.directory)
 
 

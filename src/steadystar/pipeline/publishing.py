@@ -264,7 +264,7 @@ def report_inputs(
         summary={key.replace("_", " "): value for key, value in summary.items()},
         spectra=spectra,
         windows=windows or {},
-        truth=_truth(truth, list(offsets)) if truth else None,
+        truth=_truth(truth) if truth else None,
     )
 
 
@@ -300,17 +300,8 @@ def spectra_of_run(
     return find
 
 
-def _truth(folder: Path, families: list[str]) -> dict[str, pl.DataFrame]:
-    """Bring the tables of a simulation into the form that a report compares with."""
-    tables = {path.stem: pl.read_parquet(path) for path in folder.glob("*.parquet")}
-    truth = {}
-    if "visits" in tables:
-        truth["visits"] = tables["visits"].select("visit_id", "rv_true")
-    if "offsets" in tables and families:
-        columns = families[0].split("+")
-        offsets = tables["offsets"].filter(family=families[0])
-        if set(columns) <= set(offsets.columns):
-            truth["offsets"] = offsets.select(*columns, offset="offset_true")
-    if {"ra", "dec", "constant"} <= set(tables.get("stars", pl.DataFrame()).columns):
-        truth["stars"] = tables["stars"].select("ra", "dec", "constant")
-    return truth
+def _truth(folder: Path) -> dict[str, pl.DataFrame]:
+    """Return the tables of a simulation by name, which a report compares with."""
+    return {
+        path.stem: pl.read_parquet(path) for path in sorted(folder.glob("*.parquet"))
+    }

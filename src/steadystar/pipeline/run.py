@@ -10,6 +10,7 @@ __all__ = ["Outcome", "run_pipeline"]
 
 import logging
 import os
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,10 @@ class Pool(Protocol):
         """Yield the number of each call with its result, or with what it raised."""
         ...
 
+    def died(self, error: Exception) -> bool:
+        """Whether the process ended, perhaps by the fault of another call."""
+        ...
+
 
 def run_pipeline(
     inputs: Sequence[str | Path],
@@ -111,7 +116,7 @@ def run_pipeline(
             with _pool(workers, scheduler, log) as pool:
                 return _advance(run, pool, log)
         except KeyboardInterrupt:
-            log.say("Interrupted. Run the same command again to go on from here.")
+            log.detail("Interrupted. Run the same command again to go on from here.")
             raise
         except Exception:
             log.detail(traceback.format_exc())
@@ -160,13 +165,20 @@ def _is_done(run: Run, stage: Stage, unit: Unit) -> bool:
 
 
 def _settle(
-    run: Run, stage: Stage, pool: Pool, units: Sequence[Unit], log: RunLog, step: Step
+    run: Run,
+    stage: Stage,
+    pool: Pool,
+    units: Sequence[Unit],
+    log: RunLog,
+    step: Step,
+    alone: bool = False,
 ) -> list[str]:
     """Do units and record them; return their names.
 
-    Those that fail as a whole are cut; one that cannot be cut is rescued, and recorded
-    with an empty mark, so that it is tried again next time. A full disk, or a fault in
-    a stage that sees the whole survey, ends the run.
+    Those whose process died are done again, alone. Those that fail as a whole are cut;
+    one that cannot be cut is rescued, and recorded with an empty mark, so that it is
+    tried again next time. A full disk, or a fault in a stage that sees the whole
+    survey, ends the run.
     """
     settled, broken = [], []
     where = pool if stage.spread else _Here()
@@ -184,6 +196,9 @@ def _settle(
         settled.append(unit.name)
         step.advance()
     for unit, error in broken:
+        if where.died(error) and not alone:
+            settled += _settle(run, stage, pool, [unit], log, step, alone=True)
+            continue
         if stage.rescue is None or isinstance(error, OSError):
             raise error
         log.detail("".join(traceback.format_exception(error)))
@@ -242,6 +257,9 @@ class _Here:
                 outcome = error
             yield number, outcome
 
+    def died(self, error):
+        return False
+
 
 class _Cluster:
     """Units on the workers of a Dask client, results as they come."""
@@ -261,6 +279,11 @@ class _Cluster:
             yield futures[future], future.result() if error is None else error
             future.release()
 
+    def died(self, error):
+        from distributed import KilledWorker
+
+        return isinstance(error, KilledWorker)
+
 
 @contextmanager
 def _pool(workers: int, scheduler: str | None, log: RunLog) -> Iterator[Pool]:
@@ -272,8 +295,8 @@ def _pool(workers: int, scheduler: str | None, log: RunLog) -> Iterator[Pool]:
 
     with config.set(
         {
-            # A unit that kills its worker is cut or rescued by the engine instead.
-            "distributed.scheduler.allowed-failures": 0,
+            # The engine does a unit again alone; a second chance there is enough.
+            "distributed.scheduler.allowed-failures": 1,
             "distributed.nanny.pre-spawn-environ": _ONE_THREAD,
             "distributed.comm.timeouts.connect": "60s",
         }
@@ -291,9 +314,15 @@ def _pool(workers: int, scheduler: str | None, log: RunLog) -> Iterator[Pool]:
         )
         with cluster, Client(cluster) as client:
             log.say(f"Working with {workers} processes on this machine.")
-            client.run(keep_programs)
+            client.run(_begin_worker)
             yield _Cluster(client)
             client.run(leave_programs)
+
+
+def _begin_worker() -> None:
+    """Prepare a worker process: Ctrl-C is for the main process, which then ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_programs()
 
 
 def _client(kind, address: str):
