@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from steadystar.calibrate.case import Case, Solution
 from steadystar.calibrate.lamps import shifted
 from steadystar.calibrate.options import CalibrationError, ZeroPointOptions
-from steadystar.calibrate.problem import codes
+from steadystar.calibrate.visits import codes
 from steadystar.calibrate.visitsums import Groups, Vector, distinct_stars, sums
 from steadystar.data.status import Status
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from steadystar.calibrate.archive import pack, unpack
 from steadystar.calibrate.covariance import OffsetCovariance
 from steadystar.calibrate.options import CalibrationError
-from steadystar.calibrate.problem import (
+from steadystar.calibrate.visits import (
     codes,
     duplicates,
     standard_visits,

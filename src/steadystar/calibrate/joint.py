@@ -32,7 +32,6 @@ from steadystar.calibrate.constancy import (
 )
 from steadystar.calibrate.noise import Noise
 from steadystar.calibrate.options import ZeroPointOptions
-from steadystar.calibrate.problem import codes
 from steadystar.calibrate.solve import (
     Design,
     Factor,
@@ -42,6 +41,7 @@ from steadystar.calibrate.solve import (
     solve_offsets,
     star_means,
 )
+from steadystar.calibrate.visits import codes
 from steadystar.calibrate.visitsums import Vector, distinct_stars
 from steadystar.data.status import Status
 

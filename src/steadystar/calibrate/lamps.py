@@ -16,7 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadystar.calibrate.options import ZeroPointOptions
-from steadystar.calibrate.problem import Family, codes
+from steadystar.calibrate.problem import Family
+from steadystar.calibrate.visits import codes
 from steadystar.calibrate.visitsums import Vector
 
 

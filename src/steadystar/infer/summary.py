@@ -32,7 +32,7 @@ from steadystar.calibrate.constancy import (
     posterior,
     settled_shares,
 )
-from steadystar.calibrate.problem import (
+from steadystar.calibrate.visits import (
     STAYS_OUT,
     codes,
     double_lined_stars,
