@@ -278,6 +278,18 @@ def test_a_spoiled_ledger_is_done_again_and_said(go, survey):
     assert "entries of the ledger were damaged" in log(again)
 
 
+@pytest.mark.parametrize("stage", ["read", "match", "shard", "measure", "errors"])
+def test_work_files_that_are_lost_are_made_again(go, survey, stage):
+    outcome = go(survey)
+    whole = results(outcome.directory)
+    folder = outcome.directory / "work" / stage
+    for number in range(len(list(folder.iterdir()))):
+        path = sorted(folder.iterdir())[number]
+        path.unlink()
+        again = go(survey)
+        assert results(again.directory) == whole, path.name
+
+
 def test_one_star_that_fails_costs_that_star_only(go, survey, monkeypatch):
     star = table(go(survey, out="well"), "stars")["star_id"][1]
     monkeypatch.setattr(stand_in, "FAILS", star)

@@ -59,6 +59,7 @@ def plan_zeropoints(run: Run, stage: Stage) -> list[Unit]:
     """One unit: all families of offsets are solved together."""
     record = run.ledger.records("velocities")["all"]
     old = run.ledger.record(stage.name, "all")
+    old = run.ledger.intact(old) if old else None
     job = _ZeroPointJob(
         run.ledger.path(record, "velocities"),
         run.configuration.zeropoints,

@@ -181,8 +181,13 @@ class Ledger:
     def done(self, stage: str, unit: str, mark: str) -> Record | None:
         """Return the record of a unit that need not be done again, else None."""
         record = self.record(stage, unit)
-        if record is None or record.fingerprint != mark:
-            return None
+        return self.intact(record) if record and record.fingerprint == mark else None
+
+    def intact(self, record: Record) -> Record | None:
+        """Return a record whose outputs are all there as they were written, else None.
+
+        Its mark may be an old one: this asks whether what it remembers can be used.
+        """
         checked = {n: o.checked(self.directory) for n, o in record.outputs.items()}
         outputs = {name: output for name, output in checked.items() if output}
         if len(outputs) < len(checked):

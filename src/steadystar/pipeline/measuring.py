@@ -79,7 +79,8 @@ def _earlier(
     for unit, record in records.items():
         of, number = (int(part) for part in unit.split("-"))
         common = min(of, shards)  # both are powers of two
-        if record.facts["base"] == base and number % common == shard % common:
+        related = record.facts["base"] == base and number % common == shard % common
+        if related and ledger.intact(record):
             layouts.setdefault(of, []).append(record)
     chosen = layouts.get(shards) or next(iter(layouts.values()), [])
     return tuple(

@@ -219,9 +219,13 @@ def _settle(
 
 
 def _prefix(run: Run, stage: Stage, unit: Unit) -> Path:
-    """Beginning of the names of what a unit writes; other inputs, other names."""
-    mark = stage.mark(run.configuration, unit.inputs)
-    return run.directory / "work" / stage.name / f"{unit.name}-{mark[:10]}"
+    """Beginning of the names of what a unit writes; never those of its old record."""
+    name = f"{unit.name}-{stage.mark(run.configuration, unit.inputs)[:10]}"
+    old = run.ledger.record(stage.name, unit.name)
+    taken = [Path(output.path).name for output in old.outputs.values()] if old else []
+    if any(path.startswith(f"{name}-") for path in taken):
+        name += "b"
+    return run.directory / "work" / stage.name / name
 
 
 def _record(

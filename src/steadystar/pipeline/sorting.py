@@ -48,6 +48,7 @@ def plan_match(run: Run, stage: Stage) -> list[Unit]:
     files = known_files(run, batches.values()).values()
     live = sorted((file.name, file.batch, file.index, file.sha256) for file in files)
     old = run.ledger.record(stage.name, "all")
+    old = run.ledger.intact(old) if old else None
     job = _MatchJob(
         visits=tuple((n, run.ledger.path(r, "visits")) for n, r in batches.items()),
         live=tuple((batch, index) for _, batch, index, _ in live),
