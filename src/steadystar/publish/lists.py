@@ -231,6 +231,7 @@ def visit_listing(visits: pl.DataFrame) -> Listing:
                 row["exposure"] or DASH,
                 row["arm"],
                 significant(row["snr"]),
+                significant(row["ivar_scale"], 2),
                 _with_error(row["raw"], row["raw_error"]),
                 significant(row["correction"], 3),
                 _with_error(row["value"], row["error"]),
@@ -247,6 +248,7 @@ def visit_listing(visits: pl.DataFrame) -> Listing:
             "exposure",
             "arm",
             "S/N",
+            "noise / stated",
             "measured (km/s)",
             "correction (km/s)",
             "velocity (km/s)",
@@ -254,7 +256,9 @@ def visit_listing(visits: pl.DataFrame) -> Listing:
             "file",
         ),
         tuple(rows),
-        numeric=frozenset((1, 4, 5, 6, 7)),
+        note="Noise / stated: the scatter of the residuals from the star's template over "
+        "what the file's inverse variance predicts.",
+        numeric=frozenset((1, 4, 5, 6, 7, 8)),
     )
 
 
