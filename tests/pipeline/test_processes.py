@@ -1,5 +1,6 @@
 """The same promises with real processes: they are killed, and there are several."""
 
+import os
 import subprocess
 import sys
 import time
@@ -39,7 +40,7 @@ def program(monkeypatch):
         command = [sys.executable, "-m", module, *arguments]
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
     return start
 
 
