@@ -1,14 +1,18 @@
+import io
 import json
 
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+import steadystar
 from steadystar import cli
 from steadystar.pipeline import compiled, measuring
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.lock import only_run
+from steadystar.pipeline.log import open_log
 from steadystar.publish import report
 from steadystar.simulate.mock import SurveyOptions, simulate_survey
 
@@ -194,6 +198,7 @@ def test_a_family_that_cannot_be_is_refused(call, table, tmp_path, by):
 def test_what_is_not_there_is_refused(call, spectra, tmp_path):
     gone, out = tmp_path / "gone", tmp_path / "out"
     assert refused(call("run", gone, "-o", out), gone)
+    assert refused(call("run", spectra, "-o", spectra), "both input and output")
     assert refused(call("calibrate", gone, "-o", out, "--by", "x"), gone)
     assert refused(call("run", spectra, "-o", out, "--config", gone), gone)
     for command in (("status",), ("report",), ("export", "--format", "fits")):
@@ -267,6 +272,24 @@ def test_the_written_configuration_is_the_default(call, tmp_path):
     assert call("run", "--write-config", path).exit_code == 0
     assert Configuration.load(path) == Configuration()
     assert refused(call("run", "--write-config", path), path, "exists already")
+
+
+def test_the_version_is_said(call):
+    assert call("--version").stdout.strip() == f"steadystar {steadystar.__version__}"
+
+
+def test_a_terminal_sees_how_far_a_step_is(tmp_path):
+    with open_log(tmp_path / "run.log") as log:
+        screen = io.StringIO()
+        log._console = Console(file=screen, force_terminal=True, highlight=False)
+        with log.progress("Measuring", 4) as step:
+            step.advance()
+            step.advance()
+        log.say("a name \x1b[31m from a file")
+    assert "Measuring" in screen.getvalue()
+    assert "2/4" in screen.getvalue()
+    assert r"\x1b[31m" in screen.getvalue()
+    assert "Measuring" not in (tmp_path / "run.log").read_text()
 
 
 def test_formats_are_listed(call):

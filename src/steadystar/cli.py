@@ -93,6 +93,26 @@ def _write_config(path: Path | None) -> None:
     raise typer.Exit
 
 
+def _version(wanted: bool | None) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"steadystar {version('steadystar')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool | None,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Say it and stop."
+        ),
+    ] = None,
+) -> None:
+    """Velocities that can be trusted, from multi-epoch multi-fiber surveys."""
+
+
 @app.command(
     epilog=_example(
         "steadystar run my_fits/ -o out/",

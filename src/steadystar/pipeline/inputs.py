@@ -57,7 +57,8 @@ def find_files(inputs: Sequence[str | Path], output: Path | None = None) -> Foun
     Directories of runs are passed over: this run's, ``output``, and those of others.
 
     Raises:
-        InputError: an input does not exist, or there is no file in any of them.
+        InputError: an input does not exist or is the output, or there is no file in
+            any of them.
     """
     found = Found()
     names: dict[Path, str] = {}
@@ -66,6 +67,11 @@ def find_files(inputs: Sequence[str | Path], output: Path | None = None) -> Foun
         if not os.path.lexists(root):
             raise InputError(
                 f"There is no file or folder {printable(str(given))}. Check its name."
+            )
+        if output is not None and output.exists() and root.samefile(output):
+            raise InputError(
+                f"{printable(str(given))} is both input and output. Choose another "
+                "directory for the results with -o, for example a new one inside it."
             )
         base = root.parent if root.is_dir() else root.parent.parent
         for path in _walk(root, found, output):

@@ -199,7 +199,8 @@ def _read_file(
     try:
         with _under_any_name(file) as path:
             observation = read(path, options)
-        visits = _renamed(observation.visits, path, file)
+        visits = conform(_renamed(observation.visits, path, file), "visits")
+        visits = visits.with_columns(visit_id=_named(visits["visit_id"], file))
         rejected = conform(_renamed(observation.rejected, path, file), "rejected")
         observation = Observation(visits, observation.spectra, rejected)
     except UnreadableFile as error:
@@ -245,6 +246,12 @@ def _renamed(frame: pl.DataFrame, read_as: str, file: InputFile) -> pl.DataFrame
         for path in frame["path"].to_list()
     ]
     return frame.with_columns(path=pl.Series(paths, dtype=pl.String))
+
+
+def _named(visit_ids: pl.Series, file: InputFile) -> pl.Series:
+    """Give spectra without an identifier the name of their file and their place in it."""
+    names = [name or f"{file.name}#{n}" for n, name in enumerate(visit_ids.to_list())]
+    return pl.Series("visit_id", names, dtype=pl.String)
 
 
 def _hash(path: str) -> str:
