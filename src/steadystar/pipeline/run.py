@@ -113,7 +113,7 @@ def run_pipeline(
         try:
             for line in describe_inputs(run, inputs):
                 log.say(line)
-            with _pool(workers, scheduler, log) as pool:
+            with _pool(workers, scheduler, directory, log) as pool:
                 return _advance(run, pool, log)
         except KeyboardInterrupt:
             log.detail("Interrupted. Run the same command again to go on from here.")
@@ -199,7 +199,7 @@ def _settle(
         if where.died(error) and not alone:
             settled += _settle(run, stage, pool, [unit], log, step, alone=True)
             continue
-        if stage.rescue is None or isinstance(error, OSError):
+        if stage.rescue is None or isinstance(error, OSError | ImportError):
             raise error
         log.detail("".join(traceback.format_exception(error)))
         pieces = stage.split(unit) if stage.split else []
@@ -290,7 +290,9 @@ class _Cluster:
 
 
 @contextmanager
-def _pool(workers: int, scheduler: str | None, log: RunLog) -> Iterator[Pool]:
+def _pool(
+    workers: int, scheduler: str | None, directory: Path, log: RunLog
+) -> Iterator[Pool]:
     if workers <= 1 and scheduler is None:
         yield _Here()
         return
@@ -307,6 +309,7 @@ def _pool(workers: int, scheduler: str | None, log: RunLog) -> Iterator[Pool]:
     ):
         if scheduler is not None:
             with _client(Client, scheduler) as client:
+                _check_workers(client, scheduler, directory)
                 log.say(f"Working on the Dask cluster at {scheduler}.")
                 yield _Cluster(client)
             return
@@ -337,3 +340,25 @@ def _client(kind, address: str):
             f"There is no Dask scheduler at {address}: {first_line(error)}. Give its "
             "address as tcp://HOST:PORT, or use --workers on this machine."
         ) from error
+
+
+def _check_workers(client, address: str, directory: Path) -> None:
+    """Make sure that there are workers, and that they can do what is asked of them."""
+    try:
+        client.wait_for_workers(1, timeout=60)
+        seen = client.run(_sees, str(directory))
+    except Exception as error:
+        raise ConfigurationError(
+            f"The workers of the Dask scheduler at {address} cannot be used: "
+            f"{first_line(error)}. Start some, with this version of steadystar."
+        ) from error
+    blind = [worker for worker, sees in seen.items() if not sees]
+    if blind:
+        raise ConfigurationError(
+            f"{len(blind)} workers of the Dask scheduler at {address} do not see "
+            f"{directory}: use a directory that all machines share."
+        )
+
+
+def _sees(directory: str) -> bool:
+    return Path(directory).is_dir()
