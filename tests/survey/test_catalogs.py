@@ -257,12 +257,27 @@ def test_what_is_no_velocity_is_none(tmp_path, rv):
 
 
 @pytest.mark.parametrize("error", ["0", "-1", "nan", "1e9", ""])
-def test_a_velocity_without_a_usable_error_is_none(tmp_path, error):
+def test_a_velocity_without_a_usable_error_is_kept_and_says_so(tmp_path, error):
     path = tmp_path / "t.csv"
-    path.write_text(f"star_id,rv,rv_err\na,1.0,{error}\nb,1.0,0.1\n")
+    path.write_text(f"star_id,rv,rv_err\na,1.5,{error}\nb,1.0,0.1\n")
     frame = read_velocity_table(path)
-    assert [Status(s) for s in frame["status"]] == [Status.NO_VELOCITY, Status.GOOD]
+    assert [Status(s) for s in frame["status"]] == [Status.BAD_ERROR, Status.GOOD]
+    assert frame["rv_raw"][0] == 1.5
     assert np.isnan(frame["rv_raw_err"][0])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("star_id,rv,rv_err\na,abc,0.1\n", "column rv of .* holds no numbers"),
+        ("star_id,rv,rv_err\n", "columns but no rows"),
+    ],
+)
+def test_a_table_without_velocities_is_refused(tmp_path, text, sentence):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(CatalogError, match=sentence):
+        read_velocity_table(path)
 
 
 def test_a_status_that_is_there_is_kept(tmp_path):

@@ -45,6 +45,7 @@ class Status(IntFlag):
     AMBIGUOUS = 1 << 28
     NO_VELOCITY = 1 << 29
     SURVEY_FLAG = 1 << 30
+    BAD_ERROR = 1 << 31
 
 
 FATAL = (
@@ -102,7 +103,9 @@ SENTENCES: dict[Status, str] = {
     "there, and zero here.",
     Status.AMBIGUOUS: "The families of offsets cannot be told apart along a direction "
     "that runs through this one; their sum is determined, the parts are by convention.",
-    Status.NO_VELOCITY: "The table gives no velocity, or none with a usable error.",
+    Status.NO_VELOCITY: "The table gives no velocity.",
+    Status.BAD_ERROR: "The table gives no positive error for this velocity: it is kept "
+    "as it was, and takes no part in anything.",
     Status.SURVEY_FLAG: "The survey that published this velocity marks it as failed.",
 }
 

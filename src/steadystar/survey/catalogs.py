@@ -75,6 +75,11 @@ def read_velocity_table(
     frame = _mapped(frame, mapping, path)
     frame = _with_defaults(frame, found)
     _require(frame, own, path)
+    if not len(frame):
+        raise CatalogError(
+            f"{path} has columns but no rows: check that it was written to its end."
+        )
+    _require_numbers(frame, path)
     return _checked(frame)
 
 
@@ -160,6 +165,15 @@ def _require(
     )
 
 
+def _require_numbers(frame: pl.DataFrame, path: str | PathLike[str]) -> None:
+    for name in ("rv_raw", "rv_raw_err"):
+        if frame[name].dtype == pl.String and _number(frame[name]).is_nan().all():
+            raise CatalogError(
+                f"The column {_ASKED[name]} of {path} holds no numbers; it begins with "
+                f"{frame[name][0]!r}. Name the right one, as in {_ASKED[name]}=COLUMN."
+            )
+
+
 def _checked(frame: pl.DataFrame) -> pl.DataFrame:
     """Give the columns that are measured their types, and flag what is no velocity."""
     frame = frame.with_columns(
@@ -181,12 +195,14 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
             pl.Series("dec", np.where(placed, dec, np.nan)),
         )
     rv, error = frame["rv_raw"].to_numpy(), frame["rv_raw_err"].to_numpy()
-    usable = (np.abs(rv) < _MAX_RV) & (error > 0) & (error < _MAX_ERR)
-    status |= np.where(usable, 0, int(Status.NO_VELOCITY))
+    measured = np.abs(rv) < _MAX_RV
+    trusted = (error > 0) & (error < _MAX_ERR)
+    status |= np.where(measured, 0, int(Status.NO_VELOCITY))
+    status |= np.where(measured & ~trusted, int(Status.BAD_ERROR), 0)
     failed = (status & int(Status.SURVEY_FLAG | Status.NO_VELOCITY)) != 0
     frame = _named(frame).with_columns(
         pl.Series("rv_raw", np.where(failed, np.nan, rv)),
-        pl.Series("rv_raw_err", np.where(failed, np.nan, error)),
+        pl.Series("rv_raw_err", np.where(failed | ~trusted, np.nan, error)),
         pl.Series("status", status),
     )
     ours = [name for name in schema_columns("velocities") if name in frame.columns]
