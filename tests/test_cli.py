@@ -222,7 +222,9 @@ def test_an_option_that_does_not_exist_is_refused(call, spectra, tmp_path):
 def test_a_directory_that_is_a_file_is_refused(call, spectra, tmp_path):
     out = tmp_path / "out"
     out.write_text("mine")
-    assert refused(call("run", spectra, "-o", out), out)
+    for named in (out, out / "sub"):
+        result = call("run", spectra, "-o", named)
+        assert refused(result, f"{out} is a file", "Name a folder")
     assert out.read_text() == "mine"
 
 
