@@ -108,6 +108,8 @@ class Unit:
         if repeat == 0:
             raise DamagedFits(f"column {name} is empty")
         rows, width = _integer(self.header, "NAXIS2"), _integer(self.header, "NAXIS1")
+        if rows < 1:
+            raise DamagedFits(f"it claims {rows} rows")
         if rows * width > len(self.data):
             raise DamagedFits(f"it holds fewer than its {rows} rows")
         dtype = np.dtype(f"S{repeat}" if kind == "A" else _TABLE_DTYPES[kind])

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from steadystar.data.schema import columns, conform, empty
 from steadystar.data.spectra import Frame, Spectra
 from steadystar.data.status import Status
+from steadystar.survey.apogee_mask import bits_of
 
 _WAVE_RANGE = (1e2, 1e7)
 """Angstrom; what lies outside is no wavelength of a spectrograph."""
@@ -71,6 +72,12 @@ class ReadOptions:
         "corrected to the barycenter; auto believes the file, and takes as observed "
         "if it does not say.",
     ] = "auto"
+    apogee_mask: Annotated[
+        str,
+        "Bits of APOGEE's pixel mask, by name and separated by spaces, whose pixels are "
+        "left out besides the bad ones: SIG_SKYLINE, SIG_TELLURIC, LITTROW_GHOST, "
+        "PERSIST_HIGH, PERSIST_MED or PERSIST_LOW.",
+    ] = "SIG_SKYLINE"
     max_megabytes: Annotated[
         int, "Files larger than this, after decompression, are refused (megabytes)."
     ] = 512
@@ -86,6 +93,7 @@ class ReadOptions:
                 "positive number, or 0 if it is unknown."
             )
         self.coordinates()
+        bits_of(self.apogee_mask)
 
     @property
     def max_bytes(self) -> int:

@@ -33,6 +33,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
+from steadystar.survey.apogee import ApogeeReader
 from steadystar.survey.files import describe_content, load, peek
 from steadystar.survey.generic import FitsReader, TextReader
 from steadystar.survey.lamost import LamostReader
@@ -133,7 +134,7 @@ def formats() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
 
 
-_SURVEYS: tuple[Reader, ...] = (ShardReader(), LamostReader())
+_SURVEYS: tuple[Reader, ...] = (ShardReader(), LamostReader(), ApogeeReader())
 _GENERAL: tuple[Reader, ...] = (FitsReader(), TextReader(), SpecutilsReader())
 
 
