@@ -27,11 +27,22 @@ from steadystar.publish.lists import status_listing, visit_listing
 from steadystar.publish.numbers import (
     calendar_date,
     outline,
+    probability,
     robust_width,
     scatter_or_density,
     significant,
 )
-from steadystar.publish.plot import Band, Density, Figure, Heat, Line, Missing, Points
+from steadystar.publish.plot import (
+    Band,
+    Density,
+    Figure,
+    Heat,
+    Line,
+    Missing,
+    Points,
+    Steps,
+    Violins,
+)
 from steadystar.publish.web import escape, spec_json
 
 FAMILY = "spectrograph+arm+exposure_id"
@@ -95,6 +106,30 @@ def test_pulls_have_the_width_by_which_the_errors_are_wrong(scale):
     # 3000 Gaussian values give the width to 1.17 / sqrt(3000) = 2%; three times that.
     width = robust_width(gaussian_survey(scale).visits["pull"])
     assert width == pytest.approx(scale, rel=0.065)
+
+
+def test_errors_that_were_scaled_to_fit_are_not_their_own_proof():
+    """A width of 1 that calibration made is told beside that of the errors as measured."""
+    rng = np.random.default_rng(7)
+    n_stars, n_visits = 600, 5
+    error = rng.uniform(0.5, 1.5, n_stars * n_visits)
+    velocity = rng.normal(0, 0.6 * error)
+    facts = facts_of(
+        star_id=np.repeat([f"s{i}" for i in range(n_stars)], n_visits).tolist(),
+        rv_raw=velocity,
+        rv_raw_err=error,
+        rv=velocity,
+        rv_err=0.6 * error,
+        snr=np.full(error.size, 20.0),
+    )
+    # 3000 values: 2%, as above; three times that.
+    assert robust_width(facts.visits["pull"]) == pytest.approx(1.0, rel=0.065)
+    assert robust_width(facts.visits["pull_given"]) == pytest.approx(0.6, rel=0.065)
+    here = pulls(facts, OPTIONS).here
+    assert "after the errors were scaled to make it so" in here
+    assert "as measured" not in pulls(gaussian_survey(1.0), OPTIONS).here
+    # A rescaled error can be smaller than the measured one: it is not "with" more.
+    assert "km/s in the end" in error_against_snr(facts, OPTIONS).here
 
 
 def test_the_reference_exposure_has_no_pull():
@@ -247,6 +282,32 @@ def test_each_fiber_has_its_mean_remainder(survey):
     assert points.y[0] == pytest.approx(one["after"].mean())
 
 
+def test_a_few_wild_fibers_do_not_flatten_all_others(survey):
+    wild = pl.col("fiber") == pl.col("fiber").min().over("spectrograph")
+    change = pl.when(wild).then(30.0 * (pl.col("bjd").rank("dense") % 2)).otherwise(0.0)
+    velocities = survey.velocities.with_columns(pl.col("rv") + change)
+    facts = gather(replace(survey, velocities=velocities, stars=None))
+    figure = fiber_remainders(facts)[0]
+    typical = np.median(np.concatenate([m.error for m in marks(figure, Points)]))
+    assert figure.panels[0].y.high < 10 * typical
+    assert "reach out of the panel" in figure.here
+
+
+def test_no_constant_star_is_cut_from_the_histogram_of_scatter(survey):
+    figure = before_and_after(gather(survey), OPTIONS)
+    counted = [m.heights.sum() for m in marks(figure, Steps)]
+    drawn = [m.x.size for m in marks(figure, Points)]
+    assert counted == drawn
+
+
+def test_every_shape_of_an_exposure_has_its_body_inside_the_panel(survey):
+    figure = by_exposure(gather(survey))
+    for panel in figure.panels:
+        means = next(m for m in panel.marks if isinstance(m, Violins)).means
+        assert panel.y.low < np.nanmin(means)
+        assert np.nanmax(means) < panel.y.high
+
+
 @pytest.mark.parametrize("shift", [0.0, 100.0])
 def test_recovery_does_not_depend_on_the_gauge(survey, shift):
     shifted = survey.offsets[FAMILY].with_columns(pl.col("offset") + shift)
@@ -273,6 +334,37 @@ def test_velocities_are_held_against_the_truth(survey):
         for word in (figure.here.split("width ")[1], figure.here.split("and ")[1])
     )
     assert after < 0.6 * before
+    assert "times their errors" in figure.here
+    assert figure.panels[2].x.label.endswith("truth) / error")
+
+
+def test_the_truth_of_a_star_lies_about_the_mean_of_its_velocities(survey):
+    """Errors that differ weigh the velocities, and so the truth beside them."""
+    star = survey.truth["visits"]["visit_id"][0]
+    mine = survey.velocities.filter(pl.col("visit_id") == star)["star_id"][0]
+    rows = survey.velocities.filter(pl.col("star_id") == mine)
+    known = pl.DataFrame(
+        {"visit_id": rows["visit_id"], "rv_true": np.linspace(-50, 50, len(rows))}
+    )
+    exact = rows.drop("rv").join(known.rename({"rv_true": "rv"}), on="visit_id")
+    exact = exact.with_columns(
+        rv_err=pl.Series(np.geomspace(0.1, 5.0, len(rows))),
+        reference_visit_id=pl.lit("one"),
+    )
+    inputs = replace(
+        survey,
+        velocities=schema.conform(exact, "velocities"),
+        truth={"visits": known},
+        spectra=None,
+    )
+    first = star_figures(gather(inputs), inputs, mine, OPTIONS)[0].panels[0].marks
+    true = next(m for m in first if isinstance(m, Points) and m.symbol == "cross")
+    drawn = [m for m in first if isinstance(m, Points) and m.symbol != "cross"]
+    for mark in drawn:
+        for x, y in zip(mark.x, mark.y, strict=True):
+            miss = np.abs(true.y - y)[np.abs(true.x - x) < 1e-6].min()
+            assert miss < 1e-6
+    assert first[0] is true
 
 
 def test_stars_are_counted_by_truth_and_class_also_under_other_names(survey):
@@ -422,6 +514,9 @@ def test_numbers_are_written_for_people():
     assert significant(-0.5) == "\N{MINUS SIGN}0.500"
     assert significant(float("nan")) == "\N{EN DASH}"
     assert significant(1.4e-45, 2) == "1.4e-45"
+    assert probability(2.6e-269) == "< 0.001"
+    assert probability(1.0) == "> 0.999"
+    assert probability(0.52) == "0.52"
     assert calendar_date(58268) == "2018-05-30"
     assert calendar_date(1e300) == "1e+300"
 

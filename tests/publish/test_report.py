@@ -17,6 +17,8 @@ from steadystar.data.status import SENTENCES, Status
 from steadystar.publish.facts import gather
 from steadystar.publish.figures.errors import error_against_snr
 from steadystar.publish.files import safe_name, slug
+from steadystar.publish.headlines import headlines
+from steadystar.publish.lists import summary_listing
 from steadystar.publish.paper import draw
 from steadystar.publish.report import ReportInputs, ReportOptions, write_report
 
@@ -209,6 +211,42 @@ def test_the_first_page_tells_what_was_observed_and_rejected(survey, report):
     assert survey.notes[0] in words
     assert "km/s rms over 36 zero points" in words
     assert "truly constant" in words
+    assert "the truth is known" in words
+
+
+def test_the_first_number_is_what_calibration_gained(survey):
+    first, second, *_ = headlines(gather(survey), survey)
+    assert "measured → calibrated" in first.meaning
+    before, after = re.findall(r"[\d.]+", first.value)
+    assert float(after) < 0.6 * float(before)
+    # The factory adds 0.05 km/s to 36 offsets: known to 0.05 / sqrt(72), 12%.
+    assert float(second.value.split()[0]) == pytest.approx(0.05, rel=0.4)
+    assert "truth" in second.meaning
+    blind = replace(survey, truth=None)
+    assert not any("truth" in h.meaning for h in headlines(gather(blind), blind))
+
+
+def test_sentences_in_tables_have_room(survey, report):
+    """Remarks and file names may wrap; numbers beside them do not."""
+    page = next((report / "stars").glob("*.html")).read_text("utf-8")
+    head = re.findall(r"<th[^>]*>([^<]*)</th>", page)
+    row = re.findall(r"<td([^>]*)>", page.split("<tbody>")[1].split("</tr>")[0])
+    wordy = {name for name, cell in zip(head, row, strict=True) if "words" in cell}
+    assert wordy == {"remarks", "file"}
+
+
+def test_no_two_headings_of_the_first_page_are_the_same(report):
+    text = (report / "index.html").read_text("utf-8")
+    headings = re.findall(r"<h[23]>([^<]*)</h[23]>", text)
+    assert len(headings) == len(set(headings)) > 10
+
+
+def test_what_a_run_says_of_itself_is_punctuated_once():
+    listing = summary_listing({"statuses": {"All is well.": 3}, "because": {}})
+    assert listing.rows == (
+        ("statuses", "All is well: 3"),
+        ("because", "\N{EN DASH}"),
+    )
 
 
 def test_a_page_of_a_star_has_its_spectra_and_statuses_in_words(survey, report):

@@ -62,7 +62,8 @@ def gather(inputs: ReportInputs) -> Facts:
     ``raw, raw_error, value, error`` (NaN together where there is no velocity),
     ``measured, reference, steady, before, after`` (residuals about the star's mean in
     the arm, before and after calibration; NaN for stars with one velocity) and
-    ``pull`` (``after`` over its expected scatter; constant stars only).
+    ``pull`` (``after`` over its expected scatter; constant stars only) and
+    ``pull_given`` (the same with the errors as measured, before they were rescaled).
     """
     frame = schema.conform(inputs.velocities, "velocities", keep_dtype=_GROUPS)
     frame = frame.with_columns(_sane(name) for name in _DRAWN)
@@ -76,9 +77,10 @@ def gather(inputs: ReportInputs) -> Facts:
     )
     visits = visits.with_columns(
         pl.when(pl.col("steady") & ~pl.col("reference"))
-        .then(pl.col("after") / pl.col("expected"))
+        .then(pl.col("after") / pl.col(expected))
         .otherwise(float("nan"))
-        .alias("pull")
+        .alias(name)
+        for name, expected in (("pull", "expected"), ("pull_given", "expected_given"))
     )
     names = visits["arm"].unique().to_list()
     arms = sorted(names, key=lambda arm: (_ARM_ORDER.get(arm, 2), arm))
@@ -173,17 +175,28 @@ def _residuals(frame: pl.DataFrame) -> pl.DataFrame:
         centre = product.sum().over(keys) / total
         return pl.when(several & (pl.col(weights) > 0)).then(pl.col(value) - centre)
 
-    variance = pl.col("error") ** 2 - 1 / pl.col("_w").sum().over(keys)
+    # The error as measured, and that of the correction, which no rescaling touches.
+    moved = pl.col("correction_err").fill_nan(0.0).fill_null(0.0)
+    given = (pl.col("raw_error") ** 2 + moved**2).sqrt()
+    frame = frame.with_columns(
+        pl.when(pl.col("_w") > 0).then(given).otherwise(float("nan")).alias("_given")
+    )
+
+    def expected(error: str) -> pl.Expr:
+        # The mean contains the velocity itself, so that it is nearer than its error.
+        # Where it is almost the mean itself, nothing is left to compare.
+        usable = (pl.col("_w") > 0) & (pl.col(error) > 0) & pl.col(error).is_finite()
+        weights = pl.when(usable).then(pl.col(error) ** -2)
+        variance = pl.col(error) ** 2 - 1 / weights.sum().over(keys)
+        clear = variance > 1e-3 * pl.col(error) ** 2
+        return pl.when(usable & clear).then(variance.sqrt()).otherwise(float("nan"))
+
     return frame.with_columns(
         mean("value", "_w").fill_null(float("nan")).alias("after"),
         mean("raw", "_w_raw").fill_null(float("nan")).alias("before"),
-        # The mean contains the velocity itself, so that it is nearer than its error.
-        # Where it is almost the mean itself, nothing is left to compare.
-        pl.when((variance > 1e-3 * pl.col("error") ** 2) & pl.col("error").is_finite())
-        .then(variance.sqrt())
-        .otherwise(float("nan"))
-        .alias("expected"),
-    ).drop("_w", "_w_raw")
+        expected("error").alias("expected"),
+        expected("_given").alias("expected_given"),
+    ).drop("_w", "_w_raw", "_given")
 
 
 def _steady(visits: pl.DataFrame, stars: pl.DataFrame | None) -> tuple[pl.Series, str]:

@@ -10,6 +10,7 @@ import polars as pl
 
 from steadystar.data.status import Status
 from steadystar.publish.facts import Facts
+from steadystar.publish.figures.truth import recovery_rms
 from steadystar.publish.inputs import ReportInputs
 from steadystar.publish.lists import star_class
 from steadystar.publish.numbers import (
@@ -20,6 +21,7 @@ from steadystar.publish.numbers import (
     kms,
     median,
     percent,
+    probability,
     significant,
 )
 
@@ -74,14 +76,23 @@ def opening(facts: Facts, inputs: ReportInputs) -> str:
             f"; for {uncalibrated:,} of them no zero point could be determined, so that "
             "they are as measured"
         )
-    return text + "."
+    text += "."
+    if inputs.truth:
+        text += (
+            " The survey was simulated, so that the truth is known: the last figures "
+            "hold the results against it."
+        )
+    return text
 
 
 def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
     """The numbers at the top of the first page."""
     visits, stars = facts.visits, facts.stars
     good = facts.measured
-    made = [
+    made = [*_gained(facts, inputs)]
+    if stars["variable"].is_not_null().any():
+        made.append(Headline(f"{int(stars['variable'].sum()):,}", "variable stars"))
+    made += [
         Headline(f"{len(stars):,}", "stars"),
         Headline(f"{len(visits):,}", "spectra"),
         Headline(
@@ -98,6 +109,15 @@ def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
         if np.isfinite(error):
             where = f", {arm} arm" if arm != "all" else ""
             made.append(Headline(kms(error), f"median error{where}"))
+    rejected = 0 if inputs.rejected is None else len(inputs.rejected)
+    if rejected:
+        made.append(Headline(f"{rejected:,}", "files or parts not readable"))
+    return made
+
+
+def _gained(facts: Facts, inputs: ReportInputs) -> list[Headline]:
+    """What the calibration was for, first: steady stars at rest, and the truth if known."""
+    good, made = facts.measured, []
     steady = good.filter("steady").group_by("star_id", "arm")
     stars_of_arm = steady.agg(pl.col("before", "after").std())
     old, new = median(stars_of_arm["before"]), median(stars_of_arm["after"])
@@ -108,11 +128,9 @@ def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
                 "typical scatter of a constant star, measured → calibrated",
             )
         )
-    if stars["variable"].is_not_null().any():
-        made.append(Headline(f"{int(stars['variable'].sum()):,}", "variable stars"))
-    rejected = 0 if inputs.rejected is None else len(inputs.rejected)
-    if rejected:
-        made.append(Headline(f"{rejected:,}", "files or parts not readable"))
+    miss = recovery_rms(inputs)
+    if np.isfinite(miss):
+        made.append(Headline(kms(miss), "rms by which zero points miss the truth"))
     return made
 
 
@@ -133,7 +151,6 @@ def star_facts(facts: Facts, row: dict[str, Any]) -> list[Headline]:
         ("scatter_before", 2, "scatter as measured", " km/s"),
         ("scatter_after", 2, "scatter calibrated", " km/s"),
         ("rv_intrinsic", 2, "intrinsic scatter", " km/s"),
-        ("p_constant", 2, "probability of being constant", ""),
         ("period", 6, "period", " d"),
     )
     for column, digits, meaning, unit in numbers:
@@ -142,4 +159,7 @@ def star_facts(facts: Facts, row: dict[str, Any]) -> list[Headline]:
             continue
         if isinstance(value, float) and np.isfinite(value):
             made.append(Headline(significant(value, digits) + unit, meaning))
+    p = row.get("p_constant")
+    if isinstance(p, float) and np.isfinite(p):
+        made.append(Headline(probability(p), "probability of being constant"))
     return made

@@ -30,14 +30,16 @@ from steadystar.publish.numbers import (
     finite,
     median,
     percent,
+    probability,
     significant,
 )
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A table of texts. ``numeric`` columns are set flush right; ``links`` of the first
-    column lead to other pages of the report."""
+    """A table of texts. ``numeric`` columns are set flush right, ``wordy`` ones hold
+    sentences and get the room; ``links`` of the first column lead to other pages of
+    the report."""
 
     name: str
     title: str
@@ -45,6 +47,7 @@ class Listing:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     numeric: frozenset[int] = frozenset()
+    wordy: frozenset[int] = frozenset()
     links: tuple[str | None, ...] = ()
     search: bool = False
 
@@ -114,7 +117,14 @@ def rejected_listing(rejected: pl.DataFrame | None, options: ReportOptions) -> L
             f" The first {len(shown)} are listed; rejected.parquet holds all. Most "
             f"frequent: {kinds['reason'][0]} ({kinds['len'][0]:,} times)."
         )
-    return Listing("unreadable", "Files that could not be read", columns, rows, note)
+    return Listing(
+        "unreadable",
+        "Files that could not be read",
+        columns,
+        rows,
+        note,
+        wordy=frozenset((0, 1, 2)),
+    )
 
 
 def status_listing(facts: Facts) -> Listing:
@@ -183,7 +193,7 @@ def star_listing(facts: Facts, pages: Mapping[str, str]) -> Listing:
                 significant(row["scatter_before"], 2),
                 significant(row["scatter_after"], 2),
                 significant(row["rv_intrinsic"], 2),
-                significant(row["p_constant"], 2),
+                probability(row["p_constant"]),
                 star_class(row),
             )
         )
@@ -259,6 +269,7 @@ def visit_listing(visits: pl.DataFrame) -> Listing:
         note="Noise / stated: the scatter of the residuals from the star's template over "
         "what the file's inverse variance predicts.",
         numeric=frozenset((1, 4, 5, 6, 7, 8)),
+        wordy=frozenset((9, 10)),
     )
 
 
@@ -298,7 +309,7 @@ def confusion_listing(counts: Mapping[str, Mapping[str, int]]) -> Listing:
 def summary_listing(summary: Mapping[str, object]) -> Listing:
     """Whatever the run reports about itself."""
     rows = tuple((str(key), _plain(value)) for key, value in summary.items())
-    return Listing("summary", "The run", ("what", "value"), rows)
+    return Listing("summary", "In numbers", ("what", "value"), rows)
 
 
 def _plain(value: object) -> str:
@@ -309,9 +320,12 @@ def _plain(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {_plain(item)}" for key, item in value.items())
+        said = (
+            f"{str(key).rstrip('.')}: {_plain(item)}" for key, item in value.items()
+        )
+        return "; ".join(said) or DASH
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(item) for item in value)
+        return ", ".join(_plain(item) for item in value) or DASH
     return str(value)
 
 

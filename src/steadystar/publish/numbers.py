@@ -12,6 +12,7 @@ __all__ = [
     "median",
     "outline",
     "percent",
+    "probability",
     "robust_width",
     "scatter_or_density",
     "significant",
@@ -93,6 +94,15 @@ def counts_axis(label: str, top: Real) -> Axis:
 def percent(part: Real, whole: Real) -> str:
     """Write a fraction as a percentage; a dash of nothing."""
     return f"{100 * part / whole:.3g}%" if whole else DASH
+
+
+def probability(value: Real | None) -> str:
+    """Write a probability: two digits, and no powers of ten that nobody can check."""
+    if value is None or not np.isfinite(value):
+        return DASH
+    if value < 0.001:
+        return "< 0.001"
+    return "> 0.999" if value > 0.999 else significant(value, 2)
 
 
 def calendar_date(mjd: Real | None) -> str:

@@ -89,8 +89,9 @@ def before_and_after(facts: Facts, options: ReportOptions) -> Figure | Missing:
 
 def _gain_histogram(stars: pl.DataFrame, arm: str) -> Panel:
     both = np.concatenate([finite(stars["before"]), finite(stars["after"])])
-    bins = int(np.clip(1.5 * np.sqrt(both.size), 10, 50))
-    edges = np.linspace(0, max(float(np.quantile(both, 0.98)), 1e-3), bins + 1)
+    # Before and after differ by a factor, and a few stars by another: a linear axis
+    # would squeeze the one or cut the other.
+    edges = log_edges(both, int(np.clip(1.5 * np.sqrt(both.size), 10, 50)))
     marks = []
     for column, color, label in (
         ("before", "orange", "as measured"),
@@ -99,7 +100,12 @@ def _gain_histogram(stars: pl.DataFrame, arm: str) -> Panel:
         heights, _ = np.histogram(finite(stars[column]), edges)
         marks.append(Steps(edges, heights.astype(float), color, label))
     return Panel(
-        Axis("scatter of a star (km/s)", low=0, high=float(edges[-1])),
+        Axis(
+            "scatter of a star (km/s)",
+            log=True,
+            low=float(edges[0]),
+            high=float(edges[-1]),
+        ),
         Axis("constant stars"),
         tuple(marks),
         title=arm_title(arm),
@@ -186,9 +192,10 @@ def _fibers_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
         fibers.group_by("unit").len().sort("len", "unit", descending=[True, False])
     )
     units = sorted(busiest["unit"].to_list()[:_MOST_UNITS], key=_unit_order)
-    limit = float(
-        np.quantile(np.abs(finite(fibers["mean"])) + finite(fibers["std"]), 0.98)
-    )
+    # Some fibers hold a hot or faint star: they may leave the panel, not rule it.
+    reach = np.abs(finite(fibers["mean"])) + finite(fibers["std"])
+    limit = float(min(1.1 * reach.max(), 3 * np.median(reach)))
+    beyond = int((reach > limit).sum())
     panels = []
     for unit in units:
         part = fibers.filter(pl.col("unit") == unit)
@@ -196,7 +203,7 @@ def _fibers_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
         panels.append(
             Panel(
                 Axis("fiber"),
-                Axis("remainder (km/s)", low=-1.2 * limit, high=1.2 * limit),
+                Axis("remainder (km/s)", low=-limit, high=limit),
                 (
                     Line(
                         np.array([x.min() - 1, x.max() + 1]), np.zeros(2), "muted", dash="dot"
@@ -221,6 +228,8 @@ def _fibers_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
         f"{kms(float(means.std()))}, the typical range of a fiber is "
         f"±{kms(median(fibers['std']))}."
     )
+    if beyond:
+        here += f" The bars of {beyond} reach out of the panel."
     if left:
         here += f" The {len(units)} spectrographs with the most fibers are drawn."
     return Figure(
@@ -228,7 +237,7 @@ def _fibers_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
         title=f"{_FIBERS}, {arm} arm" if arm != "all" else _FIBERS,
         panels=tuple(panels),
         columns=min(4, len(units)),
-        wide=len(units) > 1,
+        wide=True,
         shows="Calibrated velocities of the constant stars in each fiber about the mean "
         "of their star: the mean and, as a bar, the standard deviation "
         "(Xiong et al. 2021, figures 6 and 7).",
@@ -263,6 +272,7 @@ def variability(facts: Facts, options: ReportOptions) -> Figure | Missing:
                 Axis("probability of being constant", low=0, high=1),
                 Axis("stars"),
                 (Steps(edges, heights.astype(float), "ink"),),
+                title="How sure it is",
             )
         )
     constant = int(stars["constant"].fill_null(False).sum())
@@ -331,4 +341,4 @@ def _scatter_panel(stars: pl.DataFrame, options: ReportOptions) -> Panel:
                     opacity=0.7,
                 )
             )
-    return Panel(x, y, tuple(marks))
+    return Panel(x, y, tuple(marks), title="Every star")

@@ -1,6 +1,12 @@
 """Are the errors right? Error against S/N (Xiong et al. 2021, figure 4), and pulls."""
 
-__all__ = ["error_against_snr", "pulls"]
+__all__ = [
+    "FEWEST",
+    "error_against_snr",
+    "pulls",
+    "share_per_unit",
+    "unit_normal",
+]
 
 from itertools import pairwise
 
@@ -37,7 +43,7 @@ from steadystar.publish.plot import (
 _ERRORS = "Error against signal to noise"
 _PULLS = "Are the error bars right?"
 _SNR_BINS = (0.0, 10.0, 20.0, 40.0, 80.0, np.inf)
-_FEWEST = 20
+FEWEST = 20
 """Pulls in a bin below which its width means little (its own error is 16%)."""
 
 
@@ -91,8 +97,7 @@ def error_against_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
         sentences.append(
             f"{arm_title(arm) or 'all arms'}: median error "
             f"{significant(median(error), 2)} km/s at "
-            f"median S/N {median(snr):.3g}, with that of the zero point "
-            f"{significant(median(rows['error']), 2)} km/s"
+            f"median S/N {median(snr):.3g}{_final(rows, error)}"
         )
     return Figure(
         name="errors",
@@ -102,7 +107,8 @@ def error_against_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
         wide=len(panels) > 1,
         shows="The error of every measurement against the S/N of its spectrum "
         "(Xiong et al. 2021, figure 4); the dashed line falls as 1/(S/N), as errors do "
-        "that come from photon noise alone.",
+        "that come from photon noise alone. In the end an error is scaled to what "
+        "constant stars show, and contains that of the zero point.",
         good="The cloud follows the slope, and levels off at most where the noise is no "
         "longer the limit. Stripes above it are stars with broad lines, few lines, or "
         "the lines of two stars.",
@@ -110,33 +116,41 @@ def error_against_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
     )
 
 
+def _final(rows: pl.DataFrame, claimed: Array) -> str:
+    """Say what the error became: rescaled, and with that of the zero point."""
+    final = significant(median(rows["error"]), 2)
+    return (
+        "" if final == significant(median(claimed), 2) else f", {final} km/s in the end"
+    )
+
+
 def pulls(facts: Facts, options: ReportOptions) -> Figure | Missing:
     """Velocities of constant stars about their mean, in units of their errors."""
     rows = facts.measured.filter(pl.col("pull").is_finite())
-    if len(rows) < _FEWEST:
+    if len(rows) < FEWEST:
         return Missing(
             "pulls",
             _PULLS,
             f"Only {counted(len(rows), 'velocity', 'velocities')} of constant stars "
-            f"with an error and at least one repeat: {_FEWEST} are needed.",
+            f"with an error and at least one repeat: {FEWEST} are needed.",
         )
     edges = np.linspace(-5, 5, 51)
     histogram = []
     for arm in facts.arms:
         values = finite(rows.filter(pl.col("arm") == arm)["pull"])
-        if values.size >= _FEWEST:
+        if values.size >= FEWEST:
             histogram.append(
-                _normalized(values, edges, arm_color(arm, facts.arms), arm_title(arm))
+                share_per_unit(
+                    values, edges, arm_color(arm, facts.arms), arm_title(arm)
+                )
             )
     if not histogram:
-        histogram.append(_normalized(finite(rows["pull"]), edges, "ink", "all arms"))
-    at = np.linspace(-5, 5, 201)
-    normal = Line(at, np.exp(-(at**2) / 2) / np.sqrt(2 * np.pi), "ink", "unit normal")
+        histogram.append(share_per_unit(finite(rows["pull"]), edges, "ink", "all arms"))
     overall = robust_width(rows["pull"])
     shape = Panel(
         Axis(f"(velocity {MINUS} star's mean) / error", low=-5, high=5),
         Axis("share per unit"),
-        (*histogram, normal),
+        (*histogram, unit_normal()),
         title="All S/N",
     )
     widths = _widths(facts, rows)
@@ -153,11 +167,30 @@ def pulls(facts: Facts, options: ReportOptions) -> Figure | Missing:
         good="Width 1 at every S/N: the error bars mean what they say. Above 1 they "
         "are too small, below 1 too large.",
         here=f"Here: width {significant(overall)} over "
-        f"{counted(len(rows), 'velocity', 'velocities')}. {facts.steady_words}",
+        f"{counted(len(rows), 'velocity', 'velocities')}{_as_given(rows, overall)}. "
+        f"{facts.steady_words}",
     )
 
 
-def _normalized(values: Array, edges: Array, color: str, label: str) -> Steps:
+def _as_given(rows: pl.DataFrame, overall: float) -> str:
+    """Say how wide the pulls are with errors that were not scaled to these very stars."""
+    given = robust_width(rows["pull_given"])
+    if not np.isfinite(given) or significant(given, 2) == significant(overall, 2):
+        return ""
+    return (
+        f", after the errors were scaled to make it so; with the errors as measured "
+        f"{significant(given)}"
+    )
+
+
+def unit_normal() -> Line:
+    """The distribution that pulls should have."""
+    at = np.linspace(-5, 5, 201)
+    return Line(at, np.exp(-(at**2) / 2) / np.sqrt(2 * np.pi), "ink", "unit normal")
+
+
+def share_per_unit(values: Array, edges: Array, color: str, label: str) -> Steps:
+    """A histogram of uniform bins, normalized to an integral of 1."""
     counts, _ = np.histogram(values, edges)
     share = counts / (values.size * (edges[1] - edges[0]))
     return Steps(edges, share, color, label, filled=False)
@@ -171,7 +204,7 @@ def _widths(facts: Facts, rows: pl.DataFrame) -> Panel | None:
         x, width, error, hover = [], [], [], []
         for i in range(number):
             inside = pull[(snr > _SNR_BINS[i]) & (snr <= _SNR_BINS[i + 1])]
-            if inside.size < _FEWEST:
+            if inside.size < FEWEST:
                 continue
             x.append(i + 1 + 0.12 * (place - (len(facts.arms) - 1) / 2))
             width.append(robust_width(inside))

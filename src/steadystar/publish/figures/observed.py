@@ -28,7 +28,7 @@ from steadystar.publish.plot import (
     arm_title,
 )
 
-_TITLE = "What was observed"
+_TITLE = "Stars, nights, signal and repeats"
 
 
 def observed(facts: Facts, options: ReportOptions) -> Figure | Missing:

@@ -87,7 +87,8 @@ def _velocities(
     true = _truth(facts, inputs, rows)
     marks: list[Mark] = [*arm_points(facts, rows, time, labels=True, size=6)]
     if true is not None:
-        marks.append(Points(time.of(rows), true, "ink", "true", symbol="cross", size=8))
+        # Below the velocities: where they agree, it is these that are looked for.
+        marks.insert(0, _true_points(time.of(rows), true, "true"))
     panels = [Panel(Axis(time.label), Axis(label), tuple(marks), title="Against time")]
     order = rows["bjd"].rank("dense").cast(pl.Float64).to_numpy()
     if time.known and len(np.unique(order)) > 2:
@@ -132,10 +133,14 @@ def _in_order(
                 )
             )
     if true is not None:
-        marks.append(Points(order, true, "ink", symbol="cross", size=8))
+        marks.insert(0, _true_points(order, true))
     return Panel(
         Axis("exposure, in order of time"), Axis(label), tuple(marks), "In order"
     )
+
+
+def _true_points(x: Array, true: Array, label: str = "") -> Points:
+    return Points(x, true, "ink", label, symbol="cross", size=7, opacity=0.6)
 
 
 def _folded(facts: Facts, rows: pl.DataFrame, star_id: str, label: str) -> Panel | None:
@@ -170,9 +175,16 @@ def _truth(facts: Facts, inputs: ReportInputs, rows: pl.DataFrame) -> Array | No
     if known is None or not {"visit_id", "rv_true"} <= set(known.columns):
         return None
     known = known.select("visit_id", "rv_true").unique("visit_id")
-    joined = rows.join(known, on="visit_id", how="left", maintain_order="left")
+    joined = rows.select("visit_id", "arm", "error").join(
+        known, on="visit_id", how="left", maintain_order="left"
+    )
     if facts.relative:
-        mean = pl.col("rv_true").mean().over("arm")
+        # About the same mean as the velocities beside it.
+        weight = (
+            pl.when(pl.col("error") > 0).then(pl.col("error") ** -2).otherwise(1e-9)
+        )
+        total = (pl.col("rv_true") * weight).sum().over("arm")
+        mean = total / weight.sum().over("arm")
         joined = joined.with_columns(pl.col("rv_true") - mean)
     true = joined["rv_true"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     return true if np.isfinite(true).any() else None

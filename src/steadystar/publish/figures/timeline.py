@@ -78,8 +78,11 @@ def arm_points(
             if not chosen.any():
                 continue
             part = rows.filter(pl.Series(chosen))
-            plain = arm_title(arm)
-            name = plain if symbol == "circle" else f"{plain} with a warning".strip()
+            # Open symbols are explained under the figure: names for them would take
+            # half of it on a narrow page.
+            name = arm_title(arm)
+            if symbol == "open" and (~doubtful).any():
+                name = ""
             marks.append(
                 Points(
                     time.of(part),

@@ -1,6 +1,11 @@
 """What a simulation allows to ask: was the truth recovered?"""
 
-__all__ = ["classification", "velocity_residuals", "zero_point_recovery"]
+__all__ = [
+    "classification",
+    "recovery_rms",
+    "velocity_residuals",
+    "zero_point_recovery",
+]
 
 from collections.abc import Mapping
 
@@ -9,6 +14,7 @@ import polars as pl
 
 from steadystar.data.match import nearest
 from steadystar.publish.facts import Facts
+from steadystar.publish.figures.errors import FEWEST, share_per_unit, unit_normal
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.numbers import (
     MINUS,
@@ -16,6 +22,7 @@ from steadystar.publish.numbers import (
     finite,
     kms,
     log_edges,
+    percent,
     robust_width,
     scatter_or_density,
     uniform_edges,
@@ -47,6 +54,20 @@ def zero_point_recovery(facts: Facts, inputs: ReportInputs) -> list[Figure | Mis
         if figure:
             made.append(figure)
     return made
+
+
+def recovery_rms(inputs: ReportInputs) -> float:
+    """Root mean square miss of all zero points (km/s), NaN if no truth is known."""
+    truth = (inputs.truth or {}).get("offsets")
+    misses = [
+        (rows["offset"] - rows["offset_true"]).to_numpy()
+        for family, table in inputs.offsets.items()
+        if truth is not None
+        and (rows := joined_truth(family, table, truth)) is not None
+    ]
+    if not misses:
+        return float("nan")
+    return float(np.sqrt(np.mean(np.concatenate(misses) ** 2)))
 
 
 def joined_truth(
@@ -169,20 +190,61 @@ def velocity_residuals(
             "truth-velocities", title, "No star of the truth has two velocities."
         )
     old, new = rows["old"].to_numpy(), rows["new"].to_numpy()
-    panels = (_residual_histogram(old, new), _residual_by_snr(facts, rows, options))
+    pull = _true_pulls(rows)
+    panels = (
+        _residual_histogram(old, new),
+        _residual_by_snr(facts, rows, options),
+        *_pull_panels(facts, rows.with_columns(pl.Series("pull", pull))),
+    )
+    width = robust_width(pull)
+    errors = (
+        f" They miss by {width:.2f} times their errors, with "
+        f"{percent(int((np.abs(pull) > 5).sum()), finite(pull).size)} beyond five."
+        if np.isfinite(width)
+        else ""
+    )
     return Figure(
         name="truth-velocities",
         title=title,
         panels=panels,
-        columns=2,
+        columns=len(panels),
         wide=True,
-        shows="Velocities less the simulated truth, about the weighted mean of each star: as "
-        "measured (orange) and calibrated (green), and the calibrated ones against S/N.",
-        good="A narrow peak at zero without wings, narrower the higher the S/N.",
+        shows="Velocities of all stars less the simulated truth, about the weighted mean of "
+        "each star: as measured (orange) and calibrated (green), the calibrated ones "
+        "against S/N, and the same in units of their errors.",
+        good="A narrow peak at zero without wings, narrower the higher the S/N, and as "
+        "wide as the errors say.",
         here=f"Here: width {kms(robust_width(old))} as measured and "
         f"{kms(robust_width(new))} calibrated, over "
-        f"{counted(len(rows), 'velocity', 'velocities')}.",
+        f"{counted(len(rows), 'velocity', 'velocities')}.{errors}",
     )
+
+
+def _true_pulls(rows: pl.DataFrame) -> np.ndarray:
+    """Misses in units of their expected scatter, about the mean that contains them."""
+    return (
+        rows.select(
+            pl.when(pl.col("expected") > 0)
+            .then(pl.col("new") / pl.col("expected"))
+            .otherwise(float("nan"))
+        )
+        .to_series()
+        .to_numpy()
+    )
+
+
+def _pull_panels(facts: Facts, rows: pl.DataFrame) -> tuple[Panel, ...]:
+    edges = np.linspace(-5, 5, 51)
+    marks: list[Steps | Line] = []
+    for arm in facts.arms:
+        values = finite(rows.filter(pl.col("arm") == arm)["pull"])
+        if values.size >= FEWEST:
+            color, name = arm_color(arm, facts.arms), arm_title(arm)
+            marks.append(share_per_unit(values, edges, color, name))
+    if not marks:
+        return ()
+    axis = Axis(f"(calibrated {MINUS} truth) / error", low=-5, high=5)
+    return (Panel(axis, Axis("share per unit"), (*marks, unit_normal())),)
 
 
 def _residual_histogram(old: np.ndarray, new: np.ndarray) -> Panel:

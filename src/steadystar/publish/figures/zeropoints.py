@@ -434,7 +434,6 @@ def by_exposure(facts: Facts) -> Figure | Missing:
 def _violin_panels(
     facts: Facts, rows: pl.DataFrame, key: str, names: list[str], axis: str
 ) -> tuple[Panel, ...]:
-    limit = float(np.quantile(np.abs(finite(rows["before"])), 0.995)) * 1.15 + 1e-3
     panels = []
     for arm in facts.arms:
         of_arm = rows.filter(pl.col("arm") == arm)
@@ -448,6 +447,7 @@ def _violin_panels(
         values = [groups.get(name, np.empty(0)) for name in names]
         shapes = tuple(outline(v, x) for v, x in zip(values, at, strict=True) if v.size)
         means = np.array([v.mean() if v.size else np.nan for v in values])
+        low, high = _reach(values)
         hover = [
             f"{name}: {counted(v.size, 'velocity', 'velocities')}, "
             f"rms {kms(float(v.std()) if v.size else None)}"
@@ -461,11 +461,11 @@ def _violin_panels(
         )  # fmt: skip
         panels.append(
             Panel(
-                Axis(axis, low=0, high=len(names) + 1, ticks=ticks),
-                Axis(f"measured {MINUS} mean (km/s)", low=-limit, high=limit),
+                Axis(axis, low=0.4, high=len(names) + 0.6, ticks=ticks),
+                Axis(f"measured {MINUS} mean (km/s)", low=low, high=high),
                 (
                     Line(
-                        np.array([0.0, len(names) + 1]),
+                        np.array([0.4, len(names) + 0.6]),
                         np.zeros(2),
                         "muted",
                         dash="dot",
@@ -477,3 +477,12 @@ def _violin_panels(
             )
         )
     return tuple(panels)
+
+
+def _reach(groups: list[Array]) -> tuple[float, float]:
+    """Limits that hold the body of every shape; the thin tails may leave the panel."""
+    known = [values for values in groups if values.size]
+    low = min(0.0, *(float(np.quantile(values, 0.03)) for values in known))
+    high = max(0.0, *(float(np.quantile(values, 0.97)) for values in known))
+    room = 0.15 * (high - low) + 1e-3
+    return low - room, high + room
