@@ -6,6 +6,7 @@ and polars tables.
     Spectra                what was recorded: wavelengths, flux, ivar, resolution
     Status                 why a measurement is trustworthy, or not; flags that combine
     read                   one file, of any survey we know -> visits and their spectra
+    read_folder            every file of a folder, matched into stars
     read_table             Parquet, FITS, VOTable, ECSV or CSV -> table
     read_velocity_table    the velocities that others published -> our columns
 
@@ -19,10 +20,12 @@ and polars tables.
     fit_zeropoints         visits -> zero points of exposures, spectrographs, fibers
     ZeroPointOptions       which families of offsets, by which method
     ZeroPoints             the result; `apply` takes it off a table
+    fit_error_model        constant stars -> what the errors should have been
 
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
 
     write_report           tables -> pages with figures, no network needed
+    ReportInputs           what goes into it: tables, texts, spectra, truth
     export                 a table -> FITS, VOTable, CSV with units and meanings
 
     run_pipeline           all of it on a folder of files, resumable, on many cores
@@ -36,6 +39,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from steadystar.calibrate.errors import fit_error_model
     from steadystar.calibrate.zeropoint import (
         ZeroPointOptions,
         ZeroPoints,
@@ -54,14 +58,17 @@ if TYPE_CHECKING:
     from steadystar.pipeline.run import run_pipeline
     from steadystar.pipeline.tables import calibrate_table
     from steadystar.publish.catalog import export
+    from steadystar.publish.inputs import ReportInputs
     from steadystar.publish.report import write_report
     from steadystar.simulate.mock import SurveyOptions, simulate_survey
     from steadystar.survey.catalogs import read_velocity_table
+    from steadystar.survey.folder import read_folder
     from steadystar.survey.registry import read
 
 __all__ = [
     "Configuration",
     "RelativeOptions",
+    "ReportInputs",
     "Spectra",
     "StarTemplates",
     "Status",
@@ -70,9 +77,11 @@ __all__ = [
     "ZeroPoints",
     "calibrate_table",
     "export",
+    "fit_error_model",
     "fit_zeropoints",
     "measure_relative",
     "read",
+    "read_folder",
     "read_table",
     "read_velocity_table",
     "run_pipeline",
@@ -84,6 +93,7 @@ __all__ = [
 _ROOMS = {
     "Configuration": "pipeline.config",
     "RelativeOptions": "measure.relative",
+    "ReportInputs": "publish.inputs",
     "Spectra": "data.spectra",
     "StarTemplates": "measure.relative",
     "Status": "data.status",
@@ -92,9 +102,11 @@ _ROOMS = {
     "ZeroPoints": "calibrate.zeropoint",
     "calibrate_table": "pipeline.tables",
     "export": "publish.catalog",
+    "fit_error_model": "calibrate.errors",
     "fit_zeropoints": "calibrate.zeropoint",
     "measure_relative": "measure.relative",
     "read": "survey.registry",
+    "read_folder": "survey.folder",
     "read_table": "data.tables",
     "read_velocity_table": "survey.catalogs",
     "run_pipeline": "pipeline.run",
