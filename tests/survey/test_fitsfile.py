@@ -195,6 +195,16 @@ def test_a_table_that_does_not_add_up_is_refused(tmp_path, key, value, reason):
         unit.column("FLUX")
 
 
+def test_a_table_without_rows_is_refused(tmp_path):
+    content = makers.gunzip(makers.lamost_mrs(tmp_path))
+    unit = parse(content)[0][1]
+    # A damaged count: no byte of data, and columns that begin beyond it.
+    header = dict(unit.header) | {"NAXIS2": 0}
+    empty = type(unit)(unit.name, header, unit.data[:0])
+    with pytest.raises(DamagedFits, match="it claims 0 rows"):
+        empty.column("IVAR")
+
+
 def test_more_rows_than_bytes_are_refused(tmp_path):
     content = makers.gunzip(makers.lamost_mrs(tmp_path))
     # Three axes, the last of length zero: no data, though 400 rows are claimed.

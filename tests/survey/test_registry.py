@@ -99,7 +99,7 @@ def fourmost(tmp_path):
 def test_every_reader_is_a_reader_with_a_name_of_its_own():
     names = [reader.name for reader in readers()]
     assert len(set(names)) == len(names)
-    assert names == ["shard", "lamost", "fits", "text", "specutils"]
+    assert names == ["shard", "lamost", "apogee", "fits", "text", "specutils"]
     assert all(isinstance(reader, Reader) for reader in readers())
     table = formats()
     assert table["name"].to_list() == names

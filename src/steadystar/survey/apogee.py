@@ -35,7 +35,7 @@ _HEAD = 28_800
 _KEYS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("mwm", ("V_ASTRA", "SDSS_ID")),
     ("star", ("NVISITS", "OBJID", "STARFLAG")),
-    ("visit", ("MJD5", "FIBERID", "OBJID", "V_APRED")),
+    ("visit", ("MJD5", "OBJID", "V_APRED")),
     ("exposure", ("PSFFILE", "EXTRTYPE")),
 )
 """Keywords by which each kind of file is known, in the order in which they are asked."""

@@ -27,11 +27,12 @@ from math import factorial
 import numpy as np
 from numpy.polynomial.hermite_e import hermeval
 from numpy.polynomial.polynomial import polyval
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from scipy.special import ndtr
 
 from steadystar.data.constants import C_KMS
+from steadystar.data.numbers import Numbers
 
 _MOST_ORDERS = 9
 """The pipeline writes Hermite polynomials up to the ninth, of at most linear change."""
@@ -60,7 +61,7 @@ class ChipProfile:
     wing: NDArray[np.float64]
     wing_sigma: NDArray[np.float64]
 
-    def __call__(self, offsets: ArrayLike, centers: ArrayLike) -> NDArray[np.float64]:
+    def __call__(self, offsets: Numbers, centers: Numbers) -> NDArray[np.float64]:
         """Return what pixels see of a line of unit flux.
 
         Arguments:
@@ -72,10 +73,13 @@ class ChipProfile:
         offsets = np.asarray(offsets, np.float64)
         half = self.bin / 2
         upper = self._cumulative(offsets + half, centers)
-        return (upper - self._cumulative(offsets - half, centers)) / self.bin
+        return np.asarray(
+            (upper - self._cumulative(offsets - half, centers)) / self.bin
+        )
 
-    def _cumulative(self, x: NDArray, centers: ArrayLike) -> NDArray[np.float64]:
+    def _cumulative(self, x: Numbers, centers: Numbers) -> NDArray[np.float64]:
         at = np.asarray(centers, np.float64) + self.offset
+        x = np.asarray(x, np.float64)
         w = x / polyval(at, self.sigma)
         density = np.exp(-(w**2) / 2) / np.sqrt(2 * np.pi)
         core = ndtr(w)
@@ -83,19 +87,20 @@ class ChipProfile:
             he = hermeval(w, [0] * (order - 1) + [1])
             core = core - density * polyval(at, row) * he / np.sqrt(factorial(order))
         if not self.wing.any():
-            return core
+            return np.asarray(core)
         share = polyval(at, self.wing)
-        return (1 - share) * core + share * ndtr(x / polyval(at, self.wing_sigma))
+        wings = ndtr(x / polyval(at, self.wing_sigma))
+        return np.asarray((1 - share) * core + share * wings)
 
-    def centroid(self, centers: ArrayLike) -> NDArray[np.float64]:
+    def centroid(self, centers: Numbers) -> NDArray[np.float64]:
         """Return the mean of the profile minus its center, in units of ``x``."""
         at = np.asarray(centers, np.float64) + self.offset
         if not len(self.hermite):
             return np.zeros_like(at)
         core = polyval(at, self.sigma) * polyval(at, self.hermite[0])
-        return (1 - polyval(at, self.wing)) * core
+        return np.asarray((1 - polyval(at, self.wing)) * core)
 
-    def fwhm(self, centers: ArrayLike) -> NDArray[np.float64]:
+    def fwhm(self, centers: Numbers) -> NDArray[np.float64]:
         """Return the full width at half maximum of what pixels see, in units of ``x``.
 
         NaN where the profile has no width.
@@ -124,7 +129,7 @@ def _full_width(x: NDArray, profile: NDArray) -> float:
     return float(ends[1] - ends[0])
 
 
-def unpack(coefficients: ArrayLike) -> ChipProfile:
+def unpack(coefficients: Numbers) -> ChipProfile:
     """Read the row of coefficients of one detector.
 
     The row holds: width of a pixel, offset, highest Hermite order H, H + 1 polynomial
@@ -235,7 +240,7 @@ class LineSpread:
             ]
         )
 
-    def matrix(self, wave: ArrayLike) -> csr_array:
+    def matrix(self, wave: Numbers) -> csr_array:
         """Return the matrix that makes observed pixels of a finely sampled spectrum.
 
         Arguments:

@@ -131,14 +131,15 @@ def in_order(images: dict[str, NDArray]) -> dict[str, NDArray]:
 
     In all 28 real apVisit files at hand (DR13 to DR16) the two dither positions were
     interleaved the other way around in these images than in the flux: pixels 0 and 1
-    are swapped, 2 and 3, and so on, and a sky line is a saw. Swapped back it is as
-    smooth as the flux. What is done is decided by the images themselves: they are
-    swapped if that makes their lines at least twice as smooth.
+    are swapped, 2 and 3, and so on, and a sky line is a saw. Swapped back, the sum of
+    the curvature falls to 0.13 to 0.17 of what it was (telluric) and 0.16 to 0.38
+    (sky), where that of the flux would rise. What is done is decided by the images
+    themselves: they are swapped if that halves it.
 
     Arguments:
         images: by name, ``(chip, pixel)``.
     """
-    for name in ("sky", "telluric"):
+    for name in ("telluric", "sky"):
         before = _roughness(images[name])
         if before > 0:
             if _roughness(_swapped(images[name])) < before / 2:
@@ -154,12 +155,10 @@ def _swapped(image: NDArray) -> NDArray:
 
 
 def _roughness(image: NDArray) -> float:
-    """Return the median curvature where the lines are; NaN or zero if there are none."""
+    """Return the sum of the curvature over all pixels."""
     image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
-    contrast = np.abs(image - np.median(image, axis=1, keepdims=True))[:, 1:-1]
-    lines = contrast >= np.quantile(contrast, 0.95)
     curvature = np.abs(image[:, 2:] - 2 * image[:, 1:-1] + image[:, :-2])
-    return float(np.median(curvature[lines])) if lines.any() else float("nan")
+    return float(curvature.sum())
 
 
 def chip_order(wave: NDArray) -> NDArray[np.intp]:

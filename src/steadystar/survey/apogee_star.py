@@ -134,7 +134,7 @@ def read_star(
     header = units[0].header
     rejected = [(str(path), _READER, ending, _FETCH)] if ending else []
     planes, grid, rows = star_rows(path, units, options)
-    promised = number(header, "NVISITS", low=1, high=1e4)
+    promised = number(header, "NVISITS", low=1.0, high=1e4)
     if not options.coadds and np.isfinite(promised) and promised != len(rows):
         reason = f"its header promises {promised:.0f} visits, it has {len(rows)}"
         rejected.append((str(path), _READER, reason, _FETCH))
