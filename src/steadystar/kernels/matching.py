@@ -8,7 +8,15 @@ uncertainty is in the error. Pixels far from the model (cosmic rays, bad pixels)
 weight.
 """
 
-__all__ = ["Match", "inliers", "legendre", "match_template", "without_continuum"]
+__all__ = [
+    "Match",
+    "inliers",
+    "inlying",
+    "legendre",
+    "legendre_at",
+    "match_template",
+    "without_continuum",
+]
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -43,7 +51,11 @@ def legendre(
     """Return Legendre polynomials over the whole grid, at ``u`` of every interval."""
     size = u.shape[1]
     knot = jnp.arange(size, dtype=u.dtype)
-    x = (knot[None, :] + u) * (2.0 / size) - 1
+    return legendre_at((knot[None, :] + u) * (2.0 / size) - 1, orders)
+
+
+def legendre_at(x: Float[Array, "..."], orders: int) -> Float[Array, "order ..."]:
+    """Return Legendre polynomials at ``x``, from -1 to 1."""
     columns = [jnp.ones_like(x), x]
     for n in range(1, orders - 1):
         columns.append(((2 * n + 1) * x * columns[n] - n * columns[n - 1]) / (n + 1))
@@ -121,7 +133,14 @@ def inliers(
     polynomials = legendre(placed.u, continuum.shape[0])
     level = 1 + jnp.einsum("k,ksp->sp", continuum, polynomials)
     residual = 1 + placed.value - level * (1 + spline.evaluate(template, placed.u)[0])
-    return _inliers(residual, placed.weight, clip)[0]
+    return inlying(residual, placed.weight, clip)
+
+
+def inlying(
+    residual: Float[Array, "..."], weight: Float[Array, "..."], clip: float
+) -> Bool[Array, "..."]:
+    """Return which pixels lie within ``clip`` of their own scatter."""
+    return _inliers(residual, weight, clip)[0]
 
 
 def _inliers(residual, weight, clip: float):
@@ -130,7 +149,7 @@ def _inliers(residual, weight, clip: float):
     return (weight > 0) & (pull < clip * jnp.maximum(1, scale)), scale
 
 
-def _scale(pull: Float[Array, "slot knot"], member: Bool[Array, "slot knot"]):
+def _scale(pull: Float[Array, "..."], member: Bool[Array, "..."]):
     """Scatter of the residuals over the expected one, not led by outliers.
 
     The mean absolute value of a Gaussian is ``sqrt(2/pi)`` sigma; clipped at three times

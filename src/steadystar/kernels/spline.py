@@ -16,13 +16,16 @@ is needed for chi squared at every whole-step shift at once (`chi2_at_lags`).
 """
 
 __all__ = [
+    "APART",
     "NormalEquations",
     "Pixels",
     "Placed",
     "chi2_at_lags",
+    "companion_at_lags",
     "curvature",
     "difference_bands",
     "evaluate",
+    "evaluate_at",
     "keep_only",
     "line_forest_precision",
     "matvec",
@@ -38,6 +41,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+APART = 4
+"""Grid steps: two copies of a template that are nearer than this, 1.2 times the width of
+an unresolved line, are seen as one that is wider."""
 
 
 class Pixels(eqx.Module):
@@ -141,6 +148,24 @@ def evaluate(
     return _combine(coefficients, _weights(u)), _combine(
         coefficients, _slope_weights(u)
     )
+
+
+def evaluate_at(
+    coefficients: Float[Array, " knot"],
+    index: Int[Array, " pixel"],
+    u: Float[Array, " pixel"],
+) -> tuple[Float[Array, " pixel"], Float[Array, " pixel"]]:
+    """Return the spline and its slope at places ``index + u`` in any order.
+
+    Beyond the ends of the grid both are zero. Slower than `evaluate`, which has its
+    pixels sorted.
+    """
+    taps = index[None, :] + jnp.arange(-1, 3, dtype=index.dtype)[:, None]
+    inside = (taps >= 0) & (taps < coefficients.size)
+    taken = coefficients[jnp.clip(taps, 0, coefficients.size - 1)]
+    taken = jnp.where(inside, taken, 0)
+    value = (taken * jnp.stack(_weights(u))).sum(0)
+    return value, (taken * jnp.stack(_slope_weights(u))).sum(0)
 
 
 def curvature(
@@ -267,3 +292,67 @@ def chi2_at_lags(
         total = total + (1 if k == 0 else 2) * share
     curve = jnp.fft.irfft(total, length)
     return jnp.concatenate([curve[length - reach :], curve[: reach + 1]])
+
+
+def _central(values):
+    """Central differences, zero beyond the ends."""
+    padded = jnp.pad(values, 1)
+    return (padded[2:] - padded[:-2]) / 2
+
+
+def companion_at_lags(
+    spectrum: NormalEquations,
+    template: Float[Array, " knot"],
+    reach: int,
+    apart: int = APART,
+) -> tuple[Float[Array, " lag"], Float[Array, " lag"]]:
+    """Look for a second copy of ``template`` in what is left of a spectrum.
+
+    Arguments:
+        spectrum: normal equations of one exposure, placed at its shift.
+        template: coefficients of the star's lines.
+        reach: the second copy is searched from ``-reach`` to ``reach`` grid steps.
+        apart: nearer than this it cannot be told from a change of the first.
+
+    Returns:
+        At every lag the fall of chi squared that a second copy of free strength brings,
+        and that strength, at most 1 where the two are alike; zero where it would be
+        negative. A template that is too deep, misplaced or too sharp also leaves
+        residuals: the fall is what those three cannot bring.
+    """
+    left = spectrum.rhs - matvec(spectrum.bands, template)
+    slope = _central(template)
+    changes = jnp.stack([template, slope, _central(slope)])
+    images = jax.vmap(lambda a: matvec(spectrum.bands, a))(changes)
+    normal = changes @ images.T
+    # A template without lines has no changes either: nothing to project out.
+    normal = normal + 1e-6 * jnp.trace(normal) * jnp.eye(3, dtype=normal.dtype)
+    normal = jnp.where(jnp.trace(normal) > 0, normal, jnp.eye(3, dtype=normal.dtype))
+    left = left - jnp.linalg.solve(normal, changes @ left) @ images
+
+    length = 1 << (template.size + 2 * reach - 1).bit_length()
+
+    def transform(values):
+        return jnp.fft.rfft(values, length)
+
+    def at_lags(transformed):
+        curve = jnp.fft.irfft(transformed, length)
+        return jnp.concatenate(
+            [curve[..., length - reach :], curve[..., : reach + 1]], -1
+        )
+
+    conjugate = transform(template).conj()
+    linear = at_lags(transform(left) * conjugate)
+    shared = at_lags(transform(images) * conjugate[None])
+    square = jnp.zeros_like(conjugate)
+    for k in range(4):
+        product = template[: template.size - k] * template[k:]
+        share = transform(spectrum.bands[k]) * transform(product).conj()
+        square = square + (1 if k == 0 else 2) * share
+    norm = at_lags(square)
+    own = norm - (shared * jnp.linalg.solve(normal, shared)).sum(0)
+    lag = jnp.abs(jnp.arange(2 * reach + 1) - reach)
+    # What is nearly a change of the first copy holds no evidence for a second one.
+    usable = (own > 0.1 * norm) & (linear > 0) & (lag >= apart)
+    safe = jnp.where(usable, own, 1)
+    return jnp.where(usable, linear**2 / safe, 0), jnp.where(usable, linear / safe, 0)

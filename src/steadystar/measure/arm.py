@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from steadystar.data.constants import C_KMS
 from steadystar.data.status import FATAL, Status
 from steadystar.kernels.spline import line_forest_precision
+from steadystar.measure.doubles import Double, measure_double, shows_companion
 from steadystar.measure.joint import fit_stars, match_stars, solve_gauge
 from steadystar.measure.normalize import PixelBatch, Prepared
 from steadystar.measure.published import match_references
@@ -22,6 +23,8 @@ from steadystar.measure.published import match_references
 _CHUNK = 64
 _POOR_FIT = 3.0
 _RIVAL_CHI2 = 9.0
+# What a double-lined exposure gets for not being like one copy of the template.
+_OF_ONE_COPY = int(Status.DOUBLE_LINED | Status.POOR_FIT | Status.TWO_MINIMA)
 # Iterations of the first round, and of two more for the few stars that need them.
 _ROUNDS = (3, 16, 17)
 
@@ -52,13 +55,17 @@ class ArmOnGrid:
             "rv_raw_err": np.full(n, np.nan),
             "chi2": np.full(n, np.nan),
             "ivar_scale": np.full(n, np.nan),
+            "rv_2": np.full(n, np.nan),
+            "rv_2_err": np.full(n, np.nan),
+            "light_ratio": np.full(n, np.nan),
             "dof": np.zeros(n, np.int64),
             "n_good": prepared.n_good.copy(),
             "status": status,
             "reference_visit_id": np.full(n, None, object),
         }
-        self.templates: list[dict] = []
-        self.covariances: list[dict] = []
+        self._templates: dict[str, dict] = {}
+        self._covariances: dict[str, dict] = {}
+        self._doubles: list[tuple[NDArray, NDArray, NDArray]] = []
         precision = line_forest_precision(prepared.grid.size, prepared.line_width)
         self.precision = jnp.asarray(precision, jnp.float32)
         reach = np.log1p(options.search_kms / C_KMS) / prepared.grid.step
@@ -68,6 +75,16 @@ class ArmOnGrid:
     def usable(self) -> NDArray[np.bool_]:
         """Which spectra have no fatal flag so far."""
         return (self.columns["status"] & int(FATAL)) == 0
+
+    @property
+    def templates(self) -> list[dict]:
+        """Rows of `StarTemplates` that were made here."""
+        return list(self._templates.values())
+
+    @property
+    def covariances(self) -> list[dict]:
+        """One row a star: its visits and the covariance of their velocities."""
+        return list(self._covariances.values())
 
     def measure(self, known: dict[str, dict]) -> None:
         """Fill the columns; ``known`` are templates by star."""
@@ -89,6 +106,8 @@ class ArmOnGrid:
             last = iterations == _ROUNDS[-1]
             chunks = list(_chunks(self._enough(pending)))
             pending = [g for c in chunks for g in self._joint(c, iterations, last)]
+        for group, gain, template in self._doubles:
+            self._double(group, gain, template)
 
     def _enough(self, groups):
         """Return the stars with two exposures or more; flag the others."""
@@ -163,33 +182,76 @@ class ArmOnGrid:
             shift = fit.shift[at] + np.clip(step, -0.5, 0.5)
             zero = np.average(shift, weights=information)
             self._velocities(group, shift - zero, sigma)
-            self._keep(group, zero, fit.template[i], covariance)
+            if (flags[good] & int(Status.DOUBLE_LINED)).any():
+                template = fit.template[i].astype(np.float32)
+                self._doubles.append((group, fit.gain[at], template))
+            best = self._best(group)
+            self._keep(group, best, zero, fit.template[i], covariance)
         return again
 
-    def _keep(self, group, zero, template, covariance) -> None:
-        grid, best = self.prepared.grid, self._best(group)
+    def _double(self, group, gain, template) -> None:
+        """Measure a star again as what it is: two."""
+        found = measure_double(
+            self._take(group, _size(len(group))),
+            len(group),
+            template,
+            gain,
+            self.precision,
+            slots=self.prepared.slots,
+            reach=self.reach,
+        )
+        if found is None:
+            return
+        self._fill_double(group, found)
+        reference = (
+            self._best(group)
+            if found.reference is None
+            else int(group[found.reference])
+        )
+        covariance = np.diag(found.sigma**2)
+        self._keep(group, reference, found.zero, found.template, covariance)
+
+    def _fill_double(self, group, found: Double) -> None:
+        """Fill the columns of a double-lined star."""
+        self._velocities(group, found.shift - found.zero, found.sigma)
+        second = found.double
+        velocity, error = self._to_kms(found.shift_2 - found.zero, found.sigma_2)
+        for name, values in (
+            ("rv_2", velocity),
+            ("rv_2_err", error),
+            ("light_ratio", found.light_ratio),
+            ("chi2", found.chi2),
+            ("n_good", found.n_good),
+            ("dof", np.maximum(found.n_good - np.where(second, 4, 1), 0)),
+        ):
+            self.columns[name][group] = values
+        status = self.columns["status"][group] & ~_OF_ONE_COPY
+        status |= np.where(second, int(Status.DOUBLE_LINED), 0)
+        status |= np.where(found.alike, int(Status.TWO_MINIMA), 0)
+        if found.reference is not None:
+            status[found.reference] |= int(Status.REFERENCE)
+        self.columns["status"][group] = status
+
+    def _keep(self, group, reference, zero, template, covariance) -> None:
+        grid = self.prepared.grid
         ids = self.visits["visit_id"].to_list()
         star_id = self.visits["star_id"].fill_null("")[int(group[0])]
-        self.columns["reference_visit_id"][group] = ids[best]
-        self.templates.append(
-            {
-                "star_id": star_id,
-                "arm": self.arm,
-                "reference_visit_id": ids[best],
-                "start": grid.start,
-                "step": grid.step,
-                "zero_shift": zero,
-                "template": template.astype(np.float32).tolist(),
-            }
-        )
-        self.covariances.append(
-            {
-                "star_id": star_id,
-                "arm": self.arm,
-                "visit_ids": [ids[i] for i in group],
-                "covariance": (covariance * grid.step_kms**2).ravel().tolist(),
-            }
-        )
+        self.columns["reference_visit_id"][group] = ids[reference]
+        self._templates[star_id] = {
+            "star_id": star_id,
+            "arm": self.arm,
+            "reference_visit_id": ids[reference],
+            "start": grid.start,
+            "step": grid.step,
+            "zero_shift": zero,
+            "template": template.astype(np.float32).tolist(),
+        }
+        self._covariances[star_id] = {
+            "star_id": star_id,
+            "arm": self.arm,
+            "visit_ids": [ids[i] for i in group],
+            "covariance": (covariance * grid.step_kms**2).ravel().tolist(),
+        }
 
     def _against(self, chunk, known) -> None:
         """Measure stars against their kept templates."""
@@ -218,6 +280,25 @@ class ArmOnGrid:
         self._velocities(members[good], shift[good], sigma[good])
         for i, row in zip(members, rows, strict=True):
             self.columns["reference_visit_id"][i] = row["reference_visit_id"]
+        begin = 0
+        for group in chunk:
+            at = slice(begin, begin + len(group))
+            begin += len(group)
+            seen = self.columns["status"][group] & int(Status.DOUBLE_LINED)
+            group_good = group[good[at]]
+            if not seen.any() or not len(group_good):
+                continue
+            found = measure_double(
+                self._take(group_good, _size(len(group_good))),
+                len(group_good),
+                template[at][0],
+                np.zeros(0),
+                self.precision,
+                slots=self.prepared.slots,
+                reach=self.reach,
+            )
+            if found is not None:
+                self._fill_double(group_good, found._replace(zero=zero[at][0]))
 
     def _published(self, chunk, known) -> None:
         """Measure stars against their best exposure, or the one that earlier runs took."""
@@ -255,17 +336,15 @@ class ArmOnGrid:
         for group in chunk:
             if stars[group[0]] not in known:
                 best = references[int(np.flatnonzero(members == group[0])[0])]
-                self.templates.append(
-                    {
-                        "star_id": stars[group[0]],
-                        "arm": self.arm,
-                        "reference_visit_id": ids[best],
-                        "start": self.prepared.grid.start,
-                        "step": self.prepared.grid.step,
-                        "zero_shift": 0.0,
-                        "template": [],
-                    }
-                )
+                self._templates[stars[group[0]]] = {
+                    "star_id": stars[group[0]],
+                    "arm": self.arm,
+                    "reference_visit_id": ids[best],
+                    "start": self.prepared.grid.start,
+                    "step": self.prepared.grid.step,
+                    "zero_shift": 0.0,
+                    "template": [],
+                }
 
     def _flags(self, fit, at: NDArray[np.intp]) -> NDArray[np.int64]:
         """What a joint fit's numbers say of the exposures in its rows ``at``."""
@@ -276,6 +355,7 @@ class ArmOnGrid:
         settled = np.abs(fit.step[at]) <= np.maximum(0.3 * sigma, 0.02)
         hopeless = ~(sigma_kms < self.options.search_kms / 4)
         outside = np.abs(fit.shift[at]) > self.reach
+        double = shows_companion(fit.gain[at], fit.strength[at], scale)
         rival = fit.rival[at] < _RIVAL_CHI2 * np.maximum(scale, 1) ** 2
         flags = fit.flags[at].astype(np.int64)
         for mask, flag in (
@@ -284,6 +364,7 @@ class ArmOnGrid:
             (outside, Status.GRID_EDGE),
             (rival, Status.TWO_MINIMA),
             (scale > _POOR_FIT, Status.POOR_FIT),
+            (double, Status.DOUBLE_LINED),
         ):
             flags |= np.where(mask, int(flag), 0)
         return flags
@@ -297,10 +378,15 @@ class ArmOnGrid:
         self.columns["ivar_scale"][members] = fit.scale[at]
 
     def _velocities(self, members, shift, sigma) -> None:
-        step = self.prepared.grid.step
-        ratio = np.exp(shift * step)
-        self.columns["rv"][members] = C_KMS * (ratio - 1)
-        self.columns["rv_raw_err"][members] = C_KMS * ratio * sigma * step
+        rv, error = self._to_kms(shift, sigma)
+        self.columns["rv"][members] = rv
+        self.columns["rv_raw_err"][members] = error
+
+    def _to_kms(self, shift, sigma):
+        """Grid steps to km/s: a velocity and its error."""
+        ratio = np.exp(shift * self.prepared.grid.step)
+        error = C_KMS * ratio * sigma * self.prepared.grid.step
+        return C_KMS * (ratio - 1), error
 
 
 def _size(number: int) -> int:

@@ -46,7 +46,9 @@ class JointFit(NamedTuple):
 
     ``step`` is the Gauss-Newton step that is left for each exposure when the template is
     held: `solve_gauge` makes the step of all together of it. ``rival`` is how much worse the second best minimum of the search is in chi squared;
-    ``response`` is ``H / I`` of the exposure's star, at most 1.
+    ``response`` is ``H / I`` of the exposure's star, at most 1. ``gain`` is the fall of
+    chi squared that a second copy of the template would bring, with ``strength`` times
+    the lines of the first (`kernels.spline.companion_at_lags`).
     """
 
     shift: Float[Array, " exposure"]
@@ -59,6 +61,8 @@ class JointFit(NamedTuple):
     flags: Int[Array, " exposure"]
     rival: Float[Array, " exposure"]
     response: Float[Array, " exposure"]
+    gain: Float[Array, " exposure"]
+    strength: Float[Array, " exposure"]
     template: Float[Array, "star knot"]
 
 
@@ -171,6 +175,9 @@ def fit_stars(
     lines = jax.vmap(spline.keep_only)(
         jax.vmap(without_continuum)(placed, continuum), found.kept
     )
+    gain, strength = jax.vmap(lambda q, t: _companion(q, t, reach))(
+        accumulate(lines), template[star]
+    )
     coupling = _coupling(placed, found, continuum)
     through = jax.vmap(spline.solve)(bands[star], coupling)
     same = star[:, None] == star[None, :]
@@ -186,8 +193,17 @@ def fit_stars(
         flags=flags,
         rival=rival,
         response=_response(lines, template, bands, star, order)[star],
+        gain=gain,
+        strength=strength,
         template=template,
     )
+
+
+def _companion(equations, template, reach: int):
+    """The best second copy of the template: fall of chi squared, and strength."""
+    gain, strength = spline.companion_at_lags(equations, template, reach, spline.APART)
+    best = jnp.argmax(gain)
+    return gain[best], strength[best]
 
 
 def _response(lines, template, bands, star, order):
@@ -260,7 +276,14 @@ def match_stars(
 
     start = (shift, jnp.zeros((shift.size, _ORDERS), shift.dtype))
     shift, continuum = jax.lax.fori_loop(0, 3, update, start)
-    found = match(template, place(pixels, shift), continuum)
+    placed = place(pixels, shift)
+    found = match(template, placed, continuum)
+    lines = jax.vmap(spline.keep_only)(
+        jax.vmap(without_continuum)(placed, continuum), found.kept
+    )
+    gain, strength = jax.vmap(lambda q, t: _companion(q, t, reach))(
+        jax.vmap(spline.normal_equations)(lines), template
+    )
     return JointFit(
         shift=shift,
         step=found.step,
@@ -272,6 +295,8 @@ def match_stars(
         flags=flags,
         rival=rival,
         response=jnp.ones_like(shift),
+        gain=gain,
+        strength=strength,
         template=template,
     )
 
