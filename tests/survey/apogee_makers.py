@@ -10,6 +10,10 @@ from steadystar.simulate.apogee_files import (
     Visit,
     detector_wavelengths,
     rest_grid,
+    write_exposure,
+    write_mwm_visit,
+    write_star,
+    write_visit,
 )
 
 LINE = 15_900.0
@@ -112,3 +116,26 @@ def exposure_images(fibers=12, pixels=PIXELS, seed=0) -> list[dict[str, np.ndarr
             }
         )
     return images
+
+
+def one_of_each_kind(folder) -> list:
+    """Small files: a visit, a star, an exposure's first detector, a mwmVisit."""
+    grid = rest_grid()[4000:4400]
+    visits = [
+        rest_visit(
+            number,
+            velocity=5.0 * number,
+            wave=grid,
+            flux=continuum(grid),
+            error=np.full(len(grid), 10.0),
+            mask=np.zeros(len(grid), np.int64),
+        )
+        for number in range(2)
+    ]
+    images = exposure_images(fibers=6, pixels=64)
+    return [
+        write_visit(folder, visit()),
+        write_star(folder, visits),
+        *write_exposure(folder, 11_150_048, images, chips="a"),
+        write_mwm_visit(folder, 42, visits, in_stack=[True, False]),
+    ]

@@ -6,10 +6,11 @@ import time
 import numpy as np
 import pytest
 
+from steadystar.survey.apogee import read_line_spread, read_sky
 from steadystar.survey.observation import Observation, ReadOptions, UnreadableFile
 from steadystar.survey.registry import read
 
-from . import makers
+from . import apogee_makers, makers
 from .damage import damage
 from .test_observation import assert_sound
 
@@ -34,6 +35,7 @@ def good(tmp_path_factory, request):
         makers.csv(folder),
         makers.shard(folder),
     ]
+    files += apogee_makers.one_of_each_kind(folder)
     (folder / "lrs").mkdir()
     files.append(makers.lamost_lrs(folder / "lrs", layout="table"))
     return [(path, path.read_bytes()) for path in files]
@@ -73,11 +75,29 @@ def test_undamaged_files_are_read_whole(good):
         assert observation.rejected.is_empty()
 
 
-@pytest.mark.parametrize("seed", range(64))
+@pytest.mark.parametrize("seed", range(96))
 def test_a_damaged_file_is_sound_or_refused(good, tmp_path, seed):
     path, content = good[seed % len(good)]
     survived = check(path, content, seed, tmp_path)
     assert isinstance(survived, bool)
+
+
+@pytest.mark.parametrize("seed", [*range(300_000, 300_040), 201_800])
+def test_what_is_beside_a_damaged_spectrum_is_read_or_refused(tmp_path, seed):
+    visit, star, *_ = apogee_makers.one_of_each_kind(tmp_path)
+    for path, function in (
+        (visit, read_sky),
+        (visit, read_line_spread),
+        (star, read_sky),
+    ):
+        victim = tmp_path / "victim.fits"
+        victim.write_bytes(damage(path.read_bytes(), seed))
+        try:
+            found = function(victim, OPTIONS)
+        except UnreadableFile as error:
+            assert str(victim) in str(error)
+        else:
+            assert found.wave.shape[-1] > 1
 
 
 @pytest.mark.slow
@@ -100,6 +120,7 @@ def test_hundreds_of_damaged_real_files_are_sound_or_refused(real_data, tmp_path
         *sorted((real_data / "lamost_mrs").iterdir()),
         *sorted((real_data / "lamost_lrs").iterdir())[:4],
         *sorted((real_data / "alphadra").iterdir())[:4],
+        *sorted((real_data / "apogee").glob("ap*.fits")),
     ]
     survived = [
         check(

@@ -39,7 +39,7 @@ _CHIPS = "abc"
 _MJD0 = datetime(1858, 11, 17)
 _UNIT = "(10^-17 erg/s/cm^2/Ang)"
 
-_WAVE_COEFFICIENTS = (16154.0, -423.77, -23.21, 0.3980)
+_WAVE_COEFFICIENTS = (16157.0, -423.77, -23.21, 0.3980)
 _CHIP_OFFSETS = (-6429.0, -2046.0, 2357.0)
 """Wavelength as a cubic in (pixel + offset)/3000, rounded from a real file."""
 

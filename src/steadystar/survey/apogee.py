@@ -28,6 +28,7 @@ from steadystar.survey.fitsfile import Unit, parse
 from steadystar.survey.observation import Observation, ReadOptions, UnreadableFile
 
 _FETCH = "Fetch the file again."
+_OTHERS = ("sky", "sky error", "telluric", "telluric error")
 _DEFAULTS = ReadOptions()
 _HEAD = 28_800
 """Bytes that are looked at: 360 cards. The headers of ap1D files tell their history."""
@@ -133,6 +134,12 @@ def read_sky(path: str | Path, options: ReadOptions = _DEFAULTS) -> ApogeeSky:
     Raises:
         UnreadableFile: it is another kind of file, or its images are damaged.
     """
+    # Damaged numbers overflow on their way; they come out as they are, or as NaN.
+    with np.errstate(all="ignore"):
+        return _read_sky(path, options)
+
+
+def _read_sky(path: str | Path, options: ReadOptions) -> ApogeeSky:
     kind, units, _ = _open(path, options)
     if kind == "visit":
         planes, wave, order = visit_planes(path, units)
@@ -157,9 +164,6 @@ def read_sky(path: str | Path, options: ReadOptions = _DEFAULTS) -> ApogeeSky:
     )
 
 
-_OTHERS = ("sky", "sky error", "telluric", "telluric error")
-
-
 def _sky(wave: NDArray, images: dict[str, NDArray], mask: NDArray) -> ApogeeSky:
     sky, sky_err, telluric, telluric_err = (images[name] for name in _OTHERS)
     return ApogeeSky(wave, sky, sky_err, telluric, telluric_err, mask)
@@ -180,6 +184,7 @@ def read_line_spread(path: str | Path, options: ReadOptions = _DEFAULTS) -> Line
         )
     _, wave, order = visit_planes(path, units)
     try:
-        return line_spread(units, wave, order)
+        with np.errstate(all="ignore"):
+            return line_spread(units, wave, order)
     except ValueError as error:
         raise UnreadableFile(path, str(error), _FETCH) from error
