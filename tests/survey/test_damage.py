@@ -92,10 +92,13 @@ def test_what_is_beside_a_damaged_spectrum_is_read_or_refused(tmp_path, seed):
     ):
         victim = tmp_path / "victim.fits"
         victim.write_bytes(damage(path.read_bytes(), seed))
+        found = None
         try:
             found = function(victim, OPTIONS)
         except UnreadableFile as error:
-            assert str(victim) in str(error)
+            reason = str(error)
+        if found is None:
+            assert reason.startswith(f"{victim} cannot be read: ")
         else:
             assert found.wave.shape[-1] > 1
 

@@ -10,7 +10,7 @@ what never rises above APO's horizon was not seen from there.
 
 Time: ``JD-MID`` is the middle of all exposures of a visit. Where only the start is
 known, the exposure time (per dither position, of which there are two) is counted on;
-in 28 real files this is 6 to 617 s short of ``JD-MID``, because of the pauses between
+in 28 real files this is 7 to 617 s short of ``JD-MID``, because of the pauses between
 exposures. Times are taken as UTC.
 """
 

@@ -11,7 +11,7 @@ Pixels of interleaved exposures are sums of shifted pixels only where the dither
 half a pixel; their errors are taken as independent, as the survey gives them.
 """
 
-__all__ = ["ENDS", "NAMES", "line_spread", "read_visit", "visit_planes"]
+__all__ = ["NAMES", "line_spread", "read_visit", "visit_planes"]
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +49,7 @@ NAMES = (
 
 _LSF_PLACE = 10
 _READER = "apogee"
-ENDS = "Fetch the file again."
+_FETCH = "Fetch the file again."
 
 
 def visit_planes(
@@ -68,7 +68,7 @@ def visit_planes(
         if len(wave) > 3:
             raise DamagedFits(f"it has {len(wave)} rows where detectors are three")
     except DamagedFits as error:
-        raise UnreadableFile(path, str(error), ENDS) from error
+        raise UnreadableFile(path, str(error), _FETCH) from error
     return planes, wave, chip_order(wave)
 
 
@@ -85,7 +85,7 @@ def read_visit(
         UnreadableFile: it has no flux, error, mask or wavelengths.
     """
     header = units[0].header
-    rejected = [(str(path), _READER, ending, ENDS)] if ending else []
+    rejected = [(str(path), _READER, ending, _FETCH)] if ending else []
     planes, wave, order = visit_planes(path, units)
     star, ra, dec = position(header, options)
     place = Place.of(header, path, dec)
@@ -107,7 +107,7 @@ def read_visit(
         resolution = mean_resolution(spread)
     except ValueError as error:
         reason = f"{error}; the resolving power is taken to be {RESOLUTION:.0f}"
-        rejected.append((f"{path}[LSF]", _READER, reason, ENDS))
+        rejected.append((f"{path}[LSF]", _READER, reason, _FETCH))
     spectrum = Recorded(
         facts,
         joined(wave.astype(np.float64), order),
