@@ -47,7 +47,7 @@ _MANIFEST = "files.json"
 
 
 def write_report(
-    directory: Path, inputs: ReportInputs, options: ReportOptions | None = None
+    directory: Path | str, inputs: ReportInputs, options: ReportOptions | None = None
 ) -> Path:
     """Write the report into ``directory`` and return the path of its first page.
 
