@@ -56,7 +56,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem.png`` and ``stem.pdf``; equal figures give equal bytes."""
     with mpl.rc_context(fname=STYLE):
         png, pdf = io.BytesIO(), io.BytesIO()
-        figure.set_dpi(170)
+        figure.set_dpi(140)
         FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
         figure.set_layout_engine("none")
         FigureCanvasPdf(figure).print_pdf(
@@ -68,11 +68,13 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def snr_axis(axes: Axes, snrs: Iterable[float], *, room: float = 1.0) -> None:
+def snr_axis(
+    axes: Axes, snrs: Iterable[float], *, room: float = 1.0, margin: float = 1.15
+) -> None:
     """A logarithmic S/N axis with the S/N that were run as ticks."""
     snrs = sorted(set(snrs))
     axes.set_xscale("log")
-    axes.set_xlim(snrs[0] / 1.15, snrs[-1] * 1.15 * room)
+    axes.set_xlim(snrs[0] / margin, snrs[-1] * margin * room)
     # 60 and 80 stand too close to 100 to be written.
     shown = [s for s in snrs if s not in (60, 80)]
     axes.set_xticks(shown, [f"{s:g}" for s in shown])
@@ -215,36 +217,33 @@ def figure_9(table: pl.DataFrame) -> Figure:
 
 
 def pull_widths(table: pl.DataFrame) -> Figure:
-    """Width of the pulls against S/N, 0.95 to 1.05 shaded."""
+    """Widths of the pulls against S/N, 0.95 to 1.05 shaded: all, and the central 68%."""
     with mpl.rc_context(fname=STYLE):
-        figure, grid = canvas(1, 2, 2.9, sharey=True)
+        figure, grid = canvas(2, 2, 4.4, sharex="col", sharey=True)
         kinds = table["type"].unique().sort().to_list()
-        for axes, arm in zip(grid[0], ("blue", "red"), strict=True):
-            rows = table.filter(pl.col("arm") == arm)
-            axes.set_title(f"{arm} arm")
+        for (row, column), axes in np.ndenumerate(grid):
+            rows = table.filter(pl.col("arm") == ("blue", "red")[column])
             axes.axhspan(0.95, 1.05, color=COLORS["muted"], alpha=0.15, lw=0)
             axes.axhline(1, color=COLORS["ink"], lw=0.5)
+            axes.set_ylim(0.84, 1.26)
             if not len(rows):
                 continue
             for number, (kind, visits) in enumerate(
                 (k, v) for k in kinds for v in (3, 8)
             ):
                 mine = rows.filter(type=kind, visits=visits).sort("snr")
+                mine = mine.with_columns(x=pl.col("snr") * 1.07 ** (number - 2.5))
                 color = COLORS[TYPE_COLORS[kind]]
-                axes.errorbar(
-                    mine["snr"] * 1.03 ** (number - len(kinds) + 0.5),
-                    mine["rms"],
-                    mine["rms_err"],
-                    color=color,
-                    mfc="white" if visits == 3 else color,
-                    marker="o",
-                    ms=3.2,
-                    mew=0.7,
-                    ls="",
-                    elinewidth=0.7,
-                )
-            snr_axis(axes, rows["snr"])
-        grid[0, 0].set_ylabel(f"width of (velocity {MINUS} truth) / error")
+                face = "white" if visits == 3 else color
+                widths(axes, mine, ("rms", "robust")[row], color, face)
+            snr_axis(axes, rows["snr"], margin=1.35)
+        for axes, arm in zip(grid[0], ("blue", "red"), strict=True):
+            axes.set_title(f"{arm} arm")
+            axes.set_xlabel("")
+        grid[0, 0].set_ylabel(
+            f"standard deviation of\n(velocity {MINUS} truth) / error"
+        )
+        grid[1, 0].set_ylabel("half the range of its\ncentral 68%")
         handles = [Patch(color=COLORS[TYPE_COLORS[k]], label=k) for k in kinds]
         for visits, face in ((3, "white"), (8, COLORS["ink"])):
             handles.append(
@@ -253,8 +252,26 @@ def pull_widths(table: pl.DataFrame) -> Figure:
                     color=COLORS["ink"], label=f"{visits} visits",
                 )
             )  # fmt: skip
-        grid[0, 1].legend(handles=handles, ncols=5, loc="upper right", columnspacing=1)
+        grid[0, 0].legend(handles=handles, ncols=5, loc="upper right", columnspacing=1)
     return figure
+
+
+def widths(axes: Axes, rows: pl.DataFrame, name: str, color: str, face: str) -> None:
+    """Widths with errors; those beyond the panel are written at its upper edge."""
+    low, high = axes.get_ylim()
+    inside = rows.filter(pl.col(name) < high)
+    axes.errorbar(
+        inside["x"], inside[name], inside[f"{name}_err"], color=color, mfc=face,
+        marker="o", ms=3.2, mew=0.7, ls="", elinewidth=0.7,
+    )  # fmt: skip
+    beyond = rows.filter(pl.col(name) >= high)
+    edge = high - 0.025 * (high - low)
+    axes.plot(beyond["x"], [edge] * len(beyond), "^", color=color, mfc=face, ms=3.6)
+    for x, value in zip(beyond["x"], beyond[name], strict=True):
+        axes.text(
+            x, edge - 0.03 * (high - low), f"{value:.2f}", color=color, fontsize=5.5,
+            ha="center", va="top", rotation=90,
+        )  # fmt: skip
 
 
 def figure_1(tables: Mapping[str, pl.DataFrame]) -> Figure:
