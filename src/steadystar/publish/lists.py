@@ -269,7 +269,7 @@ def visit_listing(visits: pl.DataFrame) -> Listing:
         note="Noise / stated: the scatter of the residuals from the star's template over "
         "what the file's inverse variance predicts.",
         numeric=frozenset((1, 4, 5, 6, 7, 8)),
-        wordy=frozenset((9, 10)),
+        wordy=frozenset((9,)),
     )
 
 
