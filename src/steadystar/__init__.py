@@ -17,6 +17,9 @@ and polars tables.
     RelativeOptions        how: method, windows, limits
     StarTemplates          a star's template, kept so that its zero stays what it was
 
+    separate_components    spectra -> sky, continuum, lines, noise, each with its error
+    Component              what is known of one of them before: mean and covariance
+
     fit_zeropoints         visits -> zero points of exposures, spectrographs, fibers
     ZeroPointOptions       which families of offsets, by which method
     ZeroPoints             the result; `apply` takes it off a table
@@ -45,10 +48,12 @@ if TYPE_CHECKING:
         ZeroPoints,
         fit_zeropoints,
     )
+    from steadystar.data.component import Component
     from steadystar.data.spectra import Spectra
     from steadystar.data.status import Status
     from steadystar.data.tables import read_table
     from steadystar.infer.summary import summarize_stars
+    from steadystar.measure.components import separate_components
     from steadystar.measure.relative import (
         RelativeOptions,
         StarTemplates,
@@ -66,6 +71,7 @@ if TYPE_CHECKING:
     from steadystar.survey.registry import read
 
 __all__ = [
+    "Component",
     "Configuration",
     "RelativeOptions",
     "ReportInputs",
@@ -85,12 +91,14 @@ __all__ = [
     "read_table",
     "read_velocity_table",
     "run_pipeline",
+    "separate_components",
     "simulate_survey",
     "summarize_stars",
     "write_report",
 ]
 
 _ROOMS = {
+    "Component": "data.component",
     "Configuration": "pipeline.config",
     "RelativeOptions": "measure.relative",
     "ReportInputs": "publish.inputs",
@@ -110,6 +118,7 @@ _ROOMS = {
     "read_table": "data.tables",
     "read_velocity_table": "survey.catalogs",
     "run_pipeline": "pipeline.run",
+    "separate_components": "measure.components",
     "simulate_survey": "simulate.mock",
     "summarize_stars": "infer.summary",
     "write_report": "publish.report",
