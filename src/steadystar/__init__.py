@@ -17,6 +17,10 @@ and polars tables.
     RelativeOptions        how: method, windows, limits
     StarTemplates          a star's template, kept so that its zero stays what it was
 
+    measure_velocities     spectra against templates of all types -> absolute velocities
+    VelocityOptions        how: windows, search range, rank
+    Templates              normalized spectra at rest: models, or the survey's own
+
     separate_components    spectra -> sky, continuum, lines, noise, each with its error
     Component              what is known of one of them before: mean and covariance
 
@@ -59,6 +63,8 @@ if TYPE_CHECKING:
         StarTemplates,
         measure_relative,
     )
+    from steadystar.measure.velocities import VelocityOptions, measure_velocities
+    from steadystar.models.templates import Templates
     from steadystar.pipeline.config import Configuration
     from steadystar.pipeline.run import run_pipeline
     from steadystar.pipeline.tables import calibrate_table
@@ -79,6 +85,8 @@ __all__ = [
     "StarTemplates",
     "Status",
     "SurveyOptions",
+    "Templates",
+    "VelocityOptions",
     "ZeroPointOptions",
     "ZeroPoints",
     "calibrate_table",
@@ -86,6 +94,7 @@ __all__ = [
     "fit_error_model",
     "fit_zeropoints",
     "measure_relative",
+    "measure_velocities",
     "read",
     "read_folder",
     "read_table",
@@ -106,6 +115,8 @@ _ROOMS = {
     "StarTemplates": "measure.relative",
     "Status": "data.status",
     "SurveyOptions": "simulate.mock",
+    "Templates": "models.templates",
+    "VelocityOptions": "measure.velocities",
     "ZeroPointOptions": "calibrate.zeropoint",
     "ZeroPoints": "calibrate.zeropoint",
     "calibrate_table": "pipeline.tables",
@@ -113,6 +124,7 @@ _ROOMS = {
     "fit_error_model": "calibrate.errors",
     "fit_zeropoints": "calibrate.zeropoint",
     "measure_relative": "measure.relative",
+    "measure_velocities": "measure.velocities",
     "read": "survey.registry",
     "read_folder": "survey.folder",
     "read_table": "data.tables",

@@ -12,6 +12,7 @@ __all__ = [
     "Match",
     "inliers",
     "inlying",
+    "inlying_with_scale",
     "legendre",
     "legendre_at",
     "match_template",
@@ -96,7 +97,7 @@ def match_template(
     lines, line_slope = spline.evaluate(template, placed.u)
     residual = 1 + placed.value - level * (1 + lines)
 
-    kept, scale = _inliers(residual, placed.weight, clip)
+    kept, scale = inlying_with_scale(residual, placed.weight, clip)
     weight = jnp.where(kept, placed.weight, 0)
 
     by_shift = -level * line_slope
@@ -140,10 +141,16 @@ def inlying(
     residual: Float[Array, "..."], weight: Float[Array, "..."], clip: float
 ) -> Bool[Array, "..."]:
     """Return which pixels lie within ``clip`` of their own scatter."""
-    return _inliers(residual, weight, clip)[0]
+    return inlying_with_scale(residual, weight, clip)[0]
 
 
-def _inliers(residual, weight, clip: float):
+def inlying_with_scale(
+    residual: Float[Array, "..."], weight: Float[Array, "..."], clip: float
+) -> tuple[Bool[Array, "..."], Float[Array, ""]]:
+    """Return which pixels lie within ``clip`` of their scatter, and that scatter.
+
+    It is in units of what ``weight`` says, and taken for 1 in the clipping if smaller.
+    """
     pull = jnp.abs(residual) * jnp.sqrt(weight)
     scale = _scale(pull, weight > 0)
     return (weight > 0) & (pull < clip * jnp.maximum(1, scale)), scale

@@ -198,7 +198,8 @@ def matvec(
     result = bands[0] * vector
     for k in range(1, 4):
         upper = bands[k, :-k]
-        result = result.at[:-k].add(upper * vector[k:]).at[k:].add(upper * vector[:-k])
+        result = result + jnp.pad(upper * vector[k:], (0, k))
+        result = result + jnp.pad(upper * vector[:-k], (k, 0))
     return result
 
 
@@ -305,6 +306,7 @@ def companion_at_lags(
     template: Float[Array, " knot"],
     reach: int,
     apart: int = APART,
+    model: Float[Array, " knot"] | None = None,
 ) -> tuple[Float[Array, " lag"], Float[Array, " lag"]]:
     """Look for a second copy of ``template`` in what is left of a spectrum.
 
@@ -313,6 +315,7 @@ def companion_at_lags(
         template: coefficients of the star's lines.
         reach: the second copy is searched from ``-reach`` to ``reach`` grid steps.
         apart: nearer than this it cannot be told from a change of the first.
+        model: what is taken off the spectrum; the template if it is not given.
 
     Returns:
         At every lag the fall of chi squared that a second copy of free strength brings,
@@ -320,7 +323,8 @@ def companion_at_lags(
         negative. A template that is too deep, misplaced or too sharp also leaves
         residuals: the fall is what those three cannot bring.
     """
-    left = spectrum.rhs - matvec(spectrum.bands, template)
+    model = template if model is None else model
+    left = spectrum.rhs - matvec(spectrum.bands, model)
     slope = _central(template)
     changes = jnp.stack([template, slope, _central(slope)])
     images = jax.vmap(lambda a: matvec(spectrum.bands, a))(changes)

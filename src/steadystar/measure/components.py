@@ -221,19 +221,8 @@ def _check(spectra: Spectra, priors: tuple[Component, ...]) -> None:
             f"Spectrum {row} has flux or ivar that is not finite, or negative ivar: "
             "Spectra.from_arrays turns such pixels into missing ones."
         )
-    spectrum, pixel = spectra.flux.shape
     for prior in priors:
-        for part, alone in (("mean", 1), ("basis", 2), ("diagonal", 1)):
-            values = getattr(prior, part)
-            if values is None:
-                continue
-            rows = spectrum if values.ndim == alone else len(values)
-            if (rows, values.shape[-1]) != (spectrum, pixel):
-                raise ValueError(
-                    f"The {part} of component {prior.name!r} has shape {values.shape}, "
-                    f"but there are {spectrum} spectra of {pixel} pixels: give it on "
-                    "their pixels, for all spectra or one for each."
-                )
+        prior.require(*spectra.flux.shape)
 
 
 def _require_solved(chi2: NDArray[np.float64], priors: tuple[Component, ...]) -> None:

@@ -7,7 +7,7 @@ spread function. Wavelengths recorded at the observatory are first moved to the 
 (``1 + bary_corr / c``), so that the star's own lines are what stands still.
 """
 
-__all__ = ["PixelBatch", "Prepared", "Window", "grid_for", "prepare"]
+__all__ = ["PixelBatch", "Prepared", "Window", "grid_for", "prepare", "template_level"]
 
 from dataclasses import dataclass
 from functools import partial
@@ -148,6 +148,39 @@ def prepare(
         flags=flags,
         n_good=n_good.astype(np.int64),
     )
+
+
+def template_level(
+    log_wave: NDArray[np.float64], flux: NDArray[np.float64], window: Window
+) -> NDArray[np.float64]:
+    """Return the level by which templates are to be divided, ``(template, point)``.
+
+    It is what `prepare` would find for spectra that look like them: the pseudo-continuum
+    of a star rich in lines lies below the true one, for its template as well. Beyond the
+    window and its margin the level goes on as it ends.
+    """
+    wave = np.exp(log_wave)
+    low, high = window.low - window.margin, window.high + window.margin
+    inside = np.flatnonzero((wave >= low) & (wave <= high))
+    # A continuum needs no more than a few thousand points.
+    stride = max(1, len(inside) // 3000)
+    used = inside[::stride]
+    span = float(wave[used[-1]] - wave[used[0]])
+    segments = max(1, round(span / 100))
+    x = jnp.asarray((wave[used] - wave[used[0]]) / max(span, 1e-3), jnp.float32)
+    chosen = jnp.asarray(flux[:, used], jnp.float32)
+    parts = [
+        np.asarray(_levels(x, chosen[begin : begin + _BATCH], segments))
+        for begin in range(0, len(chosen), _BATCH)
+    ]
+    coarse = np.concatenate(parts)
+    return np.stack([np.interp(wave, wave[used], row) for row in coarse])
+
+
+@partial(jax.jit, static_argnums=2)
+def _levels(x, flux, segments: int):
+    usable = jnp.ones_like(x)
+    return jax.vmap(lambda f: spline_continuum(x * segments, f, usable, segments))(flux)
 
 
 def _inverse(position: NDArray[np.float64], size: int) -> NDArray[np.float32]:

@@ -1,0 +1,306 @@
+"""The velocity of one star of unknown type: chi squared with all else marginalized.
+
+A normalized spectrum is ``1 + y = (1 + p(x)) (1 + L(x - s))``: the star's lines ``L``
+with a Gaussian prior across types (`models.lowrank.StarLines`), what the continuum left
+over as a sum of cosines ``p``, and whatever stands still in the observer's frame (sky,
+telluric lines). At a trial shift ``s`` all of it is linear, and the integral over all
+coefficients is one small Cholesky factor (Saydjari et al. 2023, equations 2 to 4, in the
+space of the coefficients; Bouchy et al. 2001 for the information that is left).
+
+Everything that a spectrum says about any model of it is in its normal equations on the
+grid (`kernels.spline.NormalEquations`): they are made once, and trials at tenths of a
+step cost no more pixels.
+"""
+
+__all__ = ["LinePrior", "Measured", "anchor_curve", "cosines", "marginalize", "measure"]
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from steadystar.data.status import Status
+from steadystar.kernels import spline
+from steadystar.kernels.matching import inlying_with_scale
+
+_CLIP = 5.0
+_ROUNDS = 3
+
+
+class LinePrior(eqx.Module):
+    """What `measure` needs to know of stars, sky and continuum, on one grid.
+
+    ``lines``: mean and components at every phase, padded by ``reach`` grid steps at
+    either end, ``(phase, 1 + rank, padded)``. ``anchors``: templates for the search.
+    ``smooth``: columns of the continuum. ``still``: columns that do not move with the
+    star. ``precision``: inverse prior variances of components, continuum and still ones.
+    """
+
+    lines: Float[Array, "phase row padded"]
+    anchors: Float[Array, "anchor knot"]
+    smooth: Float[Array, "order knot"]
+    still: Float[Array, "column knot"]
+    precision: Float[Array, " coefficient"]
+
+
+class Measured(NamedTuple):
+    """One spectrum's velocity, in grid steps, and what belongs to it; arrays of any kind.
+
+    ``shift`` and its standard deviation ``sigma`` are marginalized over all else.
+    ``chi2`` is that of the best model at ``n_good`` pixels; ``scale`` the scatter of residuals over the expected
+    one. ``contrast`` is how much better the best lag of the search is than the median
+    one, ``rival`` how much worse the second best minimum, both in chi squared.
+    ``gain`` and ``strength`` are those of a second star (`spline.companion_at_lags`).
+    ``star`` holds the lines at rest in the grid's frame, ``model`` all of ``y``.
+    """
+
+    shift: Any
+    sigma: Any
+    chi2: Any
+    n_good: Any
+    scale: Any
+    contrast: Any
+    rival: Any
+    gain: Any
+    strength: Any
+    flags: Any
+    search: Any
+    trials: Any
+    star: Any
+    model: Any
+
+
+class Posterior(NamedTuple):
+    """The linear problem at one trial shift.
+
+    ``objective`` is ``-2 ln L`` up to a constant; ``star`` and ``rest`` are the fitted
+    lines and everything else; ``step`` the further shift that the data want, if it was
+    asked for, and ``sigma`` its standard deviation.
+    """
+
+    objective: Float[Array, ""]
+    star: Float[Array, " knot"]
+    rest: Float[Array, " knot"]
+    step: Float[Array, ""]
+    sigma: Float[Array, ""]
+    coefficients: Float[Array, " component"]
+
+
+def cosines(size: int, orders: int) -> Float[np.ndarray, "order knot"]:
+    """Return ``orders`` half waves over the grid, the constant first."""
+    x = (np.arange(size) + 0.5) / size
+    return np.cos(np.pi * np.arange(orders)[:, None] * x[None, :])
+
+
+def at_shift(prior: LinePrior, tenths: Int[Array, ""]) -> Float[Array, "row knot"]:
+    """Return mean and components moved to the red by ``tenths`` of a grid step."""
+    phases, rows, padded = prior.lines.shape
+    size = prior.smooth.shape[1]
+    whole, phase = tenths // phases, tenths % phases
+    begin = ((padded - size) // 2 - whole).astype(jnp.int32)
+    start = (phase.astype(jnp.int32), jnp.zeros((), jnp.int32), begin)
+    return jax.lax.dynamic_slice(prior.lines, start, (1, rows, size))[0]
+
+
+def marginalize(
+    equations: spline.NormalEquations,
+    prior: LinePrior,
+    rows: Float[Array, "row knot"],
+    level: Float[Array, " knot"],
+    slope: Float[Array, " knot"] | None = None,
+) -> Posterior:
+    """Solve for everything at one shift.
+
+    ``rows``: mean and components there (`at_shift`). ``level``: ``1 + L`` as far as it
+    is known, because the continuum multiplies it. ``slope``: derivative of the model by
+    the shift, if a step of the shift is wanted as well.
+    """
+    mean, rank = rows[0], rows.shape[0] - 1
+    columns = jnp.concatenate([rows[1:], prior.smooth * level[None], prior.still])
+    precision = prior.precision.astype(jnp.float64)
+    if slope is not None:
+        columns = jnp.concatenate([columns, slope[None]])
+        precision = jnp.append(precision, 1e-6)
+    image = spline.matvec(equations.bands, mean)
+    images = jax.vmap(lambda a: spline.matvec(equations.bands, a))(columns)
+    normal = (columns @ images.T).astype(jnp.float64) + jnp.diag(precision)
+    towards = (columns @ (equations.rhs - image)).astype(jnp.float64)
+    factor = jnp.linalg.cholesky(normal)
+    half = jax.scipy.linalg.solve_triangular(factor, towards, lower=True)
+    found = jax.scipy.linalg.solve_triangular(factor, half, lower=True, trans=1)
+    of_mean = (mean * (image - 2 * equations.rhs)).sum(dtype=jnp.float64)
+    # The step is the last: its own variance is that with all else marginalized.
+    step, last = (found[-1], factor[-1, -1]) if slope is not None else (0.0, 1.0)
+    plain = found.astype(mean.dtype)
+    stop = precision.size if slope is None else precision.size - 1
+    return Posterior(
+        objective=of_mean - half @ half + 2 * jnp.log(jnp.diag(factor)).sum(),
+        star=mean + plain[:rank] @ rows[1:],
+        rest=plain[rank:stop] @ columns[rank:stop],
+        step=jnp.asarray(step),
+        sigma=1 / jnp.asarray(last),
+        coefficients=plain[:rank],
+    )
+
+
+def anchor_curve(
+    equations: spline.NormalEquations, anchors: Float[Array, "anchor knot"], reach: int
+) -> Float[Array, " lag"]:
+    """Return the lowest chi squared of any anchor at every whole shift.
+
+    The depth of the lines is free within a factor of two.
+    """
+    size = anchors.shape[1]
+    length = 1 << (size + 2 * reach - 1).bit_length()
+
+    def transform(values):
+        return jnp.fft.rfft(values, length)
+
+    def at_lags(transformed):
+        curve = jnp.fft.irfft(transformed, length)
+        return jnp.concatenate(
+            [curve[..., length - reach :], curve[..., : reach + 1]], -1
+        )
+
+    squares = sum(
+        (1 if k == 0 else 2)
+        * transform(equations.bands[k])[None]
+        * transform(anchors[:, : size - k] * anchors[:, k:]).conj()
+        for k in range(4)
+    )
+    linear = at_lags(transform(equations.rhs)[None] * transform(anchors).conj())
+    norm = at_lags(jnp.asarray(squares))
+    depth = jnp.clip(linear / jnp.where(norm > 0, norm, 1), 0.5, 2.0)
+    return (depth * (depth * norm - 2 * linear)).min(0)
+
+
+def _parabola(x, y):
+    """Vertex and sigma of the parabola through ``y = y0 + ((x - x0) / sigma)^2``."""
+    left, center, right = y
+    slope, curve = (right - left) / 2, (left - 2 * center + right) / 2
+    flat = ~(curve > 0)
+    safe = jnp.where(flat, 1, curve)
+    spacing = x[1] - x[0]
+    return x[1] - spacing * slope / (2 * safe), spacing / jnp.sqrt(safe), flat
+
+
+def _minima(search):
+    """The lag of the lowest minimum, and how much worse the second lowest is."""
+    lowest = jnp.argmin(search)
+    lag = jnp.arange(search.size)
+    dip = (search <= jnp.roll(search, 1)) & (search <= jnp.roll(search, -1))
+    second = jnp.where(dip & (jnp.abs(lag - lowest) > 3), search, jnp.inf).min()
+    return lowest, second - search[lowest]
+
+
+class _State(NamedTuple):
+    tenths: Int[Array, ""]
+    placed: spline.Placed
+    equations: spline.NormalEquations
+    star: Float[Array, " knot"]
+    coefficients: Float[Array, " component"]
+    sigma: Float[Array, ""]
+
+
+def measure(
+    pixels: spline.Pixels,
+    prior: LinePrior,
+    *,
+    slots: int,
+    reach: int,
+) -> Measured:
+    """Measure one spectrum.
+
+    The search finds the whole step, Gauss-Newton steps the tenth; the velocity is then
+    the vertex of the parabola through three trials around it, each with everything else
+    marginalized, and its error the parabola's width.
+
+    Arguments:
+        pixels: a normalized spectrum.
+        prior: see `LinePrior`.
+        slots: see `kernels.spline.place`.
+        reach: shifts from ``-reach`` to ``reach`` grid steps are searched.
+    """
+    dtype = pixels.value.dtype
+    phases = prior.lines.shape[0]
+    placed = spline.place(pixels, jnp.zeros((), dtype), slots)
+    equations = spline.normal_equations(placed)
+    search = anchor_curve(equations, prior.anchors, reach)
+    lowest, rival = _minima(search)
+
+    def bounded(tenths):
+        return jnp.clip(tenths, -phases * reach, phases * reach)
+
+    def update(_, state: _State) -> _State:
+        before, rows, after = (
+            at_shift(prior, state.tenths + near) for near in (-1, 0, 1)
+        )
+        change = (after - before) * (phases / 2)
+        slope = change[0] + state.coefficients @ change[1:]
+        found = marginalize(state.equations, prior, rows, 1 + state.star, slope)
+        model = found.star + found.rest
+        residual = placed.value - spline.evaluate(model, placed.u)[0]
+        kept, _ = inlying_with_scale(residual, placed.weight, _CLIP)
+        cleaned = spline.keep_only(placed, kept)
+        step = jnp.round(jnp.clip(phases * found.step, -phases, phases))
+        return _State(
+            bounded(state.tenths + step.astype(state.tenths.dtype)),
+            cleaned,
+            spline.normal_equations(cleaned),
+            found.star,
+            found.coefficients,
+            phases * found.sigma,
+        )
+
+    begin = (phases * (lowest - reach)).astype(jnp.int32)
+    state = _State(
+        begin,
+        placed,
+        equations,
+        at_shift(prior, begin)[0],
+        jnp.zeros(prior.lines.shape[1] - 1, dtype),
+        jnp.zeros((), jnp.float64),
+    )
+    state = jax.lax.fori_loop(0, _ROUNDS, update, state)
+
+    # Trials as far apart as the curve is wide: chi squared changes by about one.
+    spacing = jnp.clip(jnp.round(state.sigma), 1, phases).astype(jnp.int32)
+    trials = state.tenths + jnp.arange(-1, 2, dtype=jnp.int32) * spacing
+    tried = jax.lax.map(
+        lambda tenths: marginalize(
+            state.equations, prior, at_shift(prior, tenths), 1 + state.star
+        ),
+        trials,
+    )
+    place, sigma, flat = _parabola(trials.astype(jnp.float64), tried.objective)
+    away = jnp.abs(place - state.tenths.astype(place.dtype)) > spacing
+    star, model = tried.star[1], tried.star[1] + tried.rest[1]
+    placed = state.placed
+    residual = placed.value - spline.evaluate(model, placed.u)[0]
+    _, scale = inlying_with_scale(residual, placed.weight, _CLIP)
+    gain, strength = spline.companion_at_lags(state.equations, star, reach, model=model)
+    best = jnp.argmax(gain)
+    edge = (lowest == 0) | (lowest == search.size - 1)
+    flags = jnp.where(edge, Status.GRID_EDGE.value, 0)
+    flags = flags | jnp.where(flat | away, Status.NOT_CONVERGED.value, 0)
+    n_good = (placed.weight > 0).sum(dtype=jnp.float64)
+    freedom = jnp.maximum(n_good - prior.precision.size - 1, 1)
+    return Measured(
+        shift=place / phases,
+        sigma=sigma / phases,
+        chi2=(placed.weight * residual**2).sum(dtype=jnp.float64),
+        n_good=n_good,
+        scale=scale * jnp.sqrt(n_good / freedom).astype(dtype),
+        contrast=jnp.median(search) - search[lowest],
+        rival=rival,
+        gain=gain[best],
+        strength=strength[best],
+        flags=flags,
+        search=search,
+        trials=jnp.stack([trials.astype(place.dtype) / phases, tried.objective], 1),
+        star=star,
+        model=model,
+    )

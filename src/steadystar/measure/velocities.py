@@ -1,0 +1,356 @@
+"""Velocities against templates of all types, everything else marginalized.
+
+Each spectrum is measured on its own: normalized, searched over all velocities with
+templates that span the types, and then by the marginal likelihood in which the star's
+type, the continuum and whatever stands still are integrated over (`kernels.velocity`).
+What comes out is a velocity in the templates' system, an error that contains all of it,
+and a status. The method is that of Saydjari et al. (2023, 2025); pixels are not
+interpolated here, the star's components are.
+"""
+
+__all__ = ["VelocityOptions", "measure_velocities"]
+
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from steadystar.data.constants import C_KMS
+from steadystar.data.numbers import Numbers
+from steadystar.data.spectra import LogGrid, Spectra
+from steadystar.data.status import FATAL, Status
+from steadystar.kernels import spline, velocity
+from steadystar.measure.doubles import fit_pairs, shows_companion
+from steadystar.measure.normalize import (
+    Prepared,
+    Window,
+    grid_for,
+    prepare,
+    template_level,
+)
+from steadystar.models.lowrank import StarLines, smoothed
+from steadystar.models.templates import Templates
+
+_BATCH = 32
+_RIVAL_CHI2 = 9.0
+_POOR_FIT = 3.0
+# Of a search that finds nothing but noise, the best of some hundred lags is this much
+# better than the median one; see tests/measure/test_velocities.py.
+_FLAT_CONTRAST = 16.0
+_CONTINUUM_WIDTH = 0.1
+
+
+@dataclass(frozen=True)
+class VelocityOptions:
+    """How velocities against templates are measured."""
+
+    windows: Annotated[
+        dict[str, tuple[float, float]],
+        "Measuring window of each arm, Angstrom in vacuum; other arms use all they have.",
+    ] = field(default_factory=lambda: {"blue": (4970, 5330), "red": (6330, 6790)})
+    margin: Annotated[
+        float, "Beyond the window, Angstrom on either side, for the continuum."
+    ] = 50.0
+    search_kms: Annotated[float, "Velocities up to this many km/s are searched."] = (
+        600.0
+    )
+    rank: Annotated[int, "Principal components of a star's lines, at most."] = 20
+    continuum_scale: Annotated[
+        float, "Half waves of this many Angstrom take up what the continuum left."
+    ] = 60.0
+    min_snr: Annotated[
+        float, "Spectra with a lower S/N per pixel are kept as rows, not measured."
+    ] = 3.0
+    min_good_fraction: Annotated[
+        float, "Smallest share of usable pixels in the window."
+    ] = 0.2
+    scale_errors: Annotated[
+        bool, "Errors are scaled by the scatter of the residuals (ivar_scale)."
+    ] = True
+    keep_curves: Annotated[
+        bool, "Keep chi squared of the search, as columns search_rv and search_chi2."
+    ] = False
+
+
+def measure_velocities(
+    spectra: Spectra,
+    templates: Templates,
+    options: VelocityOptions = VelocityOptions(),
+    *,
+    arm: str | None = None,
+    bary_corr: Numbers | None = None,
+) -> pl.DataFrame:
+    """Measure the velocity of every spectrum against ``templates``.
+
+    Arguments:
+        spectra: what was recorded, not necessarily normalized.
+        templates: normalized spectra at rest, of all types that may occur. One alone
+            may vary in the depth of its lines only.
+        options: windows, limits.
+        arm: its window is used if ``options.windows`` has one; else all wavelengths.
+        bary_corr: barycentric corrections, km/s, ``(spectrum,)``. Without them the
+            velocity is the same at the observatory and at the barycenter.
+
+    Returns:
+        A table with one row a spectrum, in order: ``rv_obs, rv_raw`` (at the
+        observatory, at the barycenter) and ``rv_raw_err`` in km/s, ``chi2, dof,
+        n_good, snr, ivar_scale, rv_2, rv_2_err, light_ratio, status``. Spectra that
+        cannot be measured have NaN and a status that says why.
+
+    Raises:
+        ValueError: the templates do not reach over any of the spectra's wavelengths
+            with room for the search, or are less sharp than the spectra.
+
+    Source:
+        Saydjari et al. 2025, section 3; see `kernels.velocity`.
+    """
+    n = len(spectra)
+    out = {name: np.full(n, np.nan) for name in _FLOATS}
+    out |= {name: np.zeros(n, np.int64) for name in ("dof", "n_good", "status")}
+    out["snr"] = spectra.snr()
+    curves: list[list[float] | None] = [None] * n
+    lags: list[list[float] | None] = [None] * n
+    window = _window(spectra, templates, options, arm)
+    # Still on the detector: the star moves, and the search is over its whole motion.
+    still = np.zeros(n)
+    with jax.enable_x64(True):
+        for resolution, rows in _by_resolution(spectra):
+            some = spectra[rows]
+            grid = _grid(some, resolution, window, options.search_kms)
+            prepared = prepare(
+                some,
+                still[rows],
+                window,
+                grid,
+                "spline",
+                options.min_good_fraction,
+            )
+            prior = _prior(
+                templates,
+                grid,
+                window,
+                resolution,
+                options.rank,
+                _orders(window, options),
+            )
+            low = ~(out["snr"][rows] >= options.min_snr)
+            flags = prepared.flags | np.where(low, int(Status.LOW_SNR), 0)
+            out["status"][rows] = flags
+            out["n_good"][rows] = prepared.n_good
+            usable = np.flatnonzero((flags & int(FATAL)) == 0)
+            reach = _reach(grid, options.search_kms)
+            for begin in range(0, len(usable), _BATCH):
+                members = usable[begin : begin + _BATCH]
+                found = _measure_some(prepared, members, prior, reach)
+                _fill(out, rows[members], found, grid, options)
+                _second_stars(out, rows[members], members, found, prepared, reach)
+                if options.keep_curves:
+                    shifts = np.arange(-reach, reach + 1) * grid.step
+                    for i, curve in zip(rows[members], found.search, strict=True):
+                        curves[i] = curve.tolist()
+                        lags[i] = (C_KMS * np.expm1(shifts)).tolist()
+    _frames(out, spectra.frame, bary_corr)
+    table = pl.DataFrame({name: out[name] for name in _COLUMNS})
+    if options.keep_curves:
+        table = table.with_columns(
+            search_rv=pl.Series(lags, dtype=pl.List(pl.Float64)),
+            search_chi2=pl.Series(curves, dtype=pl.List(pl.Float64)),
+        )
+    return table
+
+
+_FLOATS = (
+    *("rv", "rv_obs", "rv_raw", "rv_raw_err", "chi2", "ivar_scale"),
+    *("rv_2", "rv_2_err", "light_ratio"),
+)
+_COLUMNS = (
+    *("rv_obs", "rv_raw", "rv_raw_err", "chi2", "dof", "n_good", "snr"),
+    *("ivar_scale", "rv_2", "rv_2_err", "light_ratio", "status"),
+)
+
+
+def _window(spectra: Spectra, templates: Templates, options, arm) -> Window:
+    """The arm's window, or all there is, as far as the templates reach."""
+    wave = spectra.wave_2d
+    low, high = options.windows.get(arm, (wave.min(), wave.max()))
+    room = 1 + options.search_kms / C_KMS
+    first, last = templates.wave[0] * room, templates.wave[-1] / room
+    window = Window(max(low, first), min(high, last), options.margin)
+    if not window.low < window.high:
+        raise ValueError(
+            f"The templates span {templates.wave[0]:.1f} to {templates.wave[-1]:.1f} A "
+            f"and the spectra {wave.min():.1f} to {wave.max():.1f} A (window {low:.1f} "
+            f"to {high:.1f}): with room for {options.search_kms:.0f} km/s at either "
+            "end nothing is left. Use templates of the spectra's wavelengths (vacuum)."
+        )
+    return window
+
+
+def _by_resolution(spectra: Spectra) -> list[tuple[float, NDArray[np.intp]]]:
+    """Spectra in groups of equal resolution, to 2 percent; NaN is one group."""
+    groups = np.exp(np.round(np.log(spectra.resolution) / 0.02) * 0.02)
+    known = np.unique(groups[np.isfinite(groups)])
+    found = [(float(value), np.flatnonzero(groups == value)) for value in known]
+    unknown = np.flatnonzero(~np.isfinite(groups))
+    return found + ([(float("nan"), unknown)] if len(unknown) else [])
+
+
+def _grid(spectra, resolution: float, window: Window, search_kms: float) -> LogGrid:
+    alike = Spectra(
+        spectra.wave,
+        spectra.flux,
+        spectra.ivar,
+        np.full(len(spectra), resolution),
+        spectra.frame,
+    )
+    return grid_for(alike, window, search_kms)
+
+
+def _reach(grid: LogGrid, search_kms: float) -> int:
+    return max(3, int(np.ceil(np.log1p(search_kms / C_KMS) / grid.step)))
+
+
+def _orders(window: Window, options: VelocityOptions) -> int:
+    return max(4, 1 + round((window.high - window.low) / options.continuum_scale))
+
+
+@lru_cache(maxsize=32)
+def _prior(
+    templates: Templates,
+    grid: LogGrid,
+    window: Window,
+    resolution: float,
+    rank: int,
+    orders: int,
+) -> velocity.LinePrior:
+    """Templates as the kernel wants them, normalized as the spectra are."""
+    log_wave, flux = smoothed(
+        np.log(templates.wave),
+        templates.flux.astype(np.float64),
+        templates.resolution,
+        resolution,
+    )
+    level = template_level(log_wave, flux, window)
+    lines = StarLines.learn(log_wave, flux / level - 1, grid, rank=rank)
+    reach = grid.size // 2
+    padded = np.pad(lines.coefficients, ((0, 0), (0, 0), (reach, reach)))
+    precision = np.concatenate(
+        [np.ones(lines.rank), np.full(orders, _CONTINUUM_WIDTH**-2)]
+    )
+    return velocity.LinePrior(
+        lines=jnp.asarray(padded),
+        anchors=jnp.asarray(lines.anchors),
+        smooth=jnp.asarray(velocity.cosines(grid.size, orders), jnp.float32),
+        still=jnp.zeros((0, grid.size), jnp.float32),
+        precision=jnp.asarray(precision, jnp.float32),
+    )
+
+
+@partial(jax.jit, static_argnames=("slots", "reach"))
+def _measure_batch(batch, prior, *, slots: int, reach: int):
+    pixels = jax.vmap(spline.Pixels)(*batch)
+    return jax.vmap(lambda p: velocity.measure(p, prior, slots=slots, reach=reach))(
+        pixels
+    )
+
+
+def _take(prepared: Prepared, members, size: int):
+    taken = prepared.pixels.take(members, size)
+    return type(taken)(*map(jnp.asarray, taken))
+
+
+def _measure_some(prepared: Prepared, members, prior, reach: int) -> velocity.Measured:
+    found = _measure_batch(
+        _take(prepared, members, _BATCH), prior, slots=prepared.slots, reach=reach
+    )
+    return velocity.Measured(*(np.asarray(a)[: len(members)] for a in found))
+
+
+def _fill(out, rows, found: velocity.Measured, grid: LogGrid, options) -> None:
+    """Velocities, errors and statuses of one batch."""
+    shift, sigma = found.shift * grid.step, found.sigma * grid.step
+    scale = found.scale.astype(np.float64)
+    flags = found.flags.astype(np.int64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = C_KMS * np.exp(shift) * sigma
+        hopeless = ~(error < options.search_kms / 4)
+    hopeless |= ~(found.contrast > _FLAT_CONTRAST * np.maximum(scale, 1) ** 2)
+    rival = found.rival < _RIVAL_CHI2 * np.maximum(scale, 1) ** 2
+    double = shows_companion(found.gain, found.strength, scale)
+    for mask, flag in (
+        (hopeless, Status.FLAT_CHI2),
+        (rival & ~hopeless, Status.TWO_MINIMA),
+        (scale > _POOR_FIT, Status.POOR_FIT),
+        (double & ~hopeless, Status.DOUBLE_LINED),
+    ):
+        flags |= np.where(mask, int(flag), 0)
+    out["status"][rows] |= flags
+    out["chi2"][rows] = found.chi2
+    out["n_good"][rows] = found.n_good
+    out["dof"][rows] = np.maximum(found.n_good - 1, 0)
+    out["ivar_scale"][rows] = scale
+    good = (out["status"][rows] & int(FATAL)) == 0
+    at = rows[good]
+    out["rv"][at] = C_KMS * np.expm1(shift[good])
+    factor = scale[good] if options.scale_errors else 1.0
+    out["rv_raw_err"][at] = error[good] * factor
+
+
+def _second_stars(out, rows, members, found, prepared: Prepared, reach: int) -> None:
+    """Measure both stars where a second one shows; the brighter one's is the velocity."""
+    mask = int(FATAL | Status.DOUBLE_LINED)
+    chosen = np.flatnonzero((out["status"][rows] & mask) == int(Status.DOUBLE_LINED))
+    if not len(chosen):
+        return
+    at = np.pad(chosen, (0, _BATCH - len(chosen)), mode="edge")
+    pair = fit_pairs(
+        _take(prepared, members[chosen], _BATCH),
+        jnp.asarray(found.star[at]),
+        jnp.zeros(_BATCH, jnp.float32),
+        slots=prepared.slots,
+        reach=reach,
+    )
+    pair = type(pair)(*(np.asarray(a, np.float64)[: len(chosen)] for a in pair))
+    step = prepared.grid.step
+    first = pair.strength_1 >= pair.strength_2
+    own = found.shift[chosen]
+    bright = own + np.where(first, pair.shift_1, pair.shift_2)
+    faint = own + np.where(first, pair.shift_2, pair.shift_1)
+    scale = np.maximum(found.scale[chosen], 1)
+    target = rows[chosen]
+    out["rv"][target] = C_KMS * np.expm1(bright * step)
+    out["rv_raw_err"][target] = (
+        C_KMS * step * scale * np.where(first, pair.sigma_1, pair.sigma_2)
+    )
+    out["rv_2"][target] = C_KMS * np.expm1(faint * step)
+    out["rv_2_err"][target] = (
+        C_KMS * step * scale * np.where(first, pair.sigma_2, pair.sigma_1)
+    )
+    low = np.minimum(pair.strength_1, pair.strength_2)
+    high = np.maximum(pair.strength_1, pair.strength_2)
+    out["light_ratio"][target] = low / np.maximum(high, 1e-9)
+    out["chi2"][target] = pair.chi2
+    alike = high - low < 2 * pair.sigma_strength
+    keep = ~int(Status.TWO_MINIMA)
+    out["status"][target] = (out["status"][target] & keep) | np.where(
+        alike, int(Status.TWO_MINIMA), 0
+    )
+
+
+def _frames(out, frame: str, bary_corr: Numbers | None) -> None:
+    """From the frame of the wavelengths to both, multiplicatively."""
+    measured = out.pop("rv")
+    bary = np.zeros(len(measured)) if bary_corr is None else np.asarray(bary_corr)
+    bary = np.nan_to_num(np.broadcast_to(bary, measured.shape).astype(float)) / C_KMS
+    if frame == "observatory":
+        out["rv_obs"] = measured
+        out["rv_raw"] = C_KMS * ((1 + measured / C_KMS) * (1 + bary) - 1)
+        out["rv_2"] = C_KMS * ((1 + out["rv_2"] / C_KMS) * (1 + bary) - 1)
+    else:
+        out["rv_raw"] = measured
+        out["rv_obs"] = C_KMS * ((1 + measured / C_KMS) / (1 + bary) - 1)

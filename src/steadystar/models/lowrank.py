@@ -1,0 +1,185 @@
+"""A star's lines as a Gaussian: a mean and a few principal components.
+
+What a star of unknown type may look like, learned from templates across the types
+(Saydjari et al. 2023, section 2). The components are scaled so that each has a
+coefficient of unit variance. They are stored as splines on the grid on which velocities
+are measured, at ten phases of its step: a shift to any tenth of a step is then a choice
+of phase and a move by whole steps, exact, and nothing sampled in pixels is interpolated.
+"""
+
+__all__ = ["PHASES", "StarLines"]
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+from scipy.linalg import solve_banded
+
+from steadystar.data.constants import C_KMS
+from steadystar.data.numbers import Numbers
+from steadystar.data.spectra import LogGrid
+
+PHASES = 10
+"""Shifts are tried in tenths of a step."""
+
+_FWHM_PER_SIGMA = 2.354820045
+
+
+@dataclass(frozen=True)
+class StarLines:
+    """The prior of a star's lines, ``flux / continuum - 1``, at rest.
+
+    ``coefficients``: of cubic B-splines on ``grid``, ``(phase, 1 + rank, knot)``; row 0
+    of each phase is the mean, the others are components. ``anchors``: templates that
+    span the types, ``(anchor, knot)``, for a search of all velocities. ``kept``: share
+    of the templates' variance that the components hold.
+    """
+
+    grid: LogGrid
+    coefficients: NDArray[np.float32]
+    anchors: NDArray[np.float32]
+    kept: float
+
+    @property
+    def rank(self) -> int:
+        """Number of components."""
+        return self.coefficients.shape[1] - 1
+
+    @classmethod
+    def learn(
+        cls,
+        log_wave: Numbers,
+        lines: Numbers,
+        grid: LogGrid,
+        *,
+        rank: int = 20,
+        anchors: int = 12,
+        inflation: float = 2.0,
+    ) -> "StarLines":
+        """Learn the prior from templates.
+
+        Arguments:
+            log_wave: logarithms of the templates' wavelengths, increasing ``(point,)``.
+            lines: ``flux / continuum - 1`` of each, ``(template, point)``.
+            grid: the grid of the measurement.
+            rank: number of components at most.
+            anchors: number of templates kept for the search.
+            inflation: factor on the standard deviation of each component, because real
+                stars are more various than templates.
+        """
+        log_wave, lines = np.asarray(log_wave), np.atleast_2d(np.asarray(lines, float))
+        mean = lines.mean(axis=0)
+        if len(lines) == 1:
+            # One template: its depth is all that may vary, by a third.
+            parts, kept = mean[None, :] / 3, 1.0
+        else:
+            # By the small side: there are fewer templates than points.
+            power, sides = np.linalg.eigh((lines - mean) @ (lines - mean).T)
+            number = min(rank, int((power > 1e-10 * power[-1]).sum()))
+            first = sides[:, ::-1][:, :number]
+            parts = inflation / np.sqrt(len(lines)) * first.T @ (lines - mean)
+            kept = float(power[::-1][:number].sum() / power.sum())
+        rows = np.concatenate([mean[None, :], parts])
+        coefficients = np.stack(
+            [_as_spline(log_wave, rows, grid, p / PHASES) for p in range(PHASES)]
+        )
+        chosen = lines[_spread(lines, anchors)]
+        return cls(
+            grid,
+            coefficients.astype(np.float32),
+            _as_spline(log_wave, chosen, grid, 0.0).astype(np.float32),
+            kept,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the prior to an ``.npz`` file, byte for byte the same every time."""
+        with Path(path).open("wb") as file:
+            np.savez(
+                file,
+                version=1,
+                grid=[self.grid.start, self.grid.step, self.grid.size],
+                coefficients=self.coefficients,
+                anchors=self.anchors,
+                kept=self.kept,
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> "StarLines":
+        """Read what `save` wrote; raises ValueError for any other file."""
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                if int(held["version"]) != 1:
+                    raise ValueError(f"version {int(held['version'])}")
+                start, step, size = held["grid"].tolist()
+                return cls(
+                    LogGrid(start, step, int(size)),
+                    held["coefficients"],
+                    held["anchors"],
+                    float(held["kept"]),
+                )
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(
+                f"{path} holds no prior of star lines ({error}): pass the file that "
+                "StarLines.save wrote."
+            ) from error
+
+
+def smoothed(
+    log_wave: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    own: float | None,
+    wanted: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bring templates of resolution ``own`` to the resolution ``wanted``.
+
+    Returns:
+        Logarithms of wavelengths, uniform, and flux on them.
+
+    Raises:
+        ValueError: the templates are less sharp than the spectra.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    if own is None or not np.isfinite(wanted):
+        return log_wave, flux
+    if own < wanted * 0.999:
+        raise ValueError(
+            f"The templates have resolution {own:.0f} and the spectra {wanted:.0f}: "
+            "templates must be at least as sharp as the spectra."
+        )
+    width = np.sqrt(max(wanted**-2 - own**-2, 0)) / _FWHM_PER_SIGMA
+    if width * C_KMS < 0.3:
+        return log_wave, flux
+    step = min(width / 4, float(np.median(np.diff(log_wave))))
+    uniform = np.arange(log_wave[0], log_wave[-1], step)
+    fine = CubicSpline(log_wave, flux, axis=-1)(uniform)
+    return uniform, gaussian_filter1d(fine, width / step, axis=-1, mode="nearest")
+
+
+def _as_spline(log_wave, rows, grid: LogGrid, phase: float) -> NDArray[np.float64]:
+    """Spline coefficients of ``rows`` moved to the red by ``phase`` grid steps.
+
+    Zero beyond the ends of ``log_wave``.
+    """
+    at = np.log(grid.start) + grid.step * (np.arange(grid.size) - phase)
+    inside = (at >= log_wave[0]) & (at <= log_wave[-1])
+    values = np.zeros((len(rows), grid.size))
+    values[:, inside] = CubicSpline(log_wave, rows, axis=-1)(at[inside])
+    # The spline's values at its knots are (a[k-1] + 4 a[k] + a[k+1]) / 6.
+    bands = np.full((3, grid.size), 1 / 6)
+    bands[1] = 4 / 6
+    return solve_banded((1, 1), bands, values.T).T
+
+
+def _spread(lines: NDArray[np.float64], number: int) -> NDArray[np.intp]:
+    """Choose templates far from each other: begin with the mean's neighbor, add the one
+    that is the furthest from all chosen, in angle."""
+    unit = lines / np.maximum(np.linalg.norm(lines, axis=1, keepdims=True), 1e-12)
+    chosen = [int(np.argmax(unit @ unit.mean(axis=0)))]
+    nearest = unit @ unit[chosen[0]]
+    while len(chosen) < min(number, len(lines)):
+        chosen.append(int(np.argmin(nearest)))
+        nearest = np.maximum(nearest, unit @ unit[chosen[-1]])
+    return np.array(chosen)

@@ -1,0 +1,186 @@
+"""Templates: normalized spectra of stars at rest, which velocities are measured against.
+
+They may come from anywhere: model spectra (`Templates.from_models`), the survey's own
+spectra moved to rest, a file of somebody else's. What a measurement needs of them, mean
+and principal components on its own grid, is learned from them (`models.lowrank`).
+"""
+
+__all__ = ["Templates", "bundled_templates"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from steadystar.data.constants import C_KMS
+from steadystar.data.numbers import Numbers
+from steadystar.data.tables import read_metadata, read_table, write_parquet
+from steadystar.models.broadening import broaden
+from steadystar.models.library import ModelSpectra, bundled
+
+_KIND = "templates"
+
+
+@dataclass(frozen=True, eq=False)
+class Templates:
+    """Normalized spectra at rest.
+
+    ``wave``: vacuum wavelengths in Angstrom, increasing, ``(pixel,)``. ``flux``: one at
+    the continuum, ``(template, pixel)``. ``resolution``: their own resolving power,
+    None if they are as sharp as the spectra that are to be measured.
+    """
+
+    wave: NDArray[np.float64]
+    flux: NDArray[np.float32]
+    resolution: float | None = None
+
+    @classmethod
+    def from_arrays(
+        cls, wave: Numbers, flux: Numbers, resolution: float | None = None
+    ) -> "Templates":
+        """Make templates from bare arrays.
+
+        Arguments:
+            wave: vacuum wavelengths in Angstrom, increasing or decreasing, ``(pixel,)``.
+            flux: normalized to the continuum, ``(template, pixel)`` or ``(pixel,)``.
+            resolution: ``lambda / FWHM`` of the templates; None if it is that of the
+                spectra.
+
+        Raises:
+            ValueError: shapes disagree, a value is not finite, or the wavelengths are
+                not positive and strictly monotonic.
+        """
+        wave = np.array(wave, np.float64)
+        flux = np.atleast_2d(np.array(flux, np.float64))
+        if wave.ndim != 1 or flux.ndim != 2 or flux.shape[1] != len(wave):
+            raise ValueError(
+                f"Templates have wavelengths of shape {wave.shape} and flux of shape "
+                f"{flux.shape}: give (pixel,) and (template, pixel)."
+            )
+        if len(wave) > 1 and wave[0] > wave[-1]:
+            wave, flux = wave[::-1].copy(), flux[:, ::-1]
+        if not (np.isfinite(wave).all() and (wave > 0).all()):
+            raise ValueError("Some wavelengths of the templates are not positive.")
+        if not (np.diff(wave) > 0).all():
+            raise ValueError(
+                "The wavelengths of the templates are not strictly monotonic: sort them."
+            )
+        if not np.isfinite(flux).all():
+            row = int(np.flatnonzero(~np.isfinite(flux).all(axis=1))[0])
+            raise ValueError(
+                f"Template {row} has values that are not finite: cut the wavelengths "
+                "that it lacks off all of them, or leave it out."
+            )
+        if resolution is not None and not resolution > 0:
+            raise ValueError(
+                f"The templates' resolution is {resolution}: give lambda / FWHM > 0."
+            )
+        return cls(wave, np.ascontiguousarray(flux, np.float32), resolution)
+
+    @classmethod
+    def from_models(
+        cls,
+        models: ModelSpectra,
+        labels: Numbers,
+        resolution: float,
+        vsini: Sequence[float] | None = None,
+    ) -> "Templates":
+        """Compute templates from model spectra.
+
+        Arguments:
+            models: a source of model spectra.
+            labels: effective temperature (K), log g, [Fe/H], ``(template, 3)``.
+            resolution: resolving power to which they are broadened, ``lambda / FWHM``.
+            vsini: rotation of each in km/s, zero if None.
+
+        Raises:
+            ValueError: labels outside the models' domain.
+        """
+        labels = np.atleast_2d(np.asarray(labels, float))
+        speed = np.zeros(len(labels)) if vsini is None else np.asarray(vsini, float)
+        sigma = C_KMS / resolution / 2.354820045
+        # Four points a standard deviation; the profiles' wings stay off the ends.
+        reach = 1 + (6 * sigma + speed.max(initial=0) + 5) / C_KMS
+        low, high = np.log(models.wave[[0, -1]]) + np.array([1, -1]) * np.log(reach)
+        wave = np.exp(np.arange(low, high, sigma / 4 / C_KMS))
+        flux = np.empty((len(labels), len(wave)), np.float32)
+        exact = models(labels).flux
+        for speed_here in np.unique(speed):
+            rows = speed == speed_here
+            flux[rows] = broaden(
+                models.wave,
+                exact[rows],
+                wave,
+                resolution=resolution,
+                vsini=float(speed_here),
+            )
+        return cls(wave, flux, resolution)
+
+    def __len__(self) -> int:
+        return len(self.flux)
+
+    def save(self, path: Path) -> None:
+        """Write the templates to a Parquet file, one column a template."""
+        columns = {"wave": self.wave} | {
+            f"flux_{i}": row for i, row in enumerate(self.flux)
+        }
+        sharp = "" if self.resolution is None else repr(float(self.resolution))
+        write_parquet(pl.DataFrame(columns), path, {"kind": _KIND, "resolution": sharp})
+
+    @classmethod
+    def load(cls, path: Path) -> "Templates":
+        """Read what `save` wrote; raises ValueError for any other file."""
+        notes = read_metadata(path)
+        if notes.get("kind") != _KIND:
+            raise ValueError(
+                f"{path} does not hold templates: pass the file that Templates.save "
+                "wrote."
+            )
+        table = read_table(path)
+        flux = table.drop("wave").to_numpy().T
+        sharp = notes["resolution"]
+        return cls(
+            table["wave"].to_numpy(),
+            np.ascontiguousarray(flux, np.float32),
+            float(sharp) if sharp else None,
+        )
+
+
+# Stars as surveys see them: main sequence, giants, and the hot ones. Effective
+# temperature, log g; after Pecaut and Mamajek 2013 (dwarfs) and the giant branch of a
+# solar-metallicity isochrone of 4 Gyr, rounded.
+_DWARFS = (
+    *((3600, 4.8), (4000, 4.65), (4500, 4.6), (5000, 4.55), (5500, 4.5)),
+    *((6000, 4.4), (6500, 4.3), (7000, 4.25), (7500, 4.2)),
+)
+_GIANTS = ((3800, 0.8), (4200, 1.6), (4600, 2.4), (4900, 3.0), (5100, 3.5))
+_HOT = ((9000, 4.1), (11000, 4.1), (14000, 4.1), (19000, 4.1), (26000, 4.1))
+_FEH = (-2.0, -1.0, -0.5, 0.0, 0.4)
+_VSINI = (0.0, 15.0, 40.0)
+_VSINI_HOT = (10.0, 60.0, 150.0)
+
+
+@cache
+def bundled_templates(window: str, resolution: float) -> Templates:
+    """Return templates across the types of stars, from the bundled model spectra.
+
+    ``window`` is one of `models.bundled_windows`; dwarfs and giants of five
+    metallicities and three speeds of rotation, and hot dwarfs.
+    """
+    models = bundled(window)
+    rows = [
+        (teff, logg, feh, speed)
+        for teff, logg in (*_DWARFS, *_GIANTS)
+        for feh in _FEH
+        for speed in _VSINI
+        if speed < 40 or logg > 4.1
+    ]
+    rows += [(*star, 0.0, speed) for star in _HOT for speed in _VSINI_HOT]
+    table = np.array(rows)
+    parts = models.domain.contains(table[:, :3])
+    table = table[parts]
+    return Templates.from_models(models, table[:, :3], resolution, table[:, 3].tolist())
