@@ -92,6 +92,20 @@ class Component:
             )
         return values
 
+    def require(self, spectra: int, pixels: int) -> None:
+        """Raise ValueError unless this is a prior of so many spectra of so many pixels."""
+        for field, most in _MOST_AXES.items():
+            values = getattr(self, field)
+            if values is None:
+                continue
+            rows = spectra if values.ndim < most else len(values)
+            if (rows, values.shape[-1]) != (spectra, pixels):
+                raise ValueError(
+                    f"The {field} of component {self.name!r} has shape {values.shape}, "
+                    f"but there are {spectra} spectra of {pixels} pixels: give it on "
+                    "their pixels, for all spectra or one for each."
+                )
+
     @property
     def rank(self) -> int:
         """Number of patterns in the basis."""

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from steadystar.data.component import Component
 from steadystar.data.numbers import Numbers
 from steadystar.measure.information import limit_of, quality_factor
-from steadystar.measure.noiseless import noiseless_at_pixels
-from steadystar.models.broadening import broaden
+from steadystar.measure.noiseless import noiseless_at_pixels, through_instrument
 from steadystar.models.library import LABELS, ModelSpectra, bundled
 
 # Steps to the neighbors in K, log g and [Fe/H] between which a spectrum is linear.
@@ -47,7 +46,7 @@ def survey_arms() -> tuple[Arm, ...]:
     median of public files. APOGEE: its own logarithmic grid, ``log10`` step 6e-6, where
     the three detectors are (15145 to 15810, 15860 to 16430, 16480 to 16950 A), R 22500.
     """
-    grid = 10 ** (4.179 + 6e-6 * np.arange(8575))
+    grid = np.power(10.0, 4.179 + 6e-6 * np.arange(8575))
     detectors = ((15145.0, 15810.0), (15860.0, 16430.0), (16480.0, 16950.0))
     seen = np.any([(grid >= low) & (grid <= high) for low, high in detectors], axis=0)
     return (
@@ -121,7 +120,7 @@ def _at_unit_snr(
         (arm.models.wave, spectra[0]),
         resolution=arm.resolution,
     )
-    beside = broaden(arm.models.wave, spectra[1:], arm.wave, resolution=arm.resolution)
+    beside = through_instrument(arm.models.wave, spectra[1:], arm.wave, arm.resolution)
     by_label = (beside[::2] - beside[1::2]) / [[step] for _, step in neighbors]
     # Photons alone: the variance follows the flux, and the mean of (S/N)^2 is one.
     flux = seen.flux[0]

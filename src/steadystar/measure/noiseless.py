@@ -21,9 +21,11 @@ __all__ = [
     "at_own_pixels",
     "looks_noisy",
     "noiseless_at_pixels",
+    "through_instrument",
 ]
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import comb
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -226,11 +228,23 @@ def _seen(
 
     def moved(steps: int) -> NDArray:
         shift = np.exp(steps * _STEP_KMS / C_KMS)
-        return broaden(points * shift, flux, pixels, resolution=rest)
+        return through_instrument(points * shift, flux, pixels, rest)
 
     # Moving the model to the red is going to the blue on it.
     near, far = moved(-1) - moved(1), moved(-2) - moved(2)
     return moved(0), (8 * near - far) / (12 * _STEP_KMS / C_KMS)
+
+
+def through_instrument(
+    points: NDArray, flux: NDArray, pixels: NDArray, resolution: float
+) -> NDArray[np.float64]:
+    """Return ``flux`` ``(..., point)`` as `broaden` does, each side of a gap alone.
+
+    The pixel beside a gap between detectors is no wider than the others.
+    """
+    parts = _parts(np.log(pixels))
+    seen = [broaden(points, flux, pixels[p], resolution=resolution) for p in parts]
+    return np.concatenate(seen, axis=-1)
 
 
 def _slope(log_wave: NDArray, flux: NDArray) -> NDArray:
@@ -238,12 +252,19 @@ def _slope(log_wave: NDArray, flux: NDArray) -> NDArray:
 
     A spline would swing on either side of a gap between detectors: each side has its own.
     """
+    slope = np.zeros(flux.shape)
+    for part in _parts(log_wave):
+        own = log_wave[part]
+        spline = make_interp_spline(own, flux[part], k=min(_DEGREE, len(own) - 1))
+        slope[part] = spline.derivative()(own)
+    return slope
+
+
+def _parts(log_wave: NDArray) -> list[slice]:
+    """Cut pixels where three or more are missing; a part has two at least."""
     step = np.diff(log_wave)
     borders = np.flatnonzero(step > _GAP * np.median(step)) + 1
-    slope = np.zeros(flux.shape)
-    for part in np.split(np.arange(len(log_wave)), borders):
-        degree = min(_DEGREE, len(part) - 1)
-        if degree > 0:
-            spline = make_interp_spline(log_wave[part], flux[part], k=degree)
-            slope[part] = spline.derivative()(log_wave[part])
-    return slope
+    borders = borders[(borders > 1) & (borders < len(log_wave) - 1)]
+    borders = borders[np.diff(borders, prepend=0) > 1]
+    ends = [0, *borders.tolist(), len(log_wave)]
+    return [slice(a, b) for a, b in pairwise(ends)]
