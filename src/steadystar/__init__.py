@@ -23,6 +23,7 @@ and polars tables.
 
     separate_components    spectra -> sky, continuum, lines, noise, each with its error
     Component              what is known of one of them before: mean and covariance
+    photon_limit           the smallest error that a velocity can have
 
     fit_zeropoints         visits -> zero points of exposures, spectrographs, fibers
     ZeroPointOptions       which families of offsets, by which method
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from steadystar.data.tables import read_table
     from steadystar.infer.summary import summarize_stars
     from steadystar.measure.components import separate_components
+    from steadystar.measure.information import photon_limit
     from steadystar.measure.relative import (
         RelativeOptions,
         StarTemplates,
@@ -95,6 +97,7 @@ __all__ = [
     "fit_zeropoints",
     "measure_relative",
     "measure_velocities",
+    "photon_limit",
     "read",
     "read_folder",
     "read_table",
@@ -125,6 +128,7 @@ _ROOMS = {
     "fit_zeropoints": "calibrate.zeropoint",
     "measure_relative": "measure.relative",
     "measure_velocities": "measure.velocities",
+    "photon_limit": "measure.information",
     "read": "survey.registry",
     "read_folder": "survey.folder",
     "read_table": "data.tables",

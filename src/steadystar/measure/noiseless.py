@@ -131,8 +131,8 @@ def looks_noisy(
 
     Sixth differences see what varies from pixel to pixel. In white noise neighboring
     ones are correlated by -6/7; behind a line spread function of two pixels FWHM or more
-    by -0.25 at the least. A spectrum is called noisy if the correlation is below -0.7
-    and their size is what the errors say, to a factor of 5 in variance. Noise that does
+    by -0.5 at the least. A spectrum is called noisy if the correlation is below -0.7
+    and their size is what the errors say, to a factor of 10 in variance. Noise that does
     not matter for the limit, or that resampling has smoothed, is not seen; neither is
     that of fewer than 100 good pixels.
     """
@@ -147,7 +147,7 @@ def looks_noisy(
         scatter = np.sqrt(np.convolve(variance, stencil**2, "valid"))
         z = np.convolve(row, stencil, "valid") / np.where(whole, scatter, 1)
         level = np.median(np.abs(z[whole])) ** 2 / 0.6745**2
-        if not 0.2 < level < 5:
+        if not 0.1 < level < 10:
             continue
         pair = whole[1:] & whole[:-1]
         # Of two Gaussians with correlation r: var(sum) / var(difference) is this.
@@ -250,14 +250,25 @@ def through_instrument(
 def _slope(log_wave: NDArray, flux: NDArray) -> NDArray:
     """Return the derivative along the first axis of ``flux``, at its own points.
 
-    A spline would swing on either side of a gap between detectors: each side has its own.
+    A spline would swing on either side of a gap between detectors: each side has its
+    own. At its ends it would swing too, so a spectrum goes on there, turned around its
+    last point. A change from point to point of 1e-13 of the flux is rounding.
     """
     slope = np.zeros(flux.shape)
     for part in _parts(log_wave):
-        own = log_wave[part]
-        spline = make_interp_spline(own, flux[part], k=min(_DEGREE, len(own) - 1))
-        slope[part] = spline.derivative()(own)
-    return slope
+        x, y = _turned(log_wave[part]), _turned(flux[part])
+        spline = make_interp_spline(x, y, k=min(_DEGREE, len(x) - 1))
+        slope[part] = spline.derivative()(log_wave[part])
+    step = np.gradient(log_wave).reshape(-1, *[1] * (flux.ndim - 1))
+    return np.where(np.abs(slope * step) > 1e-13 * np.abs(flux).max(0), slope, 0)
+
+
+def _turned(values: NDArray, number: int = 16) -> NDArray:
+    """Continue values beyond both ends by what they are before, turned half around."""
+    number = min(number, len(values) - 1)
+    before = 2 * values[:1] - values[number:0:-1]
+    after = 2 * values[-1:] - values[-2 : -2 - number : -1]
+    return np.concatenate([before, values, after])
 
 
 def _parts(log_wave: NDArray) -> list[slice]:
