@@ -7,7 +7,7 @@
 
 Each writes its numbers (CSV, JSON) and figures (PNG, PDF) to the folder ``-o`` and
 prints a table. ``--quick`` is a small run of the same. A part of the work
-(``--arms blue``, ``--stars O B``) is added to the numbers that are there already.
+(``--arms blue``, ``--stars O B``, ``--snr 20``) is added to the numbers that are there already.
 `types`, `temperature` and `mock` are figures 8, 9, 1 and 2 of Xiong et al. (2021, RAA 21,
 265, sections 3.3 and 5), measured with the published estimator and with ours on the very
 same spectra or tables.
@@ -145,7 +145,7 @@ def types(options: argparse.Namespace) -> Iterator[dict]:
         if note:
             print(f"{name}: {note}")
         light = Light.of(star, arm)
-        for snr in QUICK_SNRS if options.quick else SNRS:
+        for snr in options.snr or (QUICK_SNRS if options.quick else SNRS):
             survey = Survey(arm, snr)
             rng = random("types", arm, name, snr)
             for i in range(stars):
@@ -174,34 +174,34 @@ def temperature(options: argparse.Namespace) -> Iterator[dict]:
     """
     stars = 4 if options.quick else 100
     joint, published = RelativeOptions(), RelativeOptions("published")
-    for arm, _ in cells(options, ("all",)):
-        light = {t: Light.of(Star(t, 2.5, -1.0), arm) for t in TEMPERATURES}
-        for snr in QUICK_SNRS if options.quick else SNRS:
-            for hot in TEMPERATURES:
-                rng = random("temperature", arm, hot, snr)
-                survey = Survey(arm, snr)
-                for i in range(stars):
-                    for j in range(2 * PER_STAR):
-                        teff = 6000 if j < PER_STAR else hot
-                        survey.add(f"s{i:03d}", light[teff], rng, reference=j == 0)
-                visits, spectra = survey.tables()
-                order = np.arange(len(visits)) % (2 * PER_STAR)
-                cold, after = order < PER_STAR, (order == 0) | (order >= PER_STAR)
-                kept = measure_relative(visits.filter(cold), spectra[cold]).templates
-                late = visits.filter(after), spectra[after]
-                for method, found, skip in (
-                    ("published", measure_relative(*late, published), 1),
-                    ("kept", measure_relative(*late, joint, kept), 1),
-                    ("joint", measure_relative(visits, spectra, joint), PER_STAR),
-                ):
-                    truth = visits["truth"] if skip > 1 else late[0]["truth"]
-                    yield {
-                        "teff": hot,
-                        "arm": arm,
-                        "snr": snr,
-                        "method": method,
-                        **summary(found.table, truth, stars, skip),
-                    }
+    for arm, teff in cells(options, [str(t) for t in TEMPERATURES]):
+        hot = int(teff)
+        light = {t: Light.of(Star(t, 2.5, -1.0), arm) for t in (6000, hot)}
+        for snr in options.snr or (QUICK_SNRS if options.quick else SNRS):
+            rng = random("temperature", arm, hot, snr)
+            survey = Survey(arm, snr)
+            for i in range(stars):
+                for j in range(2 * PER_STAR):
+                    teff = 6000 if j < PER_STAR else hot
+                    survey.add(f"s{i:03d}", light[teff], rng, reference=j == 0)
+            visits, spectra = survey.tables()
+            order = np.arange(len(visits)) % (2 * PER_STAR)
+            cold, after = order < PER_STAR, (order == 0) | (order >= PER_STAR)
+            kept = measure_relative(visits.filter(cold), spectra[cold]).templates
+            late = visits.filter(after), spectra[after]
+            for method, found, skip in (
+                ("published", measure_relative(*late, published), 1),
+                ("kept", measure_relative(*late, joint, kept), 1),
+                ("joint", measure_relative(visits, spectra, joint), PER_STAR),
+            ):
+                truth = visits["truth"] if skip > 1 else late[0]["truth"]
+                yield {
+                    "teff": hot,
+                    "arm": arm,
+                    "snr": snr,
+                    "method": method,
+                    **summary(found.table, truth, stars, skip),
+                }
 
 
 def draw_kind(kind: str, number: int) -> list[Star]:
@@ -266,7 +266,7 @@ def pulls(options: argparse.Namespace) -> Iterator[dict]:
     spectra_each = 48 if options.quick else 3120
     for arm, kind in cells(options, KINDS):
         pool = [Light.of(s, arm) for s in draw_kind(kind, 8 if options.quick else 120)]
-        for snr in QUICK_SNRS if options.quick else PULL_SNRS:
+        for snr in options.snr or (QUICK_SNRS if options.quick else PULL_SNRS):
             for exposures in (3, 8):
                 rng = random("pulls", arm, kind, snr, exposures)
                 survey, stars = Survey(arm, snr), -(-spectra_each // exposures)
@@ -425,10 +425,10 @@ def main(arguments: list[str] | None = None) -> None:
         part.add_argument("--redraw", action="store_true", help="figures only")
         if name != "mock":
             part.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-            part.set_defaults(stars=None)
-        if name in ("types", "pulls"):
-            known = TYPES if name == "types" else KINDS
+            known = {"types": TYPES, "pulls": KINDS}.get(name, TEMPERATURES)
+            known = [str(star) for star in known]
             part.add_argument("--stars", nargs="+", choices=known, default=None)
+            part.add_argument("--snr", nargs="+", type=float, default=None)
     options = parser.parse_args(arguments)
     folder = options.o
     folder.mkdir(parents=True, exist_ok=True)

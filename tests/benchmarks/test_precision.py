@@ -19,7 +19,7 @@ def precision(monkeypatch):
 
 def small(**options):
     return argparse.Namespace(
-        **{"quick": True, "arms": ["blue"], "stars": None} | options
+        **{"quick": True, "arms": ["blue"], "stars": None, "snr": None} | options
     )
 
 
@@ -68,10 +68,9 @@ def test_joint_is_at_the_photon_limit_where_published_is_not(precision):
         assert each.sort("snr")["scatter"].is_sorted(descending=True)
 
 
-def test_a_hotter_star_is_measured_less_well(precision, monkeypatch):
-    monkeypatch.setattr(precision, "QUICK_SNRS", (100.0,))
-    monkeypatch.setattr(precision, "TEMPERATURES", (6000, 7000))
-    rows = pl.DataFrame(precision.temperature(small()))
+def test_a_hotter_star_is_measured_less_well(precision):
+    hot = small(stars=["6000", "7000"], snr=[100.0])
+    rows = pl.DataFrame(precision.temperature(hot))
     assert set(rows["method"]) == {"published", "kept", "joint"}
     for _, each in rows.group_by("method"):
         scatter = dict(zip(each["teff"], each["scatter"], strict=True))
@@ -82,9 +81,8 @@ def test_a_hotter_star_is_measured_less_well(precision, monkeypatch):
         assert 0.2 < abs(bias[7000]) < 0.8
 
 
-def test_errors_of_model_stars_are_about_right(precision, monkeypatch):
-    monkeypatch.setattr(precision, "QUICK_SNRS", (20.0,))
-    rows = pl.DataFrame(precision.pulls(small(stars=["K"])))
+def test_errors_of_model_stars_are_about_right(precision):
+    rows = pl.DataFrame(precision.pulls(small(stars=["K"], snr=[20.0])))
     assert rows["visits"].to_list() == [3, 8]
     assert rows["unmeasured"].sum() == 0
     # 32 and 42 degrees of freedom: a width is known to 12%.
