@@ -36,6 +36,7 @@ __all__ = [
     "Prior",
     "covariance_root",
     "independent_covariance",
+    "own_part",
     "separate",
     "stack",
     "strengths",
@@ -140,27 +141,33 @@ def separate(
     )
 
 
-def covariance_root(
-    ivar: Float[Array, " pixel"],
-    priors: tuple[Prior, ...],
-    inverse_root: Float[Array, "pattern pattern"],
-    component: int,
-) -> Float[Array, "pattern pixel"]:
-    """Return ``K A_k``: the correlated part of ``Cov_kl`` is ``root_k.T @ root_l``.
+def own_part(
+    ivar: Float[Array, " pixel"], priors: tuple[Prior, ...], component: int
+) -> tuple[Float[Array, " pattern"], Float[Array, " pixel"]]:
+    """Return what makes ``A_k`` out of ``V``: ``A_k = (own[:, None] - share[None]) V``.
 
-    ``component`` counts the priors; ``len(priors)`` is the residual.
+    ``own`` is one for the component's own patterns, ``share`` is what it takes of a
+    pixel's noise. ``component`` counts the priors; ``len(priors)`` is the residual.
     """
-    patterns = stack(priors)
+    ranks = [prior.basis.shape[0] for prior in priors]
+    own = jnp.zeros(max(sum(ranks), 1), ivar.dtype)
     damping = 1 / (1 + ivar * _total_diagonal(priors))
     if component == len(priors):
-        own = -damping[None, :] * patterns
-    else:
-        first = sum(prior.basis.shape[0] for prior in priors[:component])
-        last = first + priors[component].basis.shape[0]
-        share = priors[component].diagonal * ivar * damping
-        own = -share[None, :] * patterns
-        own = own.at[first:last].add(priors[component].basis)
-    return inverse_root.astype(own.dtype) @ own
+        return own, damping
+    first = sum(ranks[:component])
+    own = own.at[first : first + ranks[component]].set(1)
+    return own, priors[component].diagonal * ivar * damping
+
+
+def covariance_root(
+    patterns: Float[Array, "pattern pixel"],
+    inverse_root: Float[Array, "pattern pattern"],
+    own: Float[Array, " pattern"],
+    share: Float[Array, " pixel"],
+) -> Float[Array, "pattern pixel"]:
+    """Return ``K A_k``: the correlated part of ``Cov_kl`` is ``root_k.T @ root_l``."""
+    mine = (own[:, None] - share[None, :]) * patterns
+    return inverse_root.astype(patterns.dtype) @ mine
 
 
 def independent_covariance(

@@ -124,10 +124,13 @@ class Separation:
         result = np.empty(shape, self._ivar.dtype)
         # One spectrum's matrix is larger than all its patterns.
         each = pixels * pixels if not diagonal else 0
-        wanted = {"one": one, "two": two, "diagonal": diagonal}
         with jax.enable_x64(True):
             for batch in _batches(self._priors, self._ivar, self._roots, each):
-                found = _covariances(*batch.arrays, shared=batch.shared, **wanted)
+                shared = batch.shared
+                parts = _parts(*batch.arrays[1:], shared=shared, one=one, two=two)
+                found = _covariances(
+                    *batch.arrays, parts, shared=shared, diagonal=diagonal
+                )
                 result[batch.rows] = batch.cut(found)
         return result
 
@@ -335,25 +338,30 @@ def _separate(flux, ivar, means, bases, diagonals, *, shared: tuple[bool, ...]):
     return _vmap(marginal.separate, shared)(flux, ivar, means, bases, diagonals)
 
 
-@partial(jax.jit, static_argnames=("shared", "one", "two", "diagonal"))
-def _covariances(
-    roots,
-    ivar,
-    means,
-    bases,
-    diagonals,
-    *,
-    shared: tuple[bool, ...],
-    one: int,
-    two: int,
-    diagonal: bool,
-):
-    def covariance(root, ivar, priors):
-        left = marginal.covariance_root(ivar, priors, root, one)
-        right = marginal.covariance_root(ivar, priors, root, two)
+@partial(jax.jit, static_argnames=("shared", "one", "two"))
+def _parts(ivar, means, bases, diagonals, *, shared: tuple[bool, ...], one, two):
+    """Return what is particular to a pair of components; quick to compile."""
+
+    def parts(values, ivar, priors):
         own = marginal.independent_covariance(ivar, priors, one, two)
+        left = marginal.own_part(ivar, priors, one)
+        return left, marginal.own_part(ivar, priors, two), own
+
+    return _vmap(parts, shared)(ivar, ivar, means, bases, diagonals)
+
+
+@partial(jax.jit, static_argnames=("shared", "diagonal"))
+def _covariances(
+    roots, ivar, means, bases, diagonals, parts, *, shared: tuple[bool, ...], diagonal
+):
+    def covariance(given, ivar, priors):
+        root, (left, right, own) = given
+        patterns = marginal.stack(priors)
+        left = marginal.covariance_root(patterns, root, *left)
+        right = marginal.covariance_root(patterns, root, *right)
         if diagonal:
             return (left * right).sum(0) + own
         return left.T @ right + jnp.diag(own)
 
-    return _vmap(covariance, shared)(roots, ivar, means, bases, diagonals)
+    both = (roots, parts)
+    return _vmap(covariance, shared)(both, ivar, means, bases, diagonals)
