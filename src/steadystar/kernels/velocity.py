@@ -27,7 +27,6 @@ from steadystar.kernels import spline
 from steadystar.kernels.matching import inlying_with_scale
 
 _CLIP = 5.0
-_ROUNDS = 3
 
 
 class LinePrior(eqx.Module):
@@ -209,6 +208,7 @@ def measure(
     pixels: spline.Pixels,
     prior: LinePrior,
     *,
+    rounds: Int[Array, ""],
     slots: int,
     reach: int,
 ) -> Measured:
@@ -221,6 +221,7 @@ def measure(
     Arguments:
         pixels: a normalized spectrum.
         prior: see `LinePrior`.
+        rounds: number of Gauss-Newton steps; three do for nearly all.
         slots: see `kernels.spline.place`.
         reach: shifts from ``-reach`` to ``reach`` grid steps are searched.
     """
@@ -264,7 +265,7 @@ def measure(
         jnp.zeros(prior.lines.shape[1] - 1, dtype),
         jnp.zeros((), jnp.float64),
     )
-    state = jax.lax.fori_loop(0, _ROUNDS, update, state)
+    state = jax.lax.fori_loop(0, rounds, update, state)
 
     # Trials as far apart as the curve is wide: chi squared changes by about one.
     spacing = jnp.clip(jnp.round(state.sigma), 1, phases).astype(jnp.int32)

@@ -37,6 +37,7 @@ from steadystar.models.lowrank import StarLines, smoothed
 from steadystar.models.templates import Templates
 
 _BATCH = 32
+_ROUNDS, _MORE_ROUNDS = 3, 20
 _RIVAL_CHI2 = 9.0
 _POOR_FIT = 3.0
 # Of a search that finds nothing but noise, the best of some hundred lags is this much
@@ -201,6 +202,9 @@ def _by_resolution(spectra: Spectra) -> list[tuple[float, NDArray[np.intp]]]:
 
 
 def _grid(spectra, resolution: float, window: Window, search_kms: float) -> LogGrid:
+    """The grid; spectra of nearly the same resolution share it, and what is compiled."""
+    if np.isfinite(resolution):
+        resolution = float(np.exp(np.round(np.log(resolution) / 0.15) * 0.15))
     alike = Spectra(
         spectra.wave,
         spectra.flux,
@@ -252,11 +256,11 @@ def _prior(
 
 
 @partial(jax.jit, static_argnames=("slots", "reach"))
-def _measure_batch(batch, prior, *, slots: int, reach: int):
-    pixels = jax.vmap(spline.Pixels)(*batch)
-    return jax.vmap(lambda p: velocity.measure(p, prior, slots=slots, reach=reach))(
-        pixels
-    )
+def _measure_batch(batch, prior, rounds, *, slots: int, reach: int):
+    def one(pixels):
+        return velocity.measure(pixels, prior, rounds=rounds, slots=slots, reach=reach)
+
+    return jax.vmap(one)(jax.vmap(spline.Pixels)(*batch))
 
 
 def _take(prepared: Prepared, members, size: int):
@@ -265,10 +269,25 @@ def _take(prepared: Prepared, members, size: int):
 
 
 def _measure_some(prepared: Prepared, members, prior, reach: int) -> velocity.Measured:
-    found = _measure_batch(
-        _take(prepared, members, _BATCH), prior, slots=prepared.slots, reach=reach
-    )
-    return velocity.Measured(*(np.asarray(a)[: len(members)] for a in found))
+    """Measure at most a batch of spectra; those that have not settled get more rounds."""
+
+    def go(some, rounds: int) -> velocity.Measured:
+        found = _measure_batch(
+            _take(prepared, some, _BATCH),
+            prior,
+            jnp.asarray(rounds),
+            slots=prepared.slots,
+            reach=reach,
+        )
+        return velocity.Measured(*(np.array(a)[: len(some)] for a in found))
+
+    found = go(members, _ROUNDS)
+    open_ = np.flatnonzero(found.flags & int(Status.NOT_CONVERGED))
+    if len(open_):
+        again = go(members[open_], _MORE_ROUNDS)
+        for values, better in zip(found, again, strict=True):
+            values[open_] = better
+    return found
 
 
 def _fill(out, rows, found: velocity.Measured, grid: LogGrid, options) -> None:
@@ -303,7 +322,8 @@ def _fill(out, rows, found: velocity.Measured, grid: LogGrid, options) -> None:
 
 def _second_stars(out, rows, members, found, prepared: Prepared, reach: int) -> None:
     """Measure both stars where a second one shows; the brighter one's is the velocity."""
-    mask = int(FATAL | Status.DOUBLE_LINED)
+    # As one star, the two may not settle.
+    mask = int((FATAL & ~Status.NOT_CONVERGED) | Status.DOUBLE_LINED)
     chosen = np.flatnonzero((out["status"][rows] & mask) == int(Status.DOUBLE_LINED))
     if not len(chosen):
         return
@@ -336,7 +356,7 @@ def _second_stars(out, rows, members, found, prepared: Prepared, reach: int) -> 
     out["light_ratio"][target] = low / np.maximum(high, 1e-9)
     out["chi2"][target] = pair.chi2
     alike = high - low < 2 * pair.sigma_strength
-    keep = ~int(Status.TWO_MINIMA)
+    keep = ~int(Status.TWO_MINIMA | Status.NOT_CONVERGED)
     out["status"][target] = (out["status"][target] & keep) | np.where(
         alike, int(Status.TWO_MINIMA), 0
     )

@@ -164,14 +164,23 @@ _VSINI = (0.0, 15.0, 40.0)
 _VSINI_HOT = (10.0, 60.0, 150.0)
 
 
+# Somewhat sharper than the surveys' spectra, which vary from fiber to fiber.
+_RESOLUTION = {"lamost-mrs-blue": 9000.0, "lamost-mrs-red": 9000.0, "h-band": 30000.0}
+
+
 @cache
-def bundled_templates(window: str, resolution: float) -> Templates:
+def bundled_templates(window: str, resolution: float | None = None) -> Templates:
     """Return templates across the types of stars, from the bundled model spectra.
 
     ``window`` is one of `models.bundled_windows`; dwarfs and giants of five
-    metallicities and three speeds of rotation, and hot dwarfs.
+    metallicities and three speeds of rotation, and hot dwarfs. Without ``resolution``
+    they are somewhat sharper than the spectra of the survey.
+
+    Raises:
+        ModelsNotFound: there is no such window.
     """
     models = bundled(window)
+    resolution = _RESOLUTION[window] if resolution is None else resolution
     rows = [
         (teff, logg, feh, speed)
         for teff, logg in (*_DWARFS, *_GIANTS)
