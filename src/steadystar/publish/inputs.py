@@ -60,5 +60,5 @@ class ReportOptions:
     ] = True
     star_paper_figures: Annotated[
         int, "Stars whose figures are also written as PNG and PDF (a second each)."
-    ] = 3
+    ] = 1
     dpi: Annotated[int, "Resolution of the PNG figures, dots per inch."] = 200
