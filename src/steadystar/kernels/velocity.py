@@ -277,7 +277,7 @@ def measure(
         trials,
     )
     place, sigma, flat = _parabola(trials.astype(jnp.float64), tried.objective)
-    away = jnp.abs(place - state.tenths.astype(place.dtype)) > spacing
+    away = jnp.abs(place - trials[1].astype(place.dtype)) > spacing.astype(place.dtype)
     star, model = tried.star[1], tried.star[1] + tried.rest[1]
     placed = state.placed
     residual = placed.value - spline.evaluate(model, placed.u)[0]

@@ -53,7 +53,9 @@ class VelocityOptions:
     windows: Annotated[
         dict[str, tuple[float, float]],
         "Measuring window of each arm, Angstrom in vacuum; other arms use all they have.",
-    ] = field(default_factory=lambda: {"blue": (4970, 5330), "red": (6330, 6790)})
+    ] = field(
+        default_factory=lambda: {"blue": (4970.0, 5330.0), "red": (6330.0, 6790.0)}
+    )
     margin: Annotated[
         float, "Beyond the window, Angstrom on either side, for the continuum."
     ] = 50.0
@@ -181,7 +183,7 @@ def _window(spectra: Spectra, templates: Templates, options, arm) -> Window:
     low, high = options.windows.get(arm, (wave.min(), wave.max()))
     room = 1 + options.search_kms / C_KMS
     first, last = templates.wave[0] * room, templates.wave[-1] / room
-    window = Window(max(low, first), min(high, last), options.margin)
+    window = Window(float(max(low, first)), float(min(high, last)), options.margin)
     if not window.low < window.high:
         raise ValueError(
             f"The templates span {templates.wave[0]:.1f} to {templates.wave[-1]:.1f} A "

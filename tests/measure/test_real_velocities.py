@@ -1,0 +1,102 @@
+"""Velocities against templates of all types, on real spectra of LAMOST and APOGEE."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from steadystar.data.spectra import Spectra
+from steadystar.data.status import Status
+from steadystar.measure.relative import measure_relative
+from steadystar.measure.velocities import measure_velocities
+from steadystar.models.templates import bundled_templates
+from steadystar.survey.folder import read_folder
+from steadystar.survey.registry import read
+
+
+@pytest.fixture(scope="module")
+def lamost(real_data):
+    """LAMOST visits with velocities in the system of the templates."""
+    seen = read_folder(real_data / "lamost_mrs")
+    parts = []
+    for arm in ("blue", "red"):
+        mine = (seen.visits["arm"] == arm).to_numpy()
+        found = measure_velocities(
+            seen.spectra[mine],
+            bundled_templates(f"lamost-mrs-{arm}"),
+            arm=arm,
+            bary_corr=seen.visits["bary_corr"].to_numpy()[mine],
+        )
+        about = seen.visits.filter(pl.Series(mine)).select("field", "night", "arm")
+        parts.append(about.hstack(found))
+    return pl.concat(parts)
+
+
+def test_lamosts_binary_shows_two_velocities_about_one_mean(lamost):
+    split = lamost.filter(pl.col("night").is_in([58644, 58646]), arm="blue")
+    assert len(split) == 7
+    assert ((split["status"] & int(Status.DOUBLE_LINED)) != 0).all()
+    before = split.filter(night=58644)
+    after = split.filter(night=58646)
+    assert (before["rv_raw"] < -50).all()
+    assert (before["rv_2"] > 50).all()
+    assert (after["rv_raw"] > 50).all()
+    assert (after["rv_2"] < -70).all()
+    # Wilson's line: the mass ratio follows from the two nights, and is that of a pair
+    # whose fainter star is the lighter one.
+    swing = after["rv_raw"].mean() - before["rv_raw"].mean()
+    assert 0.75 < swing / (before["rv_2"].mean() - after["rv_2"].mean()) < 1
+
+
+def test_lamosts_steady_star_repeats_in_both_arms(lamost):
+    for arm in ("blue", "red"):
+        steady = lamost.filter(field="TD230151N343645T01", arm=arm)
+        assert len(steady) == 7
+        # 0.15 and 0.19 km/s: the exposures' own zero points are in it.
+        assert steady["rv_raw"].std() < 0.25
+        assert (steady["rv_raw_err"] < 0.25).all()
+        assert (steady["status"] & int(Status.DOUBLE_LINED) == 0).all()
+
+
+def test_a_cool_star_of_apogee_has_its_published_velocity(real_data):
+    seen = read(real_data / "apogee" / "apVisit-r13-9518-57729-104.fits")
+    found = measure_velocities(
+        seen.spectra, bundled_templates("h-band"), bary_corr=seen.visits["bary_corr"]
+    )
+    assert found["rv_raw"][0] == pytest.approx(-82.05, abs=0.5)
+    observed = (1 + found["rv_obs"][0] / 299792.458) * (
+        1 + seen.visits["bary_corr"][0] / 299792.458
+    )
+    assert 299792.458 * (observed - 1) == pytest.approx(found["rv_raw"][0], abs=1e-9)
+
+
+@pytest.mark.slow
+def test_apogees_pair_shows_both_stars_at_quadrature(real_data):
+    name = "visit_spectra_ap_id_2M06133561+2433362_.npz"
+    with np.load(real_data / "apogee" / name) as held:
+        flux, error = held["spectra"], held["spec_errs"]
+    # The pixels of the combined grid that APOGEE's pipeline fits (Holtzman et al. 2015).
+    used = np.r_[322:3242, 3648:6048, 6412:8306]
+    spectra = Spectra.from_arrays(
+        10 ** (4.179 + 6e-6 * used), flux, error**-2, 22500.0, frame="barycenter"
+    )
+    found = measure_velocities(spectra, bundled_templates("h-band"))
+    first = found.row(0, named=True)
+    assert first["status"] & int(Status.DOUBLE_LINED)
+    assert first["rv_raw"] == pytest.approx(15, abs=3)
+    assert first["rv_2"] == pytest.approx(-101.5, abs=3)
+    assert 0.5 < first["light_ratio"] < 1
+
+
+@pytest.mark.slow
+def test_a_star_too_cool_for_the_models_repeats_against_itself(real_data):
+    seen = read_folder(real_data / "apogee" / "visits")
+    one = (seen.visits["star_id"] == "2M08501918+1056436").to_numpy()
+    found = measure_relative(
+        seen.visits.filter(pl.Series(one)), seen.spectra[one]
+    ).table
+    assert len(found) == 12
+    # The survey's own velocities of these visits scatter by 0.76 km/s and follow the
+    # barycentric correction with a slope of 0.035.
+    assert found["rv_raw"].std() < 0.16
+    slope = np.polyfit(found["bary_corr"], found["rv_raw"], 1)[0]
+    assert abs(slope) < 0.006
