@@ -66,6 +66,7 @@ class ArmOnGrid:
         self._templates: dict[str, dict] = {}
         self._covariances: dict[str, dict] = {}
         self._doubles: list[tuple[NDArray, NDArray, NDArray]] = []
+        self._least = 0
         precision = line_forest_precision(prepared.grid.size, prepared.line_width)
         self.precision = jnp.asarray(precision, jnp.float32)
         reach = np.log1p(options.search_kms / C_KMS) / prepared.grid.step
@@ -105,6 +106,9 @@ class ArmOnGrid:
         for iterations in _ROUNDS:
             last = iterations == _ROUNDS[-1]
             chunks = list(_chunks(self._enough(pending)))
+            # The few stars of later rounds use the program that the first one compiled.
+            longest = max((sum(map(len, chunk)) for chunk in chunks), default=0)
+            self._least = max(self._least, min(_size(longest), _CHUNK))
             pending = [g for c in chunks for g in self._joint(c, iterations, last)]
         for group, gain, template in self._doubles:
             self._double(group, gain, template)
@@ -133,7 +137,7 @@ class ArmOnGrid:
         ``last`` round what did not settle is said so.
         """
         members = np.concatenate(chunk)
-        size = _size(len(members))
+        size = max(_size(len(members)), self._least)
         count = max(1, size // 2)
         star = np.repeat(np.arange(len(chunk)), [len(g) for g in chunk])
         begin = np.cumsum([0] + [len(g) for g in chunk[:-1]])
