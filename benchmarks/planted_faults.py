@@ -213,11 +213,9 @@ def failing(folder: Path, tests: tuple[str, ...], programs: Path) -> list[str]:
     done = subprocess.run(
         [*command, "--tb=no", "-rfE"],
         cwd=folder,
-        env=os.environ
-        | {
-            "PYTHONPATH": os.pathsep.join(paths),
-            "JAX_COMPILATION_CACHE_DIR": str(programs),
-        },
+        env={"JAX_COMPILATION_CACHE_DIR": str(programs)}
+        | os.environ
+        | {"PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
         check=False,
