@@ -130,7 +130,7 @@ def types(arms, number: int) -> None:
         marginalized = bias(spectra, every, noiseless, arm)
         for change in (-600, -300, -100, 0, 100, 300, 600):
             one = Templates.from_models(
-                arm.models, star + [change, 0, 0], arm.resolution, [4.0]
+                arm.models, star + np.array([change, 0, 0]), arm.resolution, [4.0]
             )
             print(
                 f"{arm.name:7s}{change:+6d} K      {bias(spectra, one, noiseless, arm)}"

@@ -11,6 +11,7 @@ __all__ = ["PHASES", "StarLines"]
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,10 @@ class StarLines:
     def load(cls, path: Path) -> "StarLines":
         """Read what `save` wrote; raises ValueError for any other file."""
         try:
-            with np.load(path, allow_pickle=False) as held:
+            with (
+                Path(path).open("rb") as file,
+                np.load(file, allow_pickle=False) as held,
+            ):
                 if int(held["version"]) != 1:
                     raise ValueError(f"version {int(held['version'])}")
                 start, step, size = held["grid"].tolist()
@@ -119,7 +123,11 @@ class StarLines:
                     held["anchors"],
                     float(held["kept"]),
                 )
-        except (KeyError, ValueError, OSError) as error:
+        # A bare array is no archive: a TypeError.
+        except (
+            *(KeyError, ValueError, TypeError),
+            *(OSError, EOFError, BadZipFile),
+        ) as error:
             raise ValueError(
                 f"{path} holds no prior of star lines ({error}): pass the file that "
                 "StarLines.save wrote."
