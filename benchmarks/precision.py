@@ -120,26 +120,28 @@ def summary(table: pl.DataFrame, truth: pl.Series, stars: int, skip: int) -> dic
     d, others = every[:, skip:], every[:, :skip]
     error = table["rv_raw_err"].to_numpy().reshape(stars, -1)[:, skip:]
     two = (table["status"].to_numpy() & int(Status.TWO_MINIMA)).reshape(stars, -1)
-    usable = np.isfinite(d).any(1) & np.isfinite(others).any(1)
+    both = np.isfinite(d).any(1) & np.isfinite(others).any(1)
     offset = np.array(
-        [np.nanmean(a) - np.nanmean(b) for a, b in zip(d, others, strict=True)]
-        if usable.all()
-        else [np.nan]
+        [
+            np.nanmean(a) - np.nanmean(b)
+            for a, b in zip(d[both], others[both], strict=True)
+        ]
+        or [np.nan]
     )
     return {
         "spectra": d.size,
         "measured": float(np.isfinite(d).mean()),
         "two_minima": float((two[:, skip:] != 0).mean()),
         "bias": float(offset.mean()),
-        "bias_err": float(offset.std() / np.sqrt(stars)),
-        "median_error": float(np.nanmedian(error)) if usable.any() else np.nan,
+        "bias_err": float(offset.std() / np.sqrt(len(offset))),
+        "median_error": float(np.nanmedian(error)) if both.any() else np.nan,
         **spread(d),
     }
 
 
 def types(options: argparse.Namespace) -> Iterator[dict]:
     """Yield the scatter of every type, arm, S/N and method."""
-    stars = 4 if options.quick else 100
+    stars = (options.number or (40 if options.quick else 1000)) // PER_STAR
     for arm, name in cells(options, TYPES):
         star, note = nearest_model(TYPES[name])
         if note:
@@ -172,7 +174,7 @@ def temperature(options: argparse.Namespace) -> Iterator[dict]:
     earlier exposures at 6000 K, and `joint` fits a template to both kinds together, as
     many of the one as of the other. All have the same S/N.
     """
-    stars = 4 if options.quick else 100
+    stars = (options.number or (40 if options.quick else 1000)) // PER_STAR
     joint, published = RelativeOptions(), RelativeOptions("published")
     for arm, teff in cells(options, [str(t) for t in TEMPERATURES]):
         hot = int(teff)
@@ -263,7 +265,7 @@ def whitened(found, visits: pl.DataFrame, d: NDArray) -> float:
 def pulls(options: argparse.Namespace) -> Iterator[dict]:
     """Yield the width of the pulls of every kind of star, arm, S/N and number of visits."""
     # A few at S/N 5 find no velocity: 3000 should be left.
-    spectra_each = 48 if options.quick else 3120
+    spectra_each = options.number or (48 if options.quick else 3120)
     for arm, kind in cells(options, KINDS):
         pool = [Light.of(s, arm) for s in draw_kind(kind, 8 if options.quick else 120)]
         for snr in options.snr or (QUICK_SNRS if options.quick else PULL_SNRS):
@@ -429,6 +431,7 @@ def main(arguments: list[str] | None = None) -> None:
             known = [str(star) for star in known]
             part.add_argument("--stars", nargs="+", choices=known, default=None)
             part.add_argument("--snr", nargs="+", type=float, default=None)
+            part.add_argument("--number", type=int, help="of spectra in every cell")
     options = parser.parse_args(arguments)
     folder = options.o
     folder.mkdir(parents=True, exist_ok=True)

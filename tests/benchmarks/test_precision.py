@@ -19,7 +19,8 @@ def precision(monkeypatch):
 
 def small(**options):
     return argparse.Namespace(
-        **{"quick": True, "arms": ["blue"], "stars": None, "snr": None} | options
+        **{"quick": True, "arms": ["blue"], "stars": None, "snr": None, "number": None}
+        | options
     )
 
 
@@ -129,7 +130,8 @@ def test_every_part_draws_its_figures(precision, tmp_path):
         "types": [{"type": t, "method": m} for t in precision.TYPES for m in precision.METHODS],
         "temperature": [{"teff": t, "method": m} for t in precision.TEMPERATURES
                         for m in ("published", "kept", "joint")],
-        "pulls": [{"type": t, "visits": v, "rms": 1.0, "rms_err": 0.1}
+        "pulls": [{"type": t, "visits": v, "rms": 1.0, "rms_err": 0.1, "robust": 2.0,
+                   "robust_err": 0.1}
                   for t in precision.KINDS for v in (3, 8)],
     }  # fmt: skip
     for part, cells in made.items():
