@@ -238,7 +238,7 @@ def copy(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", help="parts of names of faults; else all")
     parser.add_argument("--list", action="store_true", help="name the faults and stop")
     parser.add_argument("--markdown", action="store_true", help="rows of a table")

@@ -118,7 +118,7 @@ def _stages(output: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--stars", type=int, default=84, help="stars of a field")
     parser.add_argument("--fields", type=int, default=10)
     parser.add_argument("--workers", type=int, default=1)
