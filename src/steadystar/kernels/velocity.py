@@ -51,7 +51,8 @@ class Measured(NamedTuple):
     ``shift`` and its standard deviation ``sigma`` are marginalized over all else.
     ``chi2`` is that of the best model at ``n_good`` pixels; ``scale`` the scatter of residuals over the expected
     one. ``contrast`` is how much better the best lag of the search is than the median
-    one, ``rival`` how much worse the second best minimum, both in chi squared.
+    one, and than no lines at all; ``rival`` how much worse the second best minimum;
+    both in chi squared.
     ``gain`` and ``strength`` are those of a second star (`spline.companion_at_lags`).
     ``star`` holds the lines at rest in the grid's frame, ``model`` all of ``y``.
     """
@@ -295,7 +296,7 @@ def measure(
         chi2=(placed.weight * residual**2).sum(dtype=jnp.float64),
         n_good=n_good,
         scale=scale * jnp.sqrt(n_good / freedom).astype(dtype),
-        contrast=jnp.median(search) - search[lowest],
+        contrast=jnp.minimum(jnp.median(search), 0) - search[lowest],
         rival=rival,
         gain=gain[best],
         strength=strength[best],

@@ -1,0 +1,274 @@
+"""Velocities against templates: of model stars that are computed at their velocities."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from steadystar.data.constants import C_KMS
+from steadystar.data.spectra import Spectra
+from steadystar.data.status import Status
+from steadystar.measure.velocities import VelocityOptions, measure_velocities
+from steadystar.models.broadening import broaden
+from steadystar.models.library import bundled
+from steadystar.models.templates import Templates, bundled_templates
+
+RESOLUTION = 7500.0
+PIXELS = np.exp(np.linspace(np.log(4955), np.log(5345), 3000))
+WINDOW = "lamost-mrs-blue"
+# Every shape is compiled anew, which takes longer than all measurements: nearly all tests
+# share the pixels.
+COLUMNS = (
+    *("rv_obs", "rv_raw", "rv_raw_err", "chi2", "dof", "n_good", "snr"),
+    *("ivar_scale", "rv_2", "rv_2_err", "light_ratio", "status"),
+)
+
+
+@cache
+def templates() -> Templates:
+    return bundled_templates(WINDOW, RESOLUTION)
+
+
+def labels(number, seed):
+    """FGK dwarfs between the nodes of the templates."""
+    rng = np.random.default_rng(seed)
+    teff = rng.uniform(4600, 6700, number)
+    logg = 4.65 - 0.3 * (teff - 4600) / 2100
+    return np.stack([teff, logg, rng.uniform(-0.8, 0.3, number)], axis=1)
+
+
+def stars(velocity, which, vsini=4.0):
+    """Noiseless model stars, one a row, computed at their velocities."""
+    models = bundled(WINDOW)
+    return np.stack(
+        [
+            broaden(
+                models.wave * (1 + v / C_KMS),
+                models(one).flux,
+                PIXELS,
+                resolution=RESOLUTION,
+                vsini=vsini,
+            )
+            for v, one in zip(velocity, which, strict=True)
+        ]
+    )
+
+
+def observe(clean, snr, seed, resolution: float | None = RESOLUTION, **given):
+    """A continuum and noise on top of normalized spectra."""
+    rng = np.random.default_rng(seed)
+    x = np.linspace(-1, 1, len(PIXELS))
+    bend = rng.uniform(-0.3, 0.3, (2, len(clean), 1))
+    flux = 1e4 * clean * (1 + bend[0] * x + bend[1] * x**2)
+    sigma = 1e4 / snr
+    noisy = flux + rng.normal(size=flux.shape) * sigma
+    ivar = np.full(flux.shape, sigma**-2)
+    return Spectra.from_arrays(PIXELS, noisy, ivar, resolution, **given)
+
+
+def has(table, flag):
+    return (table["status"].to_numpy() & int(flag)) != 0
+
+
+@cache
+def one_hundred():
+    velocity = np.random.default_rng(2).uniform(-300, 300, 96)
+    return velocity, stars(velocity, labels(96, 3))
+
+
+@pytest.mark.parametrize("velocity", [300.0, -300.0])
+def test_velocities_are_c_z_exactly(velocity):
+    # (1 + v/c) against exp(v/c) would be off by 150 m/s at 300 km/s.
+    spectra = observe(stars([velocity] * 8, labels(8, 1)), 2000.0, 1)
+    found = measure_velocities(spectra, templates())
+    assert found.columns == list(COLUMNS)
+    np.testing.assert_allclose(found["rv_raw"], found["rv_obs"], atol=1e-9)
+    # Twenty components of all types leave some 20 m/s; the photons allow 2.
+    assert np.abs(found["rv_raw"] - velocity).max() < 0.06
+    assert np.abs(np.median(found["rv_raw"] - velocity)) < 0.02
+
+
+@pytest.mark.parametrize("snr", [10.0, 50.0])
+def test_errors_are_honest(snr):
+    velocity, clean = one_hundred()
+    found = measure_velocities(observe(clean, snr, int(snr)), templates())
+    assert found["status"].to_list() == [0] * 96
+    pulls = (found["rv_raw"] - velocity) / found["rv_raw_err"]
+    # 96 of them know their width to 7 percent, and their mean to 0.1: three of each.
+    assert pulls.std() == pytest.approx(1.0, abs=0.22)
+    assert abs(pulls.median()) < 0.38
+    assert found["ivar_scale"].median() == pytest.approx(1.0, abs=0.02)
+
+
+def test_wrong_inverse_variances_are_noticed_and_scaled():
+    velocity, clean = one_hundred()
+    right = observe(clean, 40.0, 7)
+    wrong = Spectra.from_arrays(PIXELS, right.flux, 4 * right.ivar, RESOLUTION)
+    first, second = (measure_velocities(s, templates()) for s in (right, wrong))
+    ratio = second["ivar_scale"] / first["ivar_scale"]
+    assert ratio.median() == pytest.approx(2.0, rel=0.02)
+    # The prior weighs less against more certain data: not exactly the same error.
+    assert (second["rv_raw_err"] / first["rv_raw_err"]).median() == pytest.approx(
+        1.0, rel=0.05
+    )
+    assert np.abs(second["rv_raw"] - velocity).median() < 0.2
+
+
+def test_barycentric_corrections_are_multiplied():
+    velocity, clean = one_hundred()
+    spectra = observe(clean[:8], 200.0, 8)
+    bary = np.array([30.0, -30.0, 0.0, np.nan, 10.0, -10.0, 5.0, 1.0])
+    table = measure_velocities(spectra, templates(), bary_corr=bary)
+    z = (1 + table["rv_obs"].to_numpy() / C_KMS) * (1 + np.nan_to_num(bary) / C_KMS)
+    np.testing.assert_allclose(table["rv_raw"], C_KMS * (z - 1), atol=1e-9)
+    assert np.abs(table["rv_obs"] - velocity[:8]).max() < 0.2
+    done = observe(clean[:8], 200.0, 8, frame="barycenter")
+    other = measure_velocities(done, templates(), bary_corr=bary)
+    assert other["rv_raw"].to_list() == table["rv_obs"].to_list()
+    z = (1 + other["rv_obs"].to_numpy() / C_KMS) * (1 + np.nan_to_num(bary) / C_KMS)
+    np.testing.assert_allclose(other["rv_raw"], C_KMS * (z - 1), atol=1e-9)
+
+
+def test_beyond_the_search_there_is_no_velocity():
+    velocity = np.array([650.0, -650.0, 1200.0, 100.0])
+    found = measure_velocities(
+        observe(stars(velocity, labels(4, 4)), 50, 9), templates()
+    )
+    away = np.abs(velocity) > 600
+    assert found["rv_raw"].is_nan().to_list() == away.tolist()
+    # Where chance has a minimum inside, it is one of several.
+    no_number = int(Status.GRID_EDGE | Status.FLAT_CHI2 | Status.NOT_CONVERGED)
+    assert ((found["status"].to_numpy()[away] & no_number) != 0).all()
+    assert has(found, Status.GRID_EDGE)[:2].all()
+
+
+@pytest.mark.parametrize("snr", [4.0, 30.0, 300.0])
+def test_noise_holds_no_velocity(snr):
+    spectra = observe(np.ones((192, len(PIXELS))), snr, 10)
+    found = measure_velocities(spectra, templates())
+    # Of 640 at each of five S/N none had more contrast than 18.8; 20 are asked for.
+    assert found["rv_raw"].is_nan().all()
+    assert has(found, Status.FLAT_CHI2).all()
+
+
+def test_spectra_that_cannot_be_measured_keep_their_rows_and_say_why():
+    _, clean = one_hundred()
+    good = observe(clean[:4], 40.0, 11)
+    flux, ivar = good.flux.copy(), good.ivar.copy()
+    ivar[0] = 0
+    ivar[1, 300:] = 0
+    ivar[2] *= (2.0 / 40.0) ** 2
+    found = measure_velocities(
+        Spectra.from_arrays(PIXELS, flux, ivar, RESOLUTION), templates()
+    )
+    assert has(found, Status.NO_DATA).tolist() == [True, True, False, False]
+    assert has(found, Status.LOW_SNR).tolist()[2:] == [True, False]
+    assert found["rv_raw"].is_nan().to_list() == [True, True, True, False]
+    assert found["rv_raw_err"].is_nan().to_list() == [True, True, True, False]
+
+
+def test_cosmic_rays_that_nobody_flagged_do_no_harm():
+    velocity, clean = one_hundred()
+    spectra = observe(clean, 50.0, 12)
+    rng = np.random.default_rng(13)
+    flux = spectra.flux.copy()
+    for row in flux:
+        for at in rng.integers(150, 2850, 6):
+            row[at : at + rng.integers(1, 4)] += 1e4 * rng.uniform(0.3, 5)
+    hit = Spectra.from_arrays(PIXELS, flux, spectra.ivar, RESOLUTION)
+    before, after = (measure_velocities(s, templates()) for s in (spectra, hit))
+    assert after["rv_raw"].is_finite().all()
+    moved = np.abs(after["rv_raw"] - before["rv_raw"]) / before["rv_raw_err"]
+    # Six hits take less than a percent of the pixels.
+    assert moved.median() < 0.3
+    pulls = (after["rv_raw"] - velocity) / after["rv_raw_err"]
+    assert pulls.abs().max() < 4.5
+
+
+def test_two_stars_are_found_with_both_velocities_and_their_light():
+    which = labels(32, 14)
+    other = which - np.array([300.0, -0.03, 0.0])
+    for ratio in (0.3, 0.8):
+        sum_of_two = stars([60.0] * 32, which) + ratio * stars([-60.0] * 32, other)
+        found = measure_velocities(
+            observe(sum_of_two / (1 + ratio), 60.0, 15), templates()
+        )
+        assert has(found, Status.DOUBLE_LINED).all()
+        both = np.sort(found.select("rv_raw", "rv_2").to_numpy(), axis=1)
+        # The lines of both are those fitted to the sum as one star, with a trace of the
+        # second: it puts the fainter one 1.5 km/s too far away.
+        assert np.median(both[:, 1]) == pytest.approx(60, abs=0.5)
+        assert np.median(both[:, 0]) == pytest.approx(-60, abs=2.5)
+        assert np.abs(both - [-60, 60]).max() < 5
+        light = found["light_ratio"].median()
+        # Cooler stars have deeper lines: the strengths' ratio is not quite the light's.
+        assert light == pytest.approx(ratio, rel=0.25)
+        if ratio == 0.3:
+            assert found["rv_raw"].median() == pytest.approx(60, abs=0.5)
+            assert (found["rv_2_err"] > found["rv_raw_err"]).all()
+
+
+def test_single_stars_are_not_called_double():
+    velocity, clean = one_hundred()
+    found = measure_velocities(observe(clean, 100.0, 16), templates())
+    assert has(found, Status.DOUBLE_LINED).sum() == 0
+    assert np.abs(found["rv_raw"] - velocity).max() < 0.5
+
+
+def test_one_template_will_do_for_its_own_star():
+    which = labels(1, 17)
+    one = Templates.from_models(bundled(WINDOW), which, RESOLUTION, [4.0])
+    velocity = np.linspace(-200, 200, 32)
+    spectra = observe(stars(velocity, np.repeat(which, 32, 0)), 50.0, 18)
+    found = measure_velocities(spectra, one)
+    pulls = (found["rv_raw"] - velocity) / found["rv_raw_err"]
+    assert pulls.std() == pytest.approx(1.0, abs=0.38)  # three of 1 / sqrt(64)
+    turned = Templates.from_arrays(one.wave[::-1], one.flux[:, ::-1], one.resolution)
+    again = measure_velocities(spectra, turned)
+    assert again["rv_raw"].to_list() == found["rv_raw"].to_list()
+
+
+def test_templates_that_do_not_fit_the_spectra_are_refused():
+    _, clean = one_hundred()
+    spectra = observe(clean[:2], 50.0, 19)
+    blunt = Templates.from_models(bundled(WINDOW), labels(2, 1), 2000.0)
+    with pytest.raises(ValueError, match="at least as sharp"):
+        measure_velocities(spectra, blunt)
+    red = Templates.from_models(bundled("lamost-mrs-red"), labels(2, 1), RESOLUTION)
+    with pytest.raises(ValueError, match="nothing is left"):
+        measure_velocities(spectra, red)
+
+
+def test_sharper_templates_serve():
+    velocity, clean = one_hundred()
+    sharp = bundled_templates(WINDOW, 20000.0)
+    known = measure_velocities(observe(clean[:16], 50.0, 20), sharp)
+    assert np.abs((known["rv_raw"] - velocity[:16]) / known["rv_raw_err"]).max() < 4.5
+
+
+@pytest.mark.slow
+def test_spectra_of_unknown_resolution_are_measured_as_sharp_as_the_templates():
+    velocity, clean = one_hundred()
+    unknown = observe(clean[:16], 50.0, 20, resolution=None)
+    found = measure_velocities(unknown, templates())
+    assert np.abs((found["rv_raw"] - velocity[:16]) / found["rv_raw_err"]).max() < 4.5
+
+
+def test_batches_do_not_change_what_is_measured():
+    _, clean = one_hundred()
+    spectra = observe(clean[:40], 30.0, 21)
+    together = measure_velocities(spectra, templates())
+    alone = measure_velocities(spectra[np.array([37])], templates())
+    # Sums in another order, in float32.
+    assert alone["rv_raw"][0] == pytest.approx(together["rv_raw"][37], abs=2e-3)
+
+
+def test_curves_are_kept_on_request():
+    velocity, clean = one_hundred()
+    found = measure_velocities(
+        observe(clean[:4], 50.0, 22), templates(), VelocityOptions(keep_curves=True)
+    )
+    for row, true in zip(found.iter_rows(named=True), velocity, strict=False):
+        best = row["search_rv"][int(np.argmin(row["search_chi2"]))]
+        # A step of the grid is 12 km/s.
+        assert best == pytest.approx(true, abs=12)
