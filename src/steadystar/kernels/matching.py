@@ -25,6 +25,8 @@ from jaxtyping import Array, Bool, Float
 
 from steadystar.kernels import spline
 
+_LINE_CHANGE = 0.15
+
 
 class Match(eqx.Module):
     """What one Gauss-Newton step found.
@@ -97,7 +99,7 @@ def match_template(
     lines, line_slope = spline.evaluate(template, placed.u)
     residual = 1 + placed.value - level * (1 + lines)
 
-    kept, scale = inlying_with_scale(residual, placed.weight, clip)
+    kept, scale = inlying_with_scale(residual, placed.weight, clip, lines)
     weight = jnp.where(kept, placed.weight, 0)
 
     by_shift = -level * line_slope
@@ -133,8 +135,9 @@ def inliers(
     """Return which pixels `match_template` would keep."""
     polynomials = legendre(placed.u, continuum.shape[0])
     level = 1 + jnp.einsum("k,ksp->sp", continuum, polynomials)
-    residual = 1 + placed.value - level * (1 + spline.evaluate(template, placed.u)[0])
-    return inlying(residual, placed.weight, clip)
+    lines = spline.evaluate(template, placed.u)[0]
+    residual = 1 + placed.value - level * (1 + lines)
+    return inlying_with_scale(residual, placed.weight, clip, lines)[0]
 
 
 def inlying(
@@ -145,15 +148,23 @@ def inlying(
 
 
 def inlying_with_scale(
-    residual: Float[Array, "..."], weight: Float[Array, "..."], clip: float
+    residual: Float[Array, "..."],
+    weight: Float[Array, "..."],
+    clip: float,
+    lines: Float[Array, "..."] | None = None,
 ) -> tuple[Bool[Array, "..."], Float[Array, ""]]:
     """Return which pixels lie within ``clip`` of their scatter, and that scatter.
 
     It is in units of what ``weight`` says, and taken for 1 in the clipping if smaller.
+    Where ``lines`` are given, 15 percent of their depth count as scatter as well: a line
+    that changed with temperature is not a blemish.
     """
     pull = jnp.abs(residual) * jnp.sqrt(weight)
     scale = _scale(pull, weight > 0)
-    return (weight > 0) & (pull < clip * jnp.maximum(1, scale)), scale
+    limit = jnp.maximum(1, scale)
+    if lines is not None:
+        limit = jnp.hypot(limit, _LINE_CHANGE * lines * jnp.sqrt(weight))
+    return (weight > 0) & (pull < clip * limit), scale
 
 
 def _scale(pull: Float[Array, "..."], member: Bool[Array, "..."]):

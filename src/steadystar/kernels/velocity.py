@@ -245,7 +245,8 @@ def measure(
         found = marginalize(state.equations, prior, rows, 1 + state.star, slope)
         model = found.star + found.rest
         residual = placed.value - spline.evaluate(model, placed.u)[0]
-        kept, _ = inlying_with_scale(residual, placed.weight, _CLIP)
+        lines = spline.evaluate(found.star, placed.u)[0]
+        kept, _ = inlying_with_scale(residual, placed.weight, _CLIP, lines)
         cleaned = spline.keep_only(placed, kept)
         step = jnp.round(jnp.clip(phases * found.step, -phases, phases))
         return _State(

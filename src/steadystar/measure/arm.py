@@ -359,7 +359,9 @@ class ArmOnGrid:
         settled = np.abs(fit.step[at]) <= np.maximum(0.3 * sigma, 0.02)
         hopeless = ~(sigma_kms < self.options.search_kms / 4)
         outside = np.abs(fit.shift[at]) > self.reach
-        double = shows_companion(fit.gain[at], fit.strength[at], scale)
+        double = shows_companion(
+            fit.gain[at], fit.strength[at], scale, fit.chi2[at] - fit.n_good[at]
+        )
         rival = fit.rival[at] < _RIVAL_CHI2 * np.maximum(scale, 1) ** 2
         flags = fit.flags[at].astype(np.int64)
         for mask, flag in (

@@ -39,6 +39,7 @@ from steadystar.measure.normalize import PixelBatch
 
 _ORDERS = 4
 _CLIP = 5.0
+_SEARCHES = 2
 
 
 class JointFit(NamedTuple):
@@ -136,9 +137,23 @@ def fit_stars(
         at_rest.bands[reference] + prior, at_rest.rhs[reference]
     )
     search = jax.vmap(lambda e, t: _coarse(e, t, reach))
-    shift, _, _ = search(at_rest, template[star])
-    template, _ = template_from(accumulate(place(pixels, shift)))
     shift, flags, rival = search(at_rest, template[star])
+
+    def search_again(_, state):
+        # An exposure's own noise in the template would confirm the place where it is:
+        # it is compared with the template that the others make.
+        moved = accumulate(place(pixels, state[0]))
+        _, bands = template_from(moved)
+        rhs = jax.ops.segment_sum(moved.rhs, star, stars)
+        others = jax.vmap(spline.solve)(
+            bands[star] - moved.bands, rhs[star] - moved.rhs
+        )
+        return search(at_rest, others)
+
+    shift, flags, rival = jax.lax.fori_loop(
+        0, _SEARCHES, search_again, (shift, flags, rival)
+    )
+    template, _ = template_from(accumulate(place(pixels, shift)))
 
     match = jax.vmap(lambda t, p, q: match_template(t, p, q, _CLIP))
     keep = jax.vmap(lambda t, p, q: inliers(t, p, q, _CLIP))
