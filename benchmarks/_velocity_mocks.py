@@ -103,6 +103,7 @@ def observe_stars(
     seed: int,
     mismatch: Mismatch = Mismatch(),
     labels=None,
+    reach: float = RANGE_KMS,
 ) -> Noiseless:
     """Return ``number`` stars of different types at random velocities, without noise."""
     rng = np.random.default_rng(seed)
@@ -113,7 +114,7 @@ def observe_stars(
         wave = arm.models.wave
         chosen = fgk_labels(number, rng) if labels is None else labels
         rest = arm.models(np.broadcast_to(chosen, (number, 3))).flux
-    velocity = rng.uniform(-RANGE_KMS, RANGE_KMS, number)
+    velocity = rng.uniform(-reach, reach, number)
     speed = rng.uniform(*mismatch.rotation, number)
     flux, slope = (np.empty((number, len(arm.wave))) for _ in range(2))
     for i, line in enumerate(rest):
