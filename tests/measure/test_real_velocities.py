@@ -48,11 +48,12 @@ def test_lamosts_binary_shows_two_velocities_about_one_mean(lamost):
 
 
 def test_lamosts_steady_star_repeats_in_both_arms(lamost):
-    for arm in ("blue", "red"):
+    # Against itself the star scatters by 0.12 and 0.27 km/s (test_real.py), which the
+    # zero points of its exposures do; models of other stars may add a little.
+    for arm, scatter in (("blue", 0.12), ("red", 0.27)):
         steady = lamost.filter(field="TD230151N343645T01", arm=arm)
         assert len(steady) == 7
-        # 0.15 and 0.19 km/s: the exposures' own zero points are in it.
-        assert steady["rv_raw"].std() < 0.25
+        assert steady["rv_raw"].std() < 1.4 * scatter
         assert (steady["rv_raw_err"] < 0.25).all()
         assert (steady["status"] & int(Status.DOUBLE_LINED) == 0).all()
 

@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float
 
 from steadystar.kernels import spline
 
+# A line whose depth changed with temperature by this share is not a blemish.
 _LINE_CHANGE = 0.15
 
 
@@ -99,7 +100,9 @@ def match_template(
     lines, line_slope = spline.evaluate(template, placed.u)
     residual = 1 + placed.value - level * (1 + lines)
 
-    kept, scale = inlying_with_scale(residual, placed.weight, clip, lines)
+    kept, scale = inlying_with_scale(
+        residual, placed.weight, clip, _LINE_CHANGE * lines
+    )
     weight = jnp.where(kept, placed.weight, 0)
 
     by_shift = -level * line_slope
@@ -137,7 +140,7 @@ def inliers(
     level = 1 + jnp.einsum("k,ksp->sp", continuum, polynomials)
     lines = spline.evaluate(template, placed.u)[0]
     residual = 1 + placed.value - level * (1 + lines)
-    return inlying_with_scale(residual, placed.weight, clip, lines)[0]
+    return inlying_with_scale(residual, placed.weight, clip, _LINE_CHANGE * lines)[0]
 
 
 def inlying(
@@ -151,19 +154,18 @@ def inlying_with_scale(
     residual: Float[Array, "..."],
     weight: Float[Array, "..."],
     clip: float,
-    lines: Float[Array, "..."] | None = None,
+    change: Float[Array, "..."] | None = None,
 ) -> tuple[Bool[Array, "..."], Float[Array, ""]]:
     """Return which pixels lie within ``clip`` of their scatter, and that scatter.
 
     It is in units of what ``weight`` says, and taken for 1 in the clipping if smaller.
-    Where ``lines`` are given, 15 percent of their depth count as scatter as well: a line
-    that changed with temperature is not a blemish.
+    ``change`` counts as scatter as well: what lines may differ from the model's by.
     """
     pull = jnp.abs(residual) * jnp.sqrt(weight)
     scale = _scale(pull, weight > 0)
     limit = jnp.maximum(1, scale)
-    if lines is not None:
-        limit = jnp.hypot(limit, _LINE_CHANGE * lines * jnp.sqrt(weight))
+    if change is not None:
+        limit = jnp.hypot(limit, change * jnp.sqrt(weight))
     return (weight > 0) & (pull < clip * limit), scale
 
 
