@@ -29,6 +29,7 @@ and polars tables.
     ZeroPointOptions       which families of offsets, by which method
     ZeroPoints             the result; `apply` takes it off a table
     fit_error_model        constant stars -> what the errors should have been
+    ErrorModel             the result: a scale and a floor for each group
 
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
 
@@ -47,7 +48,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from steadystar.calibrate.errors import fit_error_model
+    from steadystar.calibrate.errors import ErrorModel, fit_error_model
     from steadystar.calibrate.zeropoint import (
         ZeroPointOptions,
         ZeroPoints,
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Component",
     "Configuration",
+    "ErrorModel",
     "RelativeOptions",
     "ReportInputs",
     "Spectra",
@@ -112,6 +114,7 @@ __all__ = [
 _ROOMS = {
     "Component": "data.component",
     "Configuration": "pipeline.config",
+    "ErrorModel": "calibrate.errors",
     "RelativeOptions": "measure.relative",
     "ReportInputs": "publish.inputs",
     "Spectra": "data.spectra",
