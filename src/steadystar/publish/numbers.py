@@ -34,6 +34,8 @@ Array = NDArray[np.float64]
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 _MJD_0 = date(1858, 11, 17)
+# Values nearer than this, in any unit, are one: a width made of them would underflow.
+_NO_SPREAD = 1e-200
 
 
 def finite(values: Any) -> Array:
@@ -149,7 +151,7 @@ def outline(
     than three values give a mere tick.
     """
     usable = finite(values)
-    if usable.size < 3 or np.ptp(usable) == 0:
+    if usable.size < 3 or np.ptp(usable) < _NO_SPREAD:
         at = float(np.mean(usable)) if usable.size else float("nan")
         return np.array([center - 0.2, center + 0.2]), np.array([at, at])
     width = (
