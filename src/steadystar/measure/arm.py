@@ -212,26 +212,26 @@ class ArmOnGrid:
             if found.reference is None
             else int(group[found.reference])
         )
-        covariance = np.diag(found.sigma**2)
+        covariance = np.diag(found.stars.sigma**2)
         self._keep(group, reference, found.zero, found.template, covariance)
 
     def _fill_double(self, group, found: Double) -> None:
         """Fill the columns of a double-lined star."""
-        self._velocities(group, found.shift - found.zero, found.sigma)
-        second = found.double
-        velocity, error = self._to_kms(found.shift_2 - found.zero, found.sigma_2)
+        stars, zero = found.stars, found.zero
+        self._velocities(group, stars.shift - zero, stars.sigma)
+        velocity, error = self._to_kms(stars.shift_2 - zero, stars.sigma_2)
         for name, values in (
             ("rv_2", velocity),
             ("rv_2_err", error),
-            ("light_ratio", found.light_ratio),
-            ("chi2", found.chi2),
-            ("n_good", found.n_good),
-            ("dof", np.maximum(found.n_good - np.where(second, 4, 1), 0)),
+            ("light_ratio", stars.light_ratio),
+            ("chi2", stars.chi2),
+            ("n_good", stars.n_good),
+            ("dof", np.maximum(stars.n_good - np.where(stars.double, 4, 1), 0)),
         ):
             self.columns[name][group] = values
         status = self.columns["status"][group] & ~_OF_ONE_COPY
-        status |= np.where(second, int(Status.DOUBLE_LINED), 0)
-        status |= np.where(found.alike, int(Status.TWO_MINIMA), 0)
+        status |= np.where(stars.double, int(Status.DOUBLE_LINED), 0)
+        status |= np.where(stars.alike, int(Status.TWO_MINIMA), 0)
         if found.reference is not None:
             status[found.reference] |= int(Status.REFERENCE)
         self.columns["status"][group] = status
@@ -284,25 +284,24 @@ class ArmOnGrid:
         self._velocities(members[good], shift[good], sigma[good])
         for i, row in zip(members, rows, strict=True):
             self.columns["reference_visit_id"][i] = row["reference_visit_id"]
-        begin = 0
         for group in chunk:
-            at = slice(begin, begin + len(group))
-            begin += len(group)
-            seen = self.columns["status"][group] & int(Status.DOUBLE_LINED)
-            group_good = group[good[at]]
-            if not seen.any() or not len(group_good):
-                continue
-            found = measure_double(
-                self._take(group_good, _size(len(group_good))),
-                len(group_good),
-                template[at][0],
-                np.zeros(0),
-                self.precision,
-                slots=self.prepared.slots,
-                reach=self.reach,
-            )
-            if found is not None:
-                self._fill_double(group_good, found._replace(zero=zero[at][0]))
+            self._double_against(group[self.usable[group]], known[stars[group[0]]])
+
+    def _double_against(self, group, row: dict) -> None:
+        """Measure a star's exposures as two, if one of them shows it, and ``row`` allows."""
+        if not (self.columns["status"][group] & int(Status.DOUBLE_LINED)).any():
+            return
+        found = measure_double(
+            self._take(group, _size(len(group))),
+            len(group),
+            np.array(row["template"], np.float32),
+            np.zeros(0),
+            self.precision,
+            slots=self.prepared.slots,
+            reach=self.reach,
+        )
+        if found is not None:
+            self._fill_double(group, found._replace(zero=row["zero_shift"]))
 
     def _published(self, chunk, known) -> None:
         """Measure stars against their best exposure, or the one that earlier runs took."""

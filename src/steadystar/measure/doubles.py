@@ -14,6 +14,8 @@ separation: `explains` says so.
 __all__ = [
     "Double",
     "PairFit",
+    "Stars",
+    "brighter_first",
     "explains",
     "fit_pairs",
     "measure_double",
@@ -71,13 +73,12 @@ class PairFit(NamedTuple):
     n_good: Any
 
 
-class Double(NamedTuple):
-    """A double-lined star's exposures: arrays over exposures, shifts in grid steps.
+class Stars(NamedTuple):
+    """What a pair fit says of its exposures, shifts in grid steps; arrays over exposures.
 
     Where ``double`` holds, ``shift`` is the brighter star's, else that of the lines as
-    one; ``alike`` says that the two cannot be told apart by their strengths. ``zero`` is
-    the shift that counts as velocity zero: that of the exposure ``reference``, or the
-    weighted mean where the template was made of all.
+    one, and the second star's numbers are NaN. ``alike`` says that the two cannot be
+    told apart by their strengths.
     """
 
     shift: NDArray[np.float64]
@@ -89,6 +90,14 @@ class Double(NamedTuple):
     alike: NDArray[np.bool_]
     chi2: NDArray[np.float64]
     n_good: NDArray[np.float64]
+
+
+class Double(NamedTuple):
+    """A double-lined star. ``zero`` is the shift that counts as velocity zero: that of
+    the exposure ``reference``, or the weighted mean where the template was made of all.
+    """
+
+    stars: Stars
     zero: float
     reference: int | None
     template: NDArray[np.float32]
@@ -149,40 +158,40 @@ def measure_double(
             best = left, pair, row, tried
             if left < 1 + 3 * np.sqrt(2 / max(seen.n_good.sum(), 1)):
                 break
-    found = None if best is None else _interpret(*best[1:])
+    if best is None:
+        return None
+    _, pair, reference, tried = best
+    found = brighter_first(pair)
     # Where no exposure shows both stars for certain, it is no double star's solution.
-    inside = found is not None and (np.abs(found.shift) < reach).all()
-    return found if found is not None and inside and found.double.any() else None
+    if (np.abs(found.shift) >= reach).any() or not found.double.any():
+        return None
+    zero = np.average(found.shift, weights=found.sigma**-2)
+    if reference is not None:
+        zero = found.shift[reference]
+    return Double(found, float(zero), reference, np.asarray(tried, np.float32))
 
 
-def _interpret(pair: PairFit, reference: int | None, template) -> Double:
-    """Name the brighter one first, and find the zero."""
+def brighter_first(pair: PairFit) -> Stars:
+    """Name the brighter star first, where there are two beyond doubt."""
     scale = np.maximum(pair.chi2 / np.maximum(pair.n_good, 1), 1)
     weaker = np.minimum(pair.strength_1, pair.strength_2)
     stronger = np.maximum(pair.strength_1, pair.strength_2)
     double = (pair.chi2_one - pair.chi2 > GAIN * scale) & (weaker > STRENGTH)
     first = pair.strength_1 >= pair.strength_2
-    shift = np.where(first, pair.shift_1, pair.shift_2)
-    sigma = np.where(first, pair.sigma_1, pair.sigma_2)
-    shift = np.where(double, shift, pair.shift_one)
-    sigma = np.where(double, sigma, pair.sigma_one)
-    return Double(
-        shift=shift,
-        sigma=sigma,
-        shift_2=np.where(double, np.where(first, pair.shift_2, pair.shift_1), np.nan),
-        sigma_2=np.where(double, np.where(first, pair.sigma_2, pair.sigma_1), np.nan),
+
+    def of_two(a, b, otherwise):
+        return np.where(double, np.where(first, a, b), otherwise)
+
+    return Stars(
+        shift=of_two(pair.shift_1, pair.shift_2, pair.shift_one),
+        sigma=of_two(pair.sigma_1, pair.sigma_2, pair.sigma_one),
+        shift_2=of_two(pair.shift_2, pair.shift_1, np.nan),
+        sigma_2=of_two(pair.sigma_2, pair.sigma_1, np.nan),
         light_ratio=np.where(double, weaker / np.maximum(stronger, STRENGTH), np.nan),
         double=double,
         alike=double & (stronger - weaker < 2 * pair.sigma_strength),
         chi2=np.where(double, pair.chi2, pair.chi2_one),
         n_good=pair.n_good,
-        zero=float(
-            np.average(shift, weights=sigma**-2)
-            if reference is None
-            else shift[reference]
-        ),
-        reference=reference,
-        template=np.asarray(template, np.float32),
     )
 
 

@@ -25,7 +25,7 @@ from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
 from steadystar.kernels import spline, velocity
-from steadystar.measure.doubles import fit_pairs, shows_companion
+from steadystar.measure.doubles import brighter_first, fit_pairs, shows_companion
 from steadystar.measure.normalize import (
     Prepared,
     Window,
@@ -151,7 +151,9 @@ def measure_velocities(
                 members = usable[begin : begin + _BATCH]
                 found = _measure_some(prepared, members, prior, reach)
                 _fill(out, rows[members], found, grid, options)
-                _second_stars(out, rows[members], members, found, prepared, reach)
+                _second_stars(
+                    out, rows[members], members, found, prepared, reach, options
+                )
                 if options.keep_curves:
                     shifts = np.arange(-reach, reach + 1) * grid.step
                     for i, curve in zip(rows[members], found.search, strict=True):
@@ -324,7 +326,9 @@ def _fill(out, rows, found: velocity.Measured, grid: LogGrid, options) -> None:
     out["rv_raw_err"][at] = error[good] * factor
 
 
-def _second_stars(out, rows, members, found, prepared: Prepared, reach: int) -> None:
+def _second_stars(
+    out, rows, members, found, prepared: Prepared, reach: int, options
+) -> None:
     """Measure both stars where a second one shows; the brighter one's is the velocity."""
     # As one star, the two may not settle.
     mask = int((FATAL & ~Status.NOT_CONVERGED) | Status.DOUBLE_LINED)
@@ -340,30 +344,26 @@ def _second_stars(out, rows, members, found, prepared: Prepared, reach: int) -> 
         reach=reach,
     )
     pair = type(pair)(*(np.asarray(a, np.float64)[: len(chosen)] for a in pair))
+    stars = brighter_first(pair)
+    # Only where the pair itself says that there are two: else it stays what it was.
+    two = stars.double
+    target, own = rows[chosen][two], found.shift[chosen][two]
     step = prepared.grid.step
-    first = pair.strength_1 >= pair.strength_2
-    own = found.shift[chosen]
-    bright = own + np.where(first, pair.shift_1, pair.shift_2)
-    faint = own + np.where(first, pair.shift_2, pair.shift_1)
-    scale = np.maximum(found.scale[chosen], 1)
-    target = rows[chosen]
-    out["rv"][target] = C_KMS * np.expm1(bright * step)
-    out["rv_raw_err"][target] = (
-        C_KMS * step * scale * np.where(first, pair.sigma_1, pair.sigma_2)
-    )
-    out["rv_2"][target] = C_KMS * np.expm1(faint * step)
-    out["rv_2_err"][target] = (
-        C_KMS * step * scale * np.where(first, pair.sigma_2, pair.sigma_1)
-    )
-    low = np.minimum(pair.strength_1, pair.strength_2)
-    high = np.maximum(pair.strength_1, pair.strength_2)
-    out["light_ratio"][target] = low / np.maximum(high, 1e-9)
-    out["chi2"][target] = pair.chi2
-    alike = high - low < 2 * pair.sigma_strength
-    keep = ~int(Status.TWO_MINIMA | Status.NOT_CONVERGED)
-    out["status"][target] = (out["status"][target] & keep) | np.where(
-        alike, int(Status.TWO_MINIMA), 0
-    )
+    scale = found.scale[chosen][two] if options.scale_errors else 1.0
+    for name, shift, sigma in (
+        ("rv", stars.shift, stars.sigma),
+        ("rv_2", stars.shift_2, stars.sigma_2),
+    ):
+        at = (own + shift[two]) * step
+        error = "rv_raw_err" if name == "rv" else "rv_2_err"
+        out[name][target] = C_KMS * np.expm1(at)
+        out[error][target] = C_KMS * np.exp(at) * step * scale * sigma[two]
+    out["light_ratio"][target] = stars.light_ratio[two]
+    out["chi2"][target] = stars.chi2[two]
+    status = out["status"][target] & ~int(Status.TWO_MINIMA | Status.NOT_CONVERGED)
+    alike = np.where(stars.alike[two], int(Status.TWO_MINIMA), 0)
+    out["status"][target] = status | alike
+    out["status"][rows[chosen][~two]] &= ~int(Status.DOUBLE_LINED)
 
 
 def _frames(out, frame: str, bary_corr: Numbers | None) -> None:
