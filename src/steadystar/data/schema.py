@@ -86,6 +86,13 @@ VELOCITIES = (
         "rv_raw", _FLOAT, "km/s", _RV + ";pos.barycenter", "Barycentric, uncalibrated"
     ),
     Column("rv_raw_err", _FLOAT, "km/s", "stat.error;" + _RV, "Error of rv_raw"),
+    Column(
+        "rv_limit",
+        _FLOAT,
+        "km/s",
+        "stat.error;" + _RV,
+        "Photon limit: the error if all but the velocity were known",
+    ),
     Column("chi2", _FLOAT, "", "stat.fit.chi2", "Chi squared at the best velocity"),
     Column("dof", _INT, "", "stat.fit.dof", "Degrees of freedom of chi2"),
     Column(
