@@ -5,9 +5,10 @@ visit has a star, an arm, a ``unit`` (its spectrograph, else its telescope) and 
 ``exposure`` with its place in time; ``value`` is the calibrated velocity where there is
 one and the measured one elsewhere. Residuals are taken about the weighted mean of a star
 in one arm, so that relative velocities, whose zero is each star's own, can be compared.
+Absolute velocities of the same spectra are a table beside it, in the same form.
 """
 
-__all__ = ["Facts", "gather"]
+__all__ = ["Facts", "arms_of", "gather"]
 
 from dataclasses import dataclass
 
@@ -17,11 +18,12 @@ import polars as pl
 from steadystar.data import schema
 from steadystar.data.status import Status
 from steadystar.publish.inputs import ReportInputs
+from steadystar.publish.methods import ABSOLUTE, shown_method
 
 _GROUPS = ("field", "night", "exposure_id", "telescope", "spectrograph", "fiber", "arm")
 _DRAWN = (
     *("ra", "dec", "bjd", "snr", "rv_raw", "rv_raw_err", "rv", "rv_err"),
-    *("correction", "correction_err"),
+    *("rv_obs", "rv_limit", "correction", "correction_err"),
 )
 _ARM_ORDER = {"blue": 0, "red": 1}
 
@@ -35,9 +37,12 @@ class Facts:
     ``flagged`` and ``interest`` beside the columns of the stars table. ``arms`` from
     short to long wavelengths where named. ``steady_words`` says who is taken for
     constant. ``other_methods``: rows of velocities by methods that are not shown.
+    ``absolute``: the absolute velocities in the form of ``visits``, no rows if there are
+    none; the visits themselves where these are what is shown.
     """
 
     visits: pl.DataFrame
+    absolute: pl.DataFrame
     stars: pl.DataFrame
     arms: tuple[str, ...]
     method: str
@@ -67,27 +72,20 @@ def gather(inputs: ReportInputs) -> Facts:
     """
     frame = schema.conform(inputs.velocities, "velocities", keep_dtype=_GROUPS)
     frame = frame.with_columns(_sane(name) for name in _DRAWN)
-    method, others = _method(frame)
-    if method:
-        frame = frame.filter(pl.col("method") == method)
-    visits = _residuals(_tidy(frame))
-    steady, words = _steady(visits, inputs.stars)
-    visits = visits.with_columns(
-        pl.col("star_id").is_in(steady.implode()).fill_null(False).alias("steady")
-    )
-    visits = visits.with_columns(
-        pl.when(pl.col("steady") & ~pl.col("reference"))
-        .then(pl.col("after") / pl.col(expected))
-        .otherwise(float("nan"))
-        .alias(name)
-        for name, expected in (("pull", "expected"), ("pull_given", "expected_given"))
-    )
-    names = visits["arm"].unique().to_list()
-    arms = sorted(names, key=lambda arm: (_ARM_ORDER.get(arm, 2), arm))
+    method, others = shown_method(frame)
+    own = frame.filter(pl.col("method") == method) if method else frame
+    visits = _residuals(_tidy(own))
+    absolute = visits
+    if method != ABSOLUTE:
+        absolute = _residuals(_tidy(frame.filter(pl.col("method") == ABSOLUTE)))
+    every = pl.concat([visits["star_id"], absolute["star_id"]]).unique()
+    steady, words = _steady(every, inputs.stars)
+    visits, absolute = (_pulls(table, steady) for table in (visits, absolute))
     return Facts(
         visits=visits,
+        absolute=absolute,
         stars=_stars(visits, inputs.stars),
-        arms=tuple(arms),
+        arms=arms_of(visits),
         method=method,
         other_methods=others,
         steady_words=words,
@@ -100,18 +98,24 @@ def _sane(name: str) -> pl.Expr:
     return pl.when(pl.col(name).abs() < 1e9).then(name).otherwise(float("nan"))
 
 
-def _method(frame: pl.DataFrame) -> tuple[str, dict[str, int]]:
-    """The method with the most velocities, and the rows of the others."""
-    counts = (
-        frame.drop_nulls("method")
-        .group_by("method")
-        .agg(pl.len().alias("rows"), pl.col("rv_raw").is_finite().sum().alias("n"))
-        .sort("n", "method", descending=[True, False])
+def arms_of(visits: pl.DataFrame) -> tuple[str, ...]:
+    """The arms of some visits, from short to long wavelengths where named."""
+    names = visits["arm"].unique().to_list()
+    return tuple(sorted(names, key=lambda arm: (_ARM_ORDER.get(arm, 2), arm)))
+
+
+def _pulls(visits: pl.DataFrame, steady: pl.Series) -> pl.DataFrame:
+    """Add who is taken for constant, and the deviations of these in units of errors."""
+    visits = visits.with_columns(
+        pl.col("star_id").is_in(steady.implode()).fill_null(False).alias("steady")
     )
-    if not len(counts):
-        return "", {}
-    names, rows = counts["method"].to_list(), counts["rows"].to_list()
-    return names[0], dict(zip(names[1:], rows[1:], strict=True))
+    return visits.with_columns(
+        pl.when(pl.col("steady") & ~pl.col("reference"))
+        .then(pl.col("after") / pl.col(expected))
+        .otherwise(float("nan"))
+        .alias(name)
+        for name, expected in (("pull", "expected"), ("pull_given", "expected_given"))
+    )
 
 
 def _tidy(frame: pl.DataFrame) -> pl.DataFrame:
@@ -199,9 +203,8 @@ def _residuals(frame: pl.DataFrame) -> pl.DataFrame:
     ).drop("_w", "_w_raw", "_given")
 
 
-def _steady(visits: pl.DataFrame, stars: pl.DataFrame | None) -> tuple[pl.Series, str]:
+def _steady(every: pl.Series, stars: pl.DataFrame | None) -> tuple[pl.Series, str]:
     """The stars that are taken for constant, and the sentence that says so."""
-    every = visits["star_id"].unique()
     if stars is None or not {"star_id", "constant"} <= set(stars.columns):
         return every, "No star was classified: all of them are used as if constant."
     constant = stars.filter(pl.col("constant").fill_null(False))["star_id"]
