@@ -7,7 +7,7 @@ are measured, at ten phases of its step: a shift to any tenth of a step is then 
 of phase and a move by whole steps, exact, and nothing sampled in pixels is interpolated.
 """
 
-__all__ = ["PHASES", "StarLines"]
+__all__ = ["PHASES", "StarLines", "as_spline", "smoothed"]
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +84,13 @@ class StarLines:
             kept = float(power[::-1][:number].sum() / power.sum())
         rows = np.concatenate([mean[None, :], parts])
         coefficients = np.stack(
-            [_as_spline(log_wave, rows, grid, p / PHASES) for p in range(PHASES)]
+            [as_spline(log_wave, rows, grid, p / PHASES) for p in range(PHASES)]
         )
         chosen = lines[_spread(lines, anchors)]
         return cls(
             grid,
             coefficients.astype(np.float32),
-            _as_spline(log_wave, chosen, grid, 0.0).astype(np.float32),
+            as_spline(log_wave, chosen, grid, 0.0).astype(np.float32),
             kept,
         )
 
@@ -166,7 +166,7 @@ def smoothed(
     return uniform, gaussian_filter1d(fine, width / step, axis=-1, mode="nearest")
 
 
-def _as_spline(log_wave, rows, grid: LogGrid, phase: float) -> NDArray[np.float64]:
+def as_spline(log_wave, rows, grid: LogGrid, phase: float) -> NDArray[np.float64]:
     """Spline coefficients of ``rows`` moved to the red by ``phase`` grid steps.
 
     Zero beyond the ends of ``log_wave``.
