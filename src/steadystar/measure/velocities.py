@@ -10,6 +10,7 @@ interpolated here, the star's components are.
 
 __all__ = ["VelocityOptions", "measure_velocities"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Annotated
@@ -33,7 +34,9 @@ from steadystar.measure.normalize import (
     prepare,
     template_level,
 )
+from steadystar.measure.still import Standing, standing_still
 from steadystar.models.lowrank import StarLines, smoothed
+from steadystar.models.sky import StillLines
 from steadystar.models.templates import Templates
 
 _BATCH = 32
@@ -87,6 +90,7 @@ def measure_velocities(
     *,
     arm: str | None = None,
     bary_corr: Numbers | None = None,
+    still: StillLines | Sequence[StillLines] | None = None,
 ) -> pl.DataFrame:
     """Measure the velocity of every spectrum against ``templates``.
 
@@ -98,6 +102,8 @@ def measure_velocities(
         arm: its window is used if ``options.windows`` has one; else all wavelengths.
         bary_corr: barycentric corrections, km/s, ``(spectrum,)``. Without them the
             velocity is the same at the observatory and at the barycenter.
+        still: what stands still in the observatory's frame: sky lines in the unit of
+            the flux, telluric absorption (see `models.sky`, `measure.still`).
 
     Returns:
         A table with one row a spectrum, in order: ``rv_obs, rv_raw`` (at the
@@ -107,7 +113,8 @@ def measure_velocities(
 
     Raises:
         ValueError: the templates do not reach over any of the spectra's wavelengths
-            with room for the search, or are less sharp than the spectra.
+            with room for the search, or are less sharp than the spectra; ``still`` is
+            given and a spectrum's place in the observatory's frame is not known.
 
     Source:
         Saydjari et al. 2025, section 3; see `kernels.velocity`.
@@ -118,16 +125,17 @@ def measure_velocities(
     out["snr"] = spectra.snr()
     curves: list[list[float] | None] = [None] * n
     lags: list[list[float] | None] = [None] * n
+    spectra, standing = standing_still(spectra, still, bary_corr)
     window = _window(spectra, templates, options, arm)
-    # Still on the detector: the star moves, and the search is over its whole motion.
-    still = np.zeros(n)
+    # As recorded: the star moves, and the search is over its whole motion.
+    moved = np.zeros(n)
     with jax.enable_x64(True):
         for resolution, rows in _by_resolution(spectra):
             some = spectra[rows]
             grid = _grid(some, resolution, window, options.search_kms)
             prepared = prepare(
                 some,
-                still[rows],
+                moved[rows],
                 window,
                 grid,
                 "spline",
@@ -140,6 +148,7 @@ def measure_velocities(
                 resolution,
                 options.rank,
                 _orders(window, options),
+                standing,
             )
             low = ~(out["snr"][rows] >= options.min_snr)
             flags = prepared.flags | np.where(low, int(Status.LOW_SNR), 0)
@@ -235,6 +244,7 @@ def _prior(
     resolution: float,
     rank: int,
     orders: int,
+    standing: Standing = Standing(),
 ) -> velocity.LinePrior:
     """Templates as the kernel wants them, normalized as the spectra are."""
     log_wave, flux = smoothed(
@@ -247,14 +257,16 @@ def _prior(
     lines = StarLines.learn(log_wave, flux / level - 1, grid, rank=rank)
     reach = grid.size // 2
     padded = np.pad(lines.coefficients, ((0, 0), (0, 0), (reach, reach)))
-    precision = np.concatenate(
-        [np.ones(lines.rank), np.full(orders, _CONTINUUM_WIDTH**-2)]
-    )
+    absorption, emission = standing.columns(grid)
+    # Absorption multiplies the star's light as the continuum does.
+    smooth = np.concatenate([velocity.cosines(grid.size, orders), absorption])
+    precision = np.ones(lines.rank + len(smooth) + len(emission))
+    precision[lines.rank : lines.rank + orders] = _CONTINUUM_WIDTH**-2
     return velocity.LinePrior(
         lines=jnp.asarray(padded),
         anchors=jnp.asarray(lines.anchors),
-        smooth=jnp.asarray(velocity.cosines(grid.size, orders), jnp.float32),
-        still=jnp.zeros((0, grid.size), jnp.float32),
+        smooth=jnp.asarray(smooth, jnp.float32),
+        still=jnp.asarray(emission),
         precision=jnp.asarray(precision, jnp.float32),
     )
 

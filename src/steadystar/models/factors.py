@@ -63,7 +63,7 @@ def fit_factors(
     for _ in range(_ROUNDS):
         weight = ivar / (1 + ivar * variance)
         mean, patterns, left = _round(values, weight, mean, patterns)
-        noise = np.where(good, 1 / np.where(good, ivar, 1), 0)
+        noise = np.where(ivar > 0, 1 / np.where(ivar > 0, ivar, 1), 0)
         typical = _typical(left, good)
         variance = np.maximum(typical - _typical(np.sqrt(noise), good, 1.0), 0)
         # A median does not see the outliers themselves.

@@ -206,7 +206,9 @@ class StillLines:
         rows *= width / peaks.max()
         order = np.argsort(-peaks, kind="stable")
         patterns, faint = rows[order[:most]], rows[order[most:]]
-        source = f"{len(wave)} lines in {len(rows)} groups at resolution {resolution:.0f}."
+        source = (
+            f"{len(wave)} lines in {len(rows)} groups at resolution {resolution:.0f}."
+        )
         zeros = np.zeros(grid.size)
         return cls(name, grid, zeros, patterns, (faint**2).sum(axis=0), False, source)
 
@@ -319,7 +321,9 @@ class StillLines:
             ValueError: a share is negative.
         """
         if not (share >= 0 and each >= 0):
-            raise ValueError(f"Shares of {share} and {each}: they must not be negative.")
+            raise ValueError(
+                f"Shares of {share} and {each}: they must not be negative."
+            )
         patterns = np.concatenate([self.mean[None], self.patterns])
         patterns = patterns[np.abs(patterns).max(axis=1) > 0]
         power = (patterns**2).sum(axis=0) + self.variance
@@ -440,7 +444,9 @@ def split_continuum(spectra: Spectra, scale: float = 60.0) -> tuple[Spectra, Spe
         ValueError: ``scale`` is not positive.
     """
     if not scale > 0:
-        raise ValueError(f"A continuum cannot be smooth over {scale} A: give more than 0.")
+        raise ValueError(
+            f"A continuum cannot be smooth over {scale} A: give more than 0."
+        )
     smooth = np.zeros_like(spectra.flux)
     for i, wave in enumerate(spectra.wave_2d):
         good = spectra.ivar[i] > 0
