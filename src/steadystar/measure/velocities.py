@@ -244,7 +244,7 @@ def _prior(
     resolution: float,
     rank: int,
     orders: int,
-    standing: Standing = Standing(),
+    standing: Standing,
 ) -> velocity.LinePrior:
     """Templates as the kernel wants them, normalized as the spectra are."""
     log_wave, flux = smoothed(
