@@ -47,6 +47,7 @@ _POOR_FIT = 3.0
 # one and than no lines by 18.8 at most. See tests/measure/test_velocities.py.
 _FLAT_CONTRAST = 20.0
 _CONTINUUM_WIDTH = 0.1
+_NOTHING = Standing()
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ def _prior(
     resolution: float,
     rank: int,
     orders: int,
-    standing: Standing,
+    standing: Standing = _NOTHING,
 ) -> velocity.LinePrior:
     """Templates as the kernel wants them, normalized as the spectra are."""
     log_wave, flux = smoothed(

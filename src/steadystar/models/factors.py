@@ -5,8 +5,8 @@ noise, whose inverse variances are known and differ from point to point (zero wh
 nothing was recorded), plus a variance ``d`` of each point that no pattern explains.
 Expectation and maximization in turn (Rubin and Thayer 1982; the rotation after each round
 is the parameter expansion of Liu, Rubin and Wu 1998) find ``mu``, ``V`` and ``d``.
-Because the noise has its own place in the model it is not in ``V.T V``: what comes out is
-the covariance of the data less that of the noise.
+Because the noise has its own place in the model, and because what patterns of noise add is known (`_visible`),
+what comes out is the covariance of the data less that of the noise.
 """
 
 __all__ = ["Factors", "fit_factors"]
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 _ROUNDS = 20
 _CLIP = 6.0
 _LEAST_ROWS = 3
+_MARGIN = 1.5
+"""Above what noise reaches: the limit holds for many rows, and these may be few."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def fit_factors(
     """Fit a mean, at most ``rank`` patterns and a variance to rows of noisy values.
 
     ``values`` and ``ivar`` (inverse variance of the noise): ``(row, point)``. Half as
-    many patterns as there are rows are looked for at most. A pattern whose strength in
-    a typical row is below what noise allows to see is dropped.
+    many patterns as there are rows are looked for at most. A pattern that may be
+    noise is dropped.
 
     Raises:
         ValueError: fewer than three rows.
@@ -71,7 +73,7 @@ def fit_factors(
         ivar = np.where(outlying, 0, ivar)
     kept = ivar > 0
     excess = _excess(left, ivar, kept, len(patterns))
-    patterns = _visible(patterns, values.shape[1], ivar, excess)
+    patterns = _visible(patterns, ivar, excess)
     full = np.zeros((2 + len(patterns), len(known)))
     full[:, known] = np.concatenate([[mean, excess], patterns])
     return Factors(full[0], full[2:], full[1], known, int((good & ~kept).sum()))
@@ -133,12 +135,22 @@ def _excess(left, ivar, kept, rank: int):
     return np.where(certain, np.maximum(seen - noise, 0), 0)
 
 
-def _visible(patterns, size: int, ivar, variance):
-    """Make patterns orthogonal; drop those that noise hides in a typical row."""
+def _visible(patterns, ivar, variance):
+    """Make patterns orthogonal, drop those that may be noise, make the others smaller.
+
+    With many more points than rows noise alone has patterns, of power up to
+    ``(1 + sqrt(points / rows))^2`` in units of the noise, and adds to the power of true
+    ones (Baik and Silverstein 2006): ``seen = 1 + true + ratio + ratio / true``.
+    """
     if not len(patterns):
         return patterns
-    _, strength, directions = np.linalg.svd(patterns, full_matrices=False)
-    patterns = strength[:, None] * directions
     typical = ivar.mean(axis=0)
     weight = typical / (1 + typical * variance)
-    return patterns[(weight * patterns**2).sum(axis=1) > 1]
+    turn, strength, _ = np.linalg.svd(patterns * np.sqrt(weight), full_matrices=False)
+    ratio = (weight > 0).sum() / len(ivar)
+    seen = strength**2 - ratio
+    visible = seen > 2 * np.sqrt(ratio) * _MARGIN
+    seen = seen[visible]
+    true = (seen + np.sqrt(seen**2 - 4 * ratio)) / 2
+    factor = np.sqrt(true) / strength[visible]
+    return factor[:, None] * (turn.T @ patterns)[visible]
