@@ -8,6 +8,7 @@ import pytest
 from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
+from steadystar.measure.information import photon_limit
 from steadystar.measure.velocities import VelocityOptions, measure_velocities
 from steadystar.models.broadening import broaden
 from steadystar.models.library import bundled
@@ -19,7 +20,7 @@ WINDOW = "lamost-mrs-blue"
 # Every shape is compiled anew, which takes longer than all measurements: nearly all tests
 # share the pixels.
 COLUMNS = (
-    *("rv_obs", "rv_raw", "rv_raw_err", "chi2", "dof", "n_good", "snr"),
+    *("rv_obs", "rv_raw", "rv_raw_err", "rv_limit", "chi2", "dof", "n_good", "snr"),
     *("ivar_scale", "rv_2", "rv_2_err", "light_ratio", "status"),
 )
 
@@ -100,6 +101,20 @@ def test_errors_are_honest(snr):
     assert found["ivar_scale"].median() == pytest.approx(1.0, abs=0.02)
 
 
+def test_the_photon_limit_of_a_spectrum_is_that_of_its_star_without_noise():
+    velocity, clean = one_hundred()
+    found = measure_velocities(observe(clean, 200.0, 7), templates())
+    # As far as the templates reach with room for the search.
+    first, last = templates().wave[[0, -1]]
+    inside = (first * (1 + 600 / C_KMS) < PIXELS) & (last / (1 + 600 / C_KMS) > PIXELS)
+    ivar = np.where(inside, 200.0**2, 0.0)
+    limit = photon_limit(PIXELS, clean, np.broadcast_to(ivar, clean.shape))
+    # What is fitted of a star has noise of its own.
+    np.testing.assert_allclose(found["rv_limit"] / limit, 1.0, atol=0.06)
+    assert (found["rv_limit"] / limit).median() == pytest.approx(1.0, abs=0.015)
+    assert (found["rv_raw_err"] > 0.97 * found["rv_limit"]).all()
+
+
 def test_wrong_inverse_variances_are_noticed_and_scaled():
     velocity, clean = one_hundred()
     right = observe(clean, 40.0, 7)
@@ -130,9 +145,10 @@ def test_barycentric_corrections_are_multiplied():
 
 
 def test_beyond_the_search_there_is_no_velocity():
-    velocity = np.array([650.0, -650.0, 1200.0, 100.0])
+    far = np.random.default_rng(1).uniform(700, 1500, 29) * np.resize([-1, 1], 29)
+    velocity = np.concatenate([[650.0, -650.0], far, [100.0]])
     found = measure_velocities(
-        observe(stars(velocity, labels(4, 4)), 50, 9), templates()
+        observe(stars(velocity, labels(32, 4)), 50, 9), templates()
     )
     away = np.abs(velocity) > 600
     assert found["rv_raw"].is_nan().to_list() == away.tolist()

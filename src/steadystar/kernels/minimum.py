@@ -4,11 +4,19 @@ The three points around the lowest one define a parabola. Its vertex is the esti
 its curvature the uncertainty, from ``chi2(x) = chi2_min + ((x - x_min) / sigma)**2``.
 """
 
-__all__ = ["Minimum", "gaussian_peak", "parabolic_minimum"]
+__all__ = [
+    "Minimum",
+    "gaussian_peak",
+    "lowest_minimum",
+    "parabolic_minimum",
+    "vertex",
+]
+
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from steadystar.data.status import Status
 
@@ -22,6 +30,44 @@ class Minimum(eqx.Module):
     status: Int[Array, ""]
 
 
+_APART = 3
+"""Trials: minima that are nearer to each other are one."""
+
+
+class Vertex(NamedTuple):
+    """Of a parabola through three neighbors; ``offset`` from the middle one, in steps.
+
+    Where ``flat`` holds there is no minimum, and the rest means nothing.
+    """
+
+    offset: Float[Array, ""]
+    sigma: Float[Array, ""]
+    flat: Bool[Array, ""]
+
+
+def vertex(chi2: Float[Array, "3"]) -> Vertex:
+    """Return the vertex of the parabola through three equally spaced trials."""
+    left, center, right = chi2
+    curvature = left - 2 * center + right
+    flat = ~(curvature > 0)
+    safe = jnp.where(flat, 1.0, curvature)
+    return Vertex((left - right) / (2 * safe), jnp.sqrt(2 / safe), flat)
+
+
+def lowest_minimum(
+    chi2: Float[Array, " trial"],
+) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    """Return the lowest trial, and how much worse the next minimum is; infinite if none.
+
+    The ends of the curve count as neighbors of each other.
+    """
+    lowest = jnp.argmin(chi2)
+    dip = (chi2 <= jnp.roll(chi2, 1)) & (chi2 <= jnp.roll(chi2, -1))
+    apart = jnp.abs(jnp.arange(chi2.size) - lowest) > _APART
+    second = jnp.where(dip & apart, chi2, jnp.inf).min()
+    return lowest, second - chi2[lowest]
+
+
 def parabolic_minimum(chi2: Float[Array, " trial"]) -> Minimum:
     """Locate the minimum of ``chi2`` between grid points.
 
@@ -33,18 +79,15 @@ def parabolic_minimum(chi2: Float[Array, " trial"]) -> Minimum:
 
     # Clamp so that the three neighbors exist; the edge is reported below.
     middle = jnp.clip(lowest, 1, chi2.size - 2)
-    left, center, right = chi2[middle - 1], chi2[middle], chi2[middle + 1]
-    slope = (right - left) / 2
-    curvature = left - 2 * center + right
-    flat = ~(curvature > 0)
-
-    step = -slope / jnp.where(flat, 1.0, curvature)
-    bad = on_edge | flat
+    near = jnp.stack([chi2[middle - 1], chi2[middle], chi2[middle + 1]])
+    found = vertex(near)
+    bad = on_edge | found.flat
+    gained = found.offset * (near[2] - near[0]) / 4
     return Minimum(
-        position=jnp.where(bad, jnp.nan, middle.astype(chi2.dtype) + step),
-        sigma=jnp.where(bad, jnp.nan, jnp.sqrt(2 / jnp.where(flat, 1.0, curvature))),
-        chi2=jnp.where(bad, center, center + slope * step / 2),
-        status=_status(on_edge, flat),
+        position=jnp.where(bad, jnp.nan, middle.astype(chi2.dtype) + found.offset),
+        sigma=jnp.where(bad, jnp.nan, found.sigma),
+        chi2=jnp.where(bad, near[1], near[1] + gained),
+        status=_status(on_edge, found.flat),
     )
 
 

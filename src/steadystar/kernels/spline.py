@@ -17,6 +17,7 @@ is needed for chi squared at every whole-step shift at once (`chi2_at_lags`).
 
 __all__ = [
     "APART",
+    "Lags",
     "NormalEquations",
     "Pixels",
     "Placed",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 from math import comb, factorial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -268,6 +270,43 @@ def solve(
     return x
 
 
+class Lags(NamedTuple):
+    """All whole shifts from ``-reach`` to ``reach`` of templates of ``size`` knots.
+
+    What is a correlation at every lag is a product of transforms; sums of correlations
+    are transformed back once.
+    """
+
+    size: int
+    reach: int
+
+    @property
+    def length(self) -> int:
+        """Power of two that no lag wraps around in."""
+        return 1 << (self.size + 2 * self.reach - 1).bit_length()
+
+    def transform(self, values: Float[Array, "*row knot"]) -> Array:
+        """Return the Fourier transforms along the knots."""
+        return jnp.fft.rfft(values, self.length)
+
+    def back(self, transformed: Array) -> Float[Array, "*row lag"]:
+        """Return the correlations at ``2 reach + 1`` lags, the most negative first."""
+        curve = jnp.fft.irfft(transformed, self.length)
+        blue = curve[..., self.length - self.reach :]
+        return jnp.concatenate([blue, curve[..., : self.reach + 1]], -1)
+
+    def squares(
+        self, bands: Float[Array, "4 knot"], template: Float[Array, " knot"]
+    ) -> Array:
+        """Return the transform of ``a_k . M a_k``, with ``a_k`` the shifted template."""
+
+        def share(k):
+            product = template[: self.size - k] * template[k:]
+            return self.transform(bands[k]) * self.transform(product).conj()
+
+        return share(0) + 2 * (share(1) + share(2) + share(3))
+
+
 def chi2_at_lags(
     spectrum: NormalEquations,
     template: Float[Array, " knot"],
@@ -279,20 +318,9 @@ def chi2_at_lags(
     the shift ``i - reach`` grid steps, ``2 reach + 1`` in all. Exact:
     ``chi2(k) = -2 b . a_k + a_k . M a_k`` with ``a_k`` the shifted coefficients.
     """
-    size = template.size
-    length = 1 << (size + 2 * reach - 1).bit_length()
-
-    def transform(values):
-        return jnp.fft.rfft(values, length)
-
-    # Correlations at all lags at once; they are linear, so one transform back does.
-    total = -2 * transform(spectrum.rhs) * transform(template).conj()
-    for k in range(4):
-        product = template[: size - k] * template[k:]
-        share = transform(spectrum.bands[k]) * transform(product).conj()
-        total = total + (1 if k == 0 else 2) * share
-    curve = jnp.fft.irfft(total, length)
-    return jnp.concatenate([curve[length - reach :], curve[: reach + 1]])
+    lags = Lags(template.size, reach)
+    linear = lags.transform(spectrum.rhs) * lags.transform(template).conj()
+    return lags.back(lags.squares(spectrum.bands, template) - 2 * linear)
 
 
 def _central(values):
@@ -334,26 +362,11 @@ def companion_at_lags(
     normal = jnp.where(jnp.trace(normal) > 0, normal, jnp.eye(3, dtype=normal.dtype))
     left = left - jnp.linalg.solve(normal, changes @ left) @ images
 
-    length = 1 << (template.size + 2 * reach - 1).bit_length()
-
-    def transform(values):
-        return jnp.fft.rfft(values, length)
-
-    def at_lags(transformed):
-        curve = jnp.fft.irfft(transformed, length)
-        return jnp.concatenate(
-            [curve[..., length - reach :], curve[..., : reach + 1]], -1
-        )
-
-    conjugate = transform(template).conj()
-    linear = at_lags(transform(left) * conjugate)
-    shared = at_lags(transform(images) * conjugate[None])
-    square = jnp.zeros_like(conjugate)
-    for k in range(4):
-        product = template[: template.size - k] * template[k:]
-        share = transform(spectrum.bands[k]) * transform(product).conj()
-        square = square + (1 if k == 0 else 2) * share
-    norm = at_lags(square)
+    lags = Lags(template.size, reach)
+    conjugate = lags.transform(template).conj()
+    linear = lags.back(lags.transform(left) * conjugate)
+    shared = lags.back(lags.transform(images) * conjugate[None])
+    norm = lags.back(lags.squares(spectrum.bands, template))
     own = norm - (shared * jnp.linalg.solve(normal, shared)).sum(0)
     lag = jnp.abs(jnp.arange(2 * reach + 1) - reach)
     # What is nearly a change of the first copy holds no evidence for a second one.

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Int
 from steadystar.data.status import Status
 from steadystar.kernels import spline
 from steadystar.kernels.matching import inlying_with_scale
+from steadystar.kernels.minimum import lowest_minimum, vertex
 
 _CLIP = 5.0
 _LINE_CHANGE = 0.03
@@ -49,8 +50,9 @@ class LinePrior(eqx.Module):
 class Measured(NamedTuple):
     """One spectrum's velocity, in grid steps, and what belongs to it; arrays of any kind.
 
-    ``shift`` and its standard deviation ``sigma`` are marginalized over all else.
-    ``chi2`` is that of the best model at ``n_good`` pixels; ``scale`` the scatter of residuals over the expected
+    ``shift`` and its standard deviation ``sigma`` are marginalized over all else;
+    ``limit`` is what ``sigma`` would be if all else were known. ``chi2`` is that of the
+    best model at ``n_good`` pixels; ``scale`` the scatter of residuals over the expected
     one. ``contrast`` is how much better the best lag of the search is than the median
     one, and than no lines at all; ``rival`` how much worse the second best minimum;
     both in chi squared.
@@ -60,6 +62,7 @@ class Measured(NamedTuple):
 
     shift: Any
     sigma: Any
+    limit: Any
     chi2: Any
     n_good: Any
     scale: Any
@@ -154,56 +157,75 @@ def anchor_curve(
 
     The depth of the lines is free within a factor of two.
     """
-    size = anchors.shape[1]
-    length = 1 << (size + 2 * reach - 1).bit_length()
+    lags = spline.Lags(anchors.shape[1], reach)
+    data = lags.transform(equations.rhs)
 
-    def transform(values):
-        return jnp.fft.rfft(values, length)
+    def curve(anchor):
+        linear = lags.back(data * lags.transform(anchor).conj())
+        norm = lags.back(lags.squares(equations.bands, anchor))
+        depth = jnp.clip(linear / jnp.where(norm > 0, norm, 1), 0.5, 2.0)
+        return depth * (depth * norm - 2 * linear)
 
-    def at_lags(transformed):
-        curve = jnp.fft.irfft(transformed, length)
-        return jnp.concatenate(
-            [curve[..., length - reach :], curve[..., : reach + 1]], -1
-        )
-
-    squares = sum(
-        (1 if k == 0 else 2)
-        * transform(equations.bands[k])[None]
-        * transform(anchors[:, : size - k] * anchors[:, k:]).conj()
-        for k in range(4)
-    )
-    linear = at_lags(transform(equations.rhs)[None] * transform(anchors).conj())
-    norm = at_lags(jnp.asarray(squares))
-    depth = jnp.clip(linear / jnp.where(norm > 0, norm, 1), 0.5, 2.0)
-    return (depth * (depth * norm - 2 * linear)).min(0)
-
-
-def _parabola(x, y):
-    """Vertex and sigma of the parabola through ``y = y0 + ((x - x0) / sigma)^2``."""
-    left, center, right = y
-    slope, curve = (right - left) / 2, (left - 2 * center + right) / 2
-    flat = ~(curve > 0)
-    safe = jnp.where(flat, 1, curve)
-    spacing = x[1] - x[0]
-    return x[1] - spacing * slope / (2 * safe), spacing / jnp.sqrt(safe), flat
-
-
-def _minima(search):
-    """The lag of the lowest minimum, and how much worse the second lowest is."""
-    lowest = jnp.argmin(search)
-    lag = jnp.arange(search.size)
-    dip = (search <= jnp.roll(search, 1)) & (search <= jnp.roll(search, -1))
-    second = jnp.where(dip & (jnp.abs(lag - lowest) > 3), search, jnp.inf).min()
-    return lowest, second - search[lowest]
+    return jax.vmap(curve)(anchors).min(0)
 
 
 class _State(NamedTuple):
+    """Where the steps have got to; ``tenths`` of a grid step."""
+
     tenths: Int[Array, ""]
     placed: spline.Placed
     equations: spline.NormalEquations
     star: Float[Array, " knot"]
     coefficients: Float[Array, " component"]
     sigma: Float[Array, ""]
+
+
+def _slope(prior: LinePrior, tenths, coefficients) -> Float[Array, " knot"]:
+    """Return the change of a star's lines with the shift, per grid step."""
+    phases = prior.lines.shape[0]
+    before, after = at_shift(prior, tenths - 1), at_shift(prior, tenths + 1)
+    change = (after - before) * (phases / 2)
+    return change[0] + coefficients @ change[1:]
+
+
+def _settle(
+    placed: spline.Placed, prior: LinePrior, lag, rounds: Int[Array, ""], reach: int
+) -> _State:
+    """Go from a whole shift to the nearest tenth; pixels that no model has are let go."""
+    phases = prior.lines.shape[0]
+
+    def update(_, state: _State) -> _State:
+        slope = _slope(prior, state.tenths, state.coefficients)
+        rows = at_shift(prior, state.tenths)
+        found = marginalize(state.equations, prior, rows, 1 + state.star, slope)
+        model = found.star + found.rest
+        residual = placed.value - spline.evaluate(model, placed.u)[0]
+        # Small misfits of lines stay, however significant; what no model has right, as
+        # the core of H alpha in some giants, is left out.
+        change = _LINE_CHANGE * spline.evaluate(found.star, placed.u)[0]
+        kept, _ = inlying_with_scale(residual, placed.weight, _CLIP, change)
+        cleaned = spline.keep_only(placed, kept)
+        step = jnp.round(jnp.clip(phases * found.step, -phases, phases))
+        tenths = state.tenths + step.astype(state.tenths.dtype)
+        return _State(
+            jnp.clip(tenths, -phases * reach, phases * reach),
+            cleaned,
+            spline.normal_equations(cleaned),
+            found.star,
+            found.coefficients,
+            phases * found.sigma,
+        )
+
+    begin = (phases * (lag - reach)).astype(jnp.int32)
+    start = _State(
+        begin,
+        placed,
+        spline.normal_equations(placed),
+        at_shift(prior, begin)[0],
+        jnp.zeros(prior.lines.shape[1] - 1, placed.value.dtype),
+        jnp.zeros((), jnp.float64),
+    )
+    return jax.lax.fori_loop(0, rounds, update, start)
 
 
 def measure(
@@ -227,86 +249,52 @@ def measure(
         slots: see `kernels.spline.place`.
         reach: shifts from ``-reach`` to ``reach`` grid steps are searched.
     """
-    dtype = pixels.value.dtype
-    phases = prior.lines.shape[0]
+    dtype, phases = pixels.value.dtype, prior.lines.shape[0]
     placed = spline.place(pixels, jnp.zeros((), dtype), slots)
-    equations = spline.normal_equations(placed)
-    search = anchor_curve(equations, prior.anchors, reach)
-    lowest, rival = _minima(search)
-
-    def bounded(tenths):
-        return jnp.clip(tenths, -phases * reach, phases * reach)
-
-    def update(_, state: _State) -> _State:
-        before, rows, after = (
-            at_shift(prior, state.tenths + near) for near in (-1, 0, 1)
-        )
-        change = (after - before) * (phases / 2)
-        slope = change[0] + state.coefficients @ change[1:]
-        found = marginalize(state.equations, prior, rows, 1 + state.star, slope)
-        model = found.star + found.rest
-        residual = placed.value - spline.evaluate(model, placed.u)[0]
-        # Small misfits of lines stay, however significant; what no model has right, as
-        # the core of H alpha in some giants, is left out.
-        change = _LINE_CHANGE * spline.evaluate(found.star, placed.u)[0]
-        kept, _ = inlying_with_scale(residual, placed.weight, _CLIP, change)
-        cleaned = spline.keep_only(placed, kept)
-        step = jnp.round(jnp.clip(phases * found.step, -phases, phases))
-        return _State(
-            bounded(state.tenths + step.astype(state.tenths.dtype)),
-            cleaned,
-            spline.normal_equations(cleaned),
-            found.star,
-            found.coefficients,
-            phases * found.sigma,
-        )
-
-    begin = (phases * (lowest - reach)).astype(jnp.int32)
-    state = _State(
-        begin,
-        placed,
-        equations,
-        at_shift(prior, begin)[0],
-        jnp.zeros(prior.lines.shape[1] - 1, dtype),
-        jnp.zeros((), jnp.float64),
-    )
-    state = jax.lax.fori_loop(0, rounds, update, state)
+    search = anchor_curve(spline.normal_equations(placed), prior.anchors, reach)
+    lowest, rival = lowest_minimum(search)
+    state = _settle(placed, prior, lowest, rounds, reach)
+    placed, equations = state.placed, state.equations
 
     # Trials as far apart as the curve is wide: chi squared changes by about one.
     spacing = jnp.clip(jnp.round(state.sigma), 1, phases).astype(jnp.int32)
     trials = state.tenths + jnp.arange(-1, 2, dtype=jnp.int32) * spacing
     tried = jax.lax.map(
         lambda tenths: marginalize(
-            state.equations, prior, at_shift(prior, tenths), 1 + state.star
+            equations, prior, at_shift(prior, tenths), 1 + state.star
         ),
         trials,
     )
-    place, sigma, flat = _parabola(trials.astype(jnp.float64), tried.objective)
-    away = jnp.abs(place - trials[1].astype(place.dtype)) > spacing.astype(place.dtype)
-    star, model = tried.star[1], tried.star[1] + tried.rest[1]
-    placed = state.placed
-    residual = placed.value - spline.evaluate(model, placed.u)[0]
-    _, scale = inlying_with_scale(residual, placed.weight, _CLIP)
-    gain, strength = spline.companion_at_lags(state.equations, star, reach, model=model)
-    best = jnp.argmax(gain)
+    best = vertex(tried.objective)
+    apart = spacing.astype(best.offset.dtype)
+    settled = ~best.flat & (jnp.abs(best.offset) <= 1)
     edge = (lowest == 0) | (lowest == search.size - 1)
     flags = jnp.where(edge, Status.GRID_EDGE.value, 0)
-    flags = flags | jnp.where(flat | away, Status.NOT_CONVERGED.value, 0)
+    flags = flags | jnp.where(settled, 0, Status.NOT_CONVERGED.value)
+
+    star, model = tried.star[1], tried.star[1] + tried.rest[1]
+    slope = _slope(prior, state.tenths, tried.coefficients[1])
+    known = (slope * spline.matvec(equations.bands, slope)).sum(dtype=jnp.float64)
+    residual = placed.value - spline.evaluate(model, placed.u)[0]
+    _, scale = inlying_with_scale(residual, placed.weight, _CLIP)
     n_good = (placed.weight > 0).sum(dtype=jnp.float64)
     freedom = jnp.maximum(n_good - prior.precision.size - 1, 1)
+    gain, strength = spline.companion_at_lags(equations, star, reach, model=model)
+    companion = jnp.argmax(gain)
     return Measured(
-        shift=place / phases,
-        sigma=sigma / phases,
+        shift=(state.tenths.astype(apart.dtype) + best.offset * apart) / phases,
+        sigma=best.sigma * apart / phases,
+        limit=1 / jnp.sqrt(known),
         chi2=(placed.weight * residual**2).sum(dtype=jnp.float64),
         n_good=n_good,
         scale=scale * jnp.sqrt(n_good / freedom).astype(dtype),
         contrast=jnp.minimum(jnp.median(search), 0) - search[lowest],
         rival=rival,
-        gain=gain[best],
-        strength=strength[best],
+        gain=gain[companion],
+        strength=strength[companion],
         flags=flags,
         search=search,
-        trials=jnp.stack([trials.astype(place.dtype) / phases, tried.objective], 1),
+        trials=jnp.stack([trials.astype(apart.dtype) / phases, tried.objective], 1),
         star=star,
         model=model,
     )

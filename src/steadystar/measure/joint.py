@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from steadystar.kernels import spline
 from steadystar.kernels.matching import inliers, match_template, without_continuum
-from steadystar.kernels.minimum import parabolic_minimum
+from steadystar.kernels.minimum import lowest_minimum, parabolic_minimum
 from steadystar.measure.normalize import PixelBatch
 
 _ORDERS = 4
@@ -71,16 +71,12 @@ def _coarse(spectrum, template, reach: int):
     """The best whole shift, refined by a parabola, and how good the next minimum is."""
     curve = spline.chi2_at_lags(spectrum, template, reach)
     best = parabolic_minimum(curve)
-    lowest = jnp.argmin(curve)
-    lag = jnp.arange(curve.size)
-    is_minimum = (curve <= jnp.roll(curve, 1)) & (curve <= jnp.roll(curve, -1))
-    apart = jnp.abs(lag - lowest) > 3
-    second = jnp.where(is_minimum & apart, curve, jnp.inf).min()
+    lowest, rival = lowest_minimum(curve)
     found = jnp.where(
         jnp.isnan(best.position), lowest.astype(curve.dtype), best.position
     )
     shift = (found - reach).astype(template.dtype)
-    return shift, best.status, second - curve[lowest]
+    return shift, best.status, rival
 
 
 def _line_variance(pixels, star, stars: int):
