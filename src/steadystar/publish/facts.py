@@ -8,13 +8,14 @@ in one arm, so that relative velocities, whose zero is each star's own, can be c
 Absolute velocities of the same spectra are a table beside it, in the same form.
 """
 
-__all__ = ["Facts", "arms_of", "gather"]
+__all__ = ["Facts", "arms_of", "gather", "usable"]
 
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from steadystar.calibrate.visits import STAYS_OUT
 from steadystar.data import schema
 from steadystar.data.status import Status
 from steadystar.publish.inputs import ReportInputs
@@ -96,6 +97,12 @@ def gather(inputs: ReportInputs) -> Facts:
 def _sane(name: str) -> pl.Expr:
     """Take numbers that can only be a mistake (infinite, or over 1e9) for unknown."""
     return pl.when(pl.col(name).abs() < 1e9).then(name).otherwise(float("nan"))
+
+
+def usable(visits: pl.DataFrame) -> pl.DataFrame:
+    """The velocities that no flag keeps out of a star's mean."""
+    flags = int(STAYS_OUT | Status.DUPLICATE | Status.DOUBLE_LINED)
+    return visits.filter("measured", (pl.col("status") & flags) == 0)
 
 
 def arms_of(visits: pl.DataFrame) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 __all__ = [
     "Listing",
+    "absolute_listing",
+    "absolute_status_listing",
     "arm_listing",
     "confusion_listing",
     "glossary",
@@ -13,14 +15,14 @@ __all__ = [
 ]
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from steadystar.data import schema
 from steadystar.data.status import SENTENCES, explain
-from steadystar.publish.facts import Facts
+from steadystar.publish.facts import Facts, arms_of
 from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.numbers import (
     DASH,
@@ -87,6 +89,53 @@ def arm_listing(facts: Facts) -> Listing:
         ),
         tuple(rows),
         numeric=frozenset(range(1, 8)),
+    )
+
+
+def absolute_listing(facts: Facts) -> Listing:
+    """One row an arm: how many absolute velocities, how good, how good they could be."""
+    rows = []
+    for arm in arms_of(facts.absolute):
+        every = facts.absolute.filter(pl.col("arm") == arm)
+        good = every.filter("measured")
+        rows.append(
+            (
+                arm,
+                f"{len(every):,}",
+                f"{len(good):,}",
+                percent(len(good), len(every)),
+                significant(median(good["rv_limit"]), 2),
+                significant(median(good["raw_error"]), 2),
+                significant(median(good["error"]), 2),
+            )
+        )
+    return Listing(
+        "absolute",
+        "Absolute velocities by arm",
+        (
+            "arm",
+            "spectra",
+            "velocities",
+            "share",
+            "median photon limit (km/s)",
+            "median error as measured (km/s)",
+            "in the end (km/s)",
+        ),
+        tuple(rows),
+        note="The error as measured exceeds the limit by what the unknown type of the "
+        "star, its continuum and the noise beyond the stated one cost; the final one "
+        "contains that of the zero point.",
+        numeric=frozenset(range(1, 7)),
+    )
+
+
+def absolute_status_listing(facts: Facts) -> Listing:
+    """The flags of the absolute velocities, as those of the shown ones."""
+    absolute = replace(facts, visits=facts.absolute, arms=arms_of(facts.absolute))
+    return replace(
+        status_listing(absolute),
+        name="absolute-statuses",
+        title="What was remarked on the absolute velocities",
     )
 
 
@@ -227,9 +276,15 @@ def _degrees(value: float | None) -> str:
     return f"{value:.4f}".replace("-", MINUS)
 
 
-def visit_listing(visits: pl.DataFrame) -> Listing:
-    """All spectra of one star, with their statuses in words."""
+def visit_listing(
+    visits: pl.DataFrame, absolute: pl.DataFrame | None = None
+) -> Listing:
+    """All spectra of one star, with their statuses in words.
+
+    ``absolute`` are the star's absolute velocities, set beside the others.
+    """
     rows = []
+    beside = None if absolute is None else _absolute_cells(absolute)
     for row in visits.sort("bjd", "arm", nulls_last=True).iter_rows(named=True):
         bjd = row["bjd"]
         known = bjd is not None and np.isfinite(bjd)
@@ -245,6 +300,11 @@ def visit_listing(visits: pl.DataFrame) -> Listing:
                 _with_error(row["raw"], row["raw_error"]),
                 significant(row["correction"], 3),
                 _with_error(row["value"], row["error"]),
+                *(
+                    ()
+                    if beside is None
+                    else (beside.get((row["visit_id"], row["arm"]), DASH),)
+                ),
                 " ".join(explain(row["status"])) or "Nothing to remark.",
                 row["path"] or DASH,
             )
@@ -262,15 +322,23 @@ def visit_listing(visits: pl.DataFrame) -> Listing:
             "measured (km/s)",
             "correction (km/s)",
             "velocity (km/s)",
+            *(() if beside is None else ("absolute (km/s)",)),
             "remarks",
             "file",
         ),
         tuple(rows),
         note="Noise / stated: the scatter of the residuals from the star's template over "
         "what the file's inverse variance predicts.",
-        numeric=frozenset((1, 4, 5, 6, 7, 8)),
-        wordy=frozenset((9,)),
+        numeric=frozenset((1, 4, 5, 6, 7, 8, *(() if beside is None else (9,)))),
+        wordy=frozenset((9 if beside is None else 10,)),
     )
+
+
+def _absolute_cells(absolute: pl.DataFrame) -> dict[tuple[str, str], str]:
+    columns = absolute.select("visit_id", "arm", "value", "error").iter_rows()
+    return {
+        (visit, arm): _with_error(value, error) for visit, arm, value, error in columns
+    }
 
 
 def _with_error(value: float | None, error: float | None) -> str:
@@ -333,11 +401,7 @@ def glossary(facts: Facts) -> Listing:
     """The columns of the velocities table that are filled, as the schema explains them."""
     rows = []
     for column in schema.TABLES["velocities"]:
-        series = facts.visits[column.name]
-        empty = series.is_null().all() or (
-            series.dtype.is_float() and not series.is_finite().any()
-        )
-        if not empty:
+        if any(_filled(table[column.name]) for table in (facts.visits, facts.absolute)):
             rows.append((column.name, column.unit or DASH, column.meaning))
     return Listing(
         "columns",
@@ -345,3 +409,8 @@ def glossary(facts: Facts) -> Listing:
         ("column", "unit", "meaning"),
         tuple(rows),
     )
+
+
+def _filled(series: pl.Series) -> bool:
+    known = series.is_finite() if series.dtype.is_float() else series.is_not_null()
+    return bool(known.any())

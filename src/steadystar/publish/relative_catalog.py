@@ -11,6 +11,7 @@ __all__ = ["constant_candidates", "relative_catalog"]
 import polars as pl
 
 from steadystar.data import schema
+from steadystar.publish.methods import shown_method
 
 _SUFFIX = {"red": "r", "blue": "b"}
 
@@ -19,8 +20,9 @@ def relative_catalog(velocities: pl.DataFrame) -> pl.DataFrame:
     """Lay out velocities as table 2: a row a star and exposure, sorted by star and time.
 
     An arm without a velocity in an exposure has NaN there. If a table holds several
-    methods, the first in each star, exposure and arm is taken. Spectra of other arms
-    than ``red`` and ``blue`` have no place in this layout.
+    methods, all rows are of one (`shown_method`): the relative one where there is one,
+    also for stars that it could not measure. Spectra of other arms than ``red`` and
+    ``blue`` have no place in this layout.
 
     Raises:
         ValueError: the table has no spectrum of a red or a blue arm.
@@ -33,6 +35,9 @@ def relative_catalog(velocities: pl.DataFrame) -> pl.DataFrame:
             "The relative-velocity layout has columns for a red and a blue arm, but no "
             "spectrum is of either: export the velocities table itself."
         )
+    method, _ = shown_method(frame)
+    if method:
+        frame = frame.filter(pl.col("method") == method)
     keys = ["star_id", "exposure_id"]
     # Where the exposure is not named its time tells exposures apart.
     frame = frame.with_columns(

@@ -229,6 +229,9 @@ def _write_star(
     draw = options.paper_figures and place < options.star_paper_figures
     stem = f"{safe_name(star)}-"
     visits = facts.visits.filter(pl.col("star_id") == star)
+    beside = None
+    if facts.absolute is not facts.visits and len(facts.absolute):
+        beside = facts.absolute.filter(pl.col("star_id") == star)
     row = facts.stars.filter(pl.col("star_id") == star).row(0, named=True)
     before, after = chosen[place - 1], chosen[(place + 1) % len(chosen)]
     writer.page(
@@ -241,7 +244,7 @@ def _write_star(
             _item(writer, item, stem, draw=draw)
             for item in star_figures(facts, inputs, star, options)
         ],
-        visits=visit_listing(visits),
+        visits=visit_listing(visits, beside),
         before=(before, pages[before]),
         after=(after, pages[after]),
     )

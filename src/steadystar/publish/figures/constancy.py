@@ -3,7 +3,7 @@
 Xiong et al. (2021), figures 5 (scatter of constant stars) and 6 and 7 (fibers).
 """
 
-__all__ = ["before_and_after", "fiber_remainders", "variability"]
+__all__ = ["before_and_after", "fiber_remainders", "unit_order", "variability"]
 
 import numpy as np
 import polars as pl
@@ -191,7 +191,7 @@ def _fibers_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
     busiest = (
         fibers.group_by("unit").len().sort("len", "unit", descending=[True, False])
     )
-    units = sorted(busiest["unit"].to_list()[:_MOST_UNITS], key=_unit_order)
+    units = sorted(busiest["unit"].to_list()[:_MOST_UNITS], key=unit_order)
     # Some fibers hold a hot or faint star: they may leave the panel, not rule it.
     reach = np.abs(finite(fibers["mean"])) + finite(fibers["std"])
     limit = float(min(1.1 * reach.max(), 3 * np.median(reach)))
@@ -247,7 +247,8 @@ def _fibers_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
     )
 
 
-def _unit_order(unit: str) -> tuple:
+def unit_order(unit: str) -> tuple:
+    """A key that sorts spectrographs by number, and others by name after them."""
     number = unit.rpartition(" ")[2]
     return (0, int(number), unit) if number.isdigit() else (1, 0, unit)
 

@@ -5,14 +5,18 @@ __all__ = ["Section", "overview_sections"]
 from dataclasses import dataclass
 
 from steadystar.publish.facts import Facts
+from steadystar.publish.figures.against_relative import against_relative
 from steadystar.publish.figures.constancy import (
     before_and_after,
     fiber_remainders,
     variability,
 )
+from steadystar.publish.figures.efficiency import efficiency, kiel_diagram
 from steadystar.publish.figures.errors import error_against_snr, pulls
+from steadystar.publish.figures.fiber_limits import limit_by_fiber
 from steadystar.publish.figures.observed import observed
 from steadystar.publish.figures.timeline import small_multiples
+from steadystar.publish.figures.traces import observed_frame
 from steadystar.publish.figures.truth import (
     classification,
     velocity_residuals,
@@ -26,6 +30,8 @@ from steadystar.publish.figures.zeropoints import (
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.lists import (
     Listing,
+    absolute_listing,
+    absolute_status_listing,
     arm_listing,
     confusion_listing,
     rejected_listing,
@@ -57,6 +63,8 @@ def overview_sections(
         _zero_points(facts, inputs),
         _gain(facts, options),
     ]
+    if len(facts.absolute):
+        sections.append(_absolute(facts, inputs, options))
     if inputs.truth:
         sections.append(_truth(facts, inputs, options))
     return sections
@@ -102,7 +110,11 @@ def _velocities(facts: Facts, options: ReportOptions) -> Section:
         )
     if facts.other_methods:
         others = ", ".join(f"{m} ({n:,} rows)" for m, n in facts.other_methods.items())
-        lead += f" Shown is the method {facts.method}; the table also holds {others}."
+        lead += (
+            f" Everything here and in the sections on errors, zero points and gain is by "
+            f"the method {facts.method} alone; the table also holds the same spectra by "
+            f"other methods: {others}."
+        )
     return Section("velocities", "Velocities", lead, (small_multiples(facts, options),))
 
 
@@ -142,6 +154,29 @@ def _gain(facts: Facts, options: ReportOptions) -> Section:
         variability(facts, options),
     )
     return Section("gain", "What calibration gained", lead, items)
+
+
+def _absolute(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> Section:
+    lead = (
+        "An absolute velocity says how fast a star recedes, not only how that changes. "
+        "Each spectrum was held, on its own, against spectra of stars of all types; "
+        "what type the star is, and what is left of its continuum, was averaged over "
+        "(marginalized), so that the error contains it. The photon limit is the error "
+        "that would remain if all but the velocity were known: no method can do better. "
+        "The page of a star shows its best spectrum taken apart."
+    )
+    kiel = kiel_diagram(facts)
+    pair = (against_relative(facts),) if facts.absolute is not facts.visits else ()
+    items = (
+        absolute_listing(facts),
+        efficiency(facts, options),
+        *((kiel,) if kiel else ()),
+        observed_frame(facts, inputs.offsets, options),
+        *pair,
+        *limit_by_fiber(facts),
+        *((absolute_status_listing(facts),) if pair else ()),
+    )
+    return Section("absolute", "Absolute velocities", lead, items)
 
 
 def _truth(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> Section:

@@ -1,14 +1,13 @@
-"""The figures of one star's page: its velocities and its spectra."""
+"""The figures of one star's page: its velocities and, from other modules, its spectra."""
 
 __all__ = ["star_figures"]
 
 import numpy as np
 import polars as pl
-from numpy.polynomial import legendre
 
-from steadystar.data.spectra import Spectra
-from steadystar.data.status import FATAL
 from steadystar.publish.facts import Facts
+from steadystar.publish.figures.spectra import stacked_spectra
+from steadystar.publish.figures.taken_apart import taken_apart_figure
 from steadystar.publish.figures.timeline import (
     arm_points,
     shown_velocity,
@@ -18,30 +17,19 @@ from steadystar.publish.figures.timeline import (
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.numbers import (
     Array,
-    calendar_date,
     counted,
     finite,
     kms,
-    robust_width,
 )
 from steadystar.publish.plot import (
     Axis,
-    Band,
     Figure,
-    Line,
     Mark,
     Missing,
     Panel,
     Points,
     arm_color,
 )
-
-_MOST_PIXELS = 2000
-_STEP = 0.6
-"""Vertical distance of two spectra, in units of the continuum."""
-_CEILING = 1.8
-_NOISIEST = 0.5
-"""Robust scatter of a normalized spectrum from which on it only hides the others."""
 
 
 def star_figures(
@@ -68,8 +56,14 @@ def star_figures(
         if here.size:
             picked = rows[here.tolist()]
             made.append(
-                _spectra(facts, inputs, visits, picked, spectra[here], arm, options)
+                stacked_spectra(
+                    facts, inputs, visits, picked, spectra[here], arm, options
+                )
             )
+    absolute = facts.absolute.filter(pl.col("star_id") == star_id)
+    for arm in facts.arms:
+        figure = taken_apart_figure(facts, inputs, absolute, rows, spectra, arm)
+        made += [figure] if figure else []
     return made
 
 
@@ -188,139 +182,3 @@ def _truth(facts: Facts, inputs: ReportInputs, rows: pl.DataFrame) -> Array | No
         joined = joined.with_columns(pl.col("rv_true") - mean)
     true = joined["rv_true"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     return true if np.isfinite(true).any() else None
-
-
-def _spectra(
-    facts: Facts,
-    inputs: ReportInputs,
-    visits: pl.DataFrame,
-    rows: pl.DataFrame,
-    spectra: Spectra,
-    arm: str,
-    options: ReportOptions,
-) -> Figure | Missing:
-    name = f"spectra-{arm}"
-    title = f"Spectra, {arm} arm" if arm != "all" else "Spectra"
-    status = rows.select("visit_id").join(
-        visits.select("visit_id", "status", "bjd", "night", "exposure").unique(
-            "visit_id"
-        ),
-        on="visit_id",
-        how="left",
-        maintain_order="left",
-    )
-    usable = np.flatnonzero((spectra.ivar > 0).any(axis=1))
-    times = status["bjd"].fill_null(np.nan).to_numpy()[usable]
-    usable = usable[np.argsort(times, kind="stable")]
-    if not usable.size:
-        return Missing(name, title, "No spectrum of this arm has a usable pixel.")
-    every = -(-usable.size // options.exposures_per_star)
-    grid = _display_grid(spectra, usable)
-    curves = {int(i): _normalized(spectra, int(i), grid) for i in usable[::every]}
-    drawn = [i for i, flux in curves.items() if robust_width(flux) < _NOISIEST]
-    if not drawn:
-        return Missing(name, title, "Every spectrum of this arm is mostly noise.")
-    marks: list[Mark] = []
-    window = inputs.windows.get(arm)
-    if window:
-        marks.append(Band(*window, along="x"))
-    ticks: list[tuple[float, str]] = []
-    of_night: dict[str, int] = {}
-    for level, index in enumerate(drawn):
-        facts_of = status.row(index, named=True)
-        flux = curves[index]
-        bad = bool((facts_of["status"] or 0) & int(FATAL))
-        shift = _STEP * level
-        marks.append(
-            Line(
-                grid,
-                np.minimum(flux, _CEILING) + shift,
-                "muted" if bad else arm_color(arm, facts.arms),
-                width=1.0,
-                hover=f"exposure {facts_of['exposure'] or index + 1}",
-            )
-        )
-        night = _when(facts_of, level)
-        of_night[night] = of_night.get(night, 0) + 1
-        ticks.append((1.0 + shift, f"{night} #{of_night[night]}"))
-    top = 1.0 + _STEP * (len(drawn) - 1) + 0.5
-    lost = int(
-        ((status["status"].fill_null(0).to_numpy()[drawn] & int(FATAL)) != 0).sum()
-    )
-    here = f"Here: {counted(len(drawn), 'exposure')}"
-    if every > 1:
-        here += f", one in {every} of {usable.size}"
-    if len(drawn) < len(curves):
-        here += (
-            f"; {counted(len(curves) - len(drawn), 'exposure')} of mostly noise "
-            "(scatter over half of the continuum) not drawn"
-        )
-    if lost:
-        here += f"; {counted(lost, 'exposure')} without a velocity in gray"
-    return Figure(
-        name=name,
-        title=title,
-        panels=(
-            Panel(
-                Axis("vacuum wavelength (Å)", low=float(grid[0]), high=float(grid[-1])),
-                Axis("", low=0.1, high=top, ticks=tuple(ticks)),
-                tuple(marks),
-                tall=float(np.clip(0.35 + 0.13 * len(drawn), 0.6, 3.0)),
-            ),
-        ),
-        wide=True,
-        shows="Each exposure divided by a smooth curve along its upper envelope and "
-        f"shifted up by {_STEP} for each exposure, the earliest at the bottom; values "
-        f"above {_CEILING} are cut."
-        + (" The shaded range is where the velocity is measured." if window else ""),
-        good="The same lines in every exposure, moving together; no steps, no spikes "
-        "in the measuring range.",
-        here=here + ".",
-    )
-
-
-def _when(row: dict, level: int) -> str:
-    night = row["night"]
-    if isinstance(night, int | float):
-        return calendar_date(night)
-    if row["bjd"] is not None and np.isfinite(row["bjd"]):
-        return calendar_date(np.floor(row["bjd"] - 2_400_001 + 0.5))
-    return str(row["exposure"] or level + 1)
-
-
-def _display_grid(spectra: Spectra, drawn: np.ndarray) -> Array:
-    """Uniform wavelengths for the screen, no finer than the pixels."""
-    wave = spectra.wave_2d[drawn]
-    used = np.where(spectra.ivar[drawn] > 0, wave, np.nan)
-    low, high = float(np.nanmin(used)), float(np.nanmax(used))
-    native = float(np.median(np.diff(wave, axis=1))) if wave.shape[1] > 1 else 1.0
-    size = int(np.clip((high - low) / max(native, 1e-6), 2, _MOST_PIXELS))
-    return np.linspace(low, high, size)
-
-
-def _normalized(spectra: Spectra, index: int, grid: Array) -> Array:
-    """One spectrum over its upper envelope, averaged into the cells of the grid.
-
-    The envelope is a fourth-order polynomial with residuals above +3 and below -1.5
-    standard deviations left out: good enough for the eye, not used for measuring.
-    """
-    wave, flux = spectra.wave_2d[index], spectra.flux[index].astype(float)
-    good = spectra.ivar[index] > 0
-    x = (wave - grid[0]) / (grid[-1] - grid[0]) * 2 - 1
-    keep = good & (np.abs(x) <= 1)
-    order = min(4, max(0, int(keep.sum()) // 50))
-    level = np.full(flux.shape, np.nan)
-    for _ in range(6):
-        if keep.sum() <= order:
-            break
-        level = legendre.legval(x, legendre.legfit(x[keep], flux[keep], order))
-        residual = flux - level
-        spread = float(np.std(residual[keep]))
-        keep = good & (np.abs(x) <= 1)
-        keep &= (residual <= 3 * spread) & (residual >= -1.5 * spread)
-    step = grid[1] - grid[0]
-    cell = np.floor((wave - grid[0]) / step + 0.5).astype(np.int64)
-    inside = good & (cell >= 0) & (cell < grid.size) & (level > 0)
-    total = np.bincount(cell[inside], (flux[inside] / level[inside]), grid.size)
-    number = np.bincount(cell[inside], minlength=grid.size)
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)

@@ -1,0 +1,279 @@
+"""Have sky, tellurics and the detector left a trace in the velocities?
+
+All three stand still at the observatory, while a star moves past them by the motion of
+the Earth. What they leave in a velocity depends on the velocity at the observatory, and
+the deviation of a star's visits from their mean shows it (Saydjari et al. 2025, section
+3.2). That velocity is taken as the star's mean less the Earth's motion: the measured one
+contains the very error that it is to be compared with, and would show a slope near one.
+"""
+
+__all__ = ["Slope", "observed_frame", "within_star_slope"]
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from steadystar.data.constants import C_KMS
+from steadystar.publish.facts import Facts, arms_of, usable
+from steadystar.publish.inputs import ReportOptions
+from steadystar.publish.numbers import (
+    MINUS,
+    Array,
+    binned_medians,
+    counted,
+    kms,
+    robust_width,
+    scatter_or_density,
+    uniform_edges,
+)
+from steadystar.publish.plot import (
+    Axis,
+    Figure,
+    Line,
+    Mark,
+    Missing,
+    Panel,
+    Points,
+    arm_title,
+)
+
+_TITLE = "Traces of what stands still at the observatory"
+_FEWEST = 20
+_IN_A_BIN = 8
+_WILD = 5.0
+_SHARED = 0.8
+"""Share of the motion from which on a zero point of each exposure hides a trend."""
+
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A line through zero: its slope and error, unitless (km/s per km/s)."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        places = 0 if self.error >= 0.01 else 1 if self.error >= 2e-4 else 2
+        text = f"{1000 * self.value:.{places}f} ± {1000 * self.error:.{places}f}"
+        return text.replace("-", MINUS)
+
+
+def about_means(values: Array, weight: Array, group: Index) -> Array:
+    """Values about the weighted mean of their group."""
+    total = np.bincount(group, weight)
+    return values - (np.bincount(group, weight * values) / total)[group]
+
+
+def within_star_slope(
+    x: Array, y: Array, error: Array, star: Index, exposure: Index
+) -> Slope:
+    """How the visits of a star deviate from its mean as ``x`` does, all stars together.
+
+    Arguments:
+        x: what moves, km/s; y: velocities with their errors, km/s; all ``(visit,)``.
+        star: number of each visit's star; both x and y are taken about its means, so
+            that stars of different velocity say nothing by their difference.
+        exposure: visits of one number may be off together. The error of the slope is
+            the larger of two that come from the scatter itself: visits independent, and
+            exposures independent.
+
+    Returns:
+        NaN where x does not change within any star.
+    """
+    weight = error**-2.0
+    dx, dy = about_means(x, weight, star), about_means(y, weight, star)
+    leverage = float(np.sum(weight * dx**2))
+    freedom = len(x) - np.unique(star).size - 1
+    if not leverage > 1e-12 * float(np.sum(weight)) or freedom < 1:
+        return Slope(float("nan"), float("nan"))
+    slope = float(np.sum(weight * dx * dy)) / leverage
+    push = weight * dx * (dy - slope * dx)
+    together = np.bincount(exposure, push)
+    number = max(np.unique(exposure).size, 2)
+    each = float(np.sum(push**2))
+    joint = float(np.sum(together**2)) * number / (number - 1)
+    variance = max(each, joint) * len(x) / freedom
+    return Slope(slope, float(np.sqrt(variance)) / leverage)
+
+
+def shared_motion(x: Array, weight: Array, star: Index, exposure: Index) -> float:
+    """Share of the variance of ``x`` within stars that whole exposures have in common."""
+    moved = about_means(x, weight, star)
+    before = float(np.sum(weight * moved**2))
+    for _ in range(20):
+        moved = about_means(about_means(moved, weight, exposure), weight, star)
+    after = float(np.sum(weight * moved**2))
+    return 1 - after / before if before > 0 else float("nan")
+
+
+def observed_frame(
+    facts: Facts, families: Iterable[str], options: ReportOptions
+) -> Figure | Missing:
+    """Deviations of constant stars against the velocity at the observatory, by arm.
+
+    ``families`` are those of the zero points that were taken off.
+    """
+    rows = usable(facts.absolute).filter(
+        "steady",
+        pl.col("rv_obs").is_finite() & pl.col("raw").is_finite(),
+        pl.col("after").is_finite(),
+        pl.col("expected") > 0,
+    )
+    panels: list[Panel] = []
+    sentences, hidden = [], 0.0
+    for arm in arms_of(rows):
+        part = rows.filter(pl.col("arm") == arm)
+        calm = part.filter((pl.col("after") / pl.col("expected")).abs() <= _WILD)
+        calm = calm.filter(pl.len().over("star_id") >= 2)
+        if len(calm) < _FEWEST:
+            continue
+        made = _arm(calm, arm, options)
+        panels += made.panels
+        hidden = max(hidden, made.shared)
+        wild = len(part) - len(calm)
+        left = f", {wild} beyond five times their error left out" if wild else ""
+        sentences.append(
+            f"{arm_title(arm) or 'all arms'}: slope {made.calibrated} m/s per km/s "
+            f"({made.measured} before calibration) over "
+            f"{counted(len(calm), 'velocity', 'velocities')}, which the Earth's motion "
+            f"changed by {kms(made.reach)} rms{left}"
+        )
+    if not panels:
+        return Missing(
+            "observed-frame",
+            _TITLE,
+            f"In no arm there are {_FEWEST} repeated absolute velocities of constant "
+            "stars with errors and a velocity at the observatory (which needs the "
+            "barycentric correction).",
+        )
+    return Figure(
+        name="observed-frame",
+        title=_TITLE,
+        panels=tuple(panels),
+        columns=2,
+        wide=True,
+        shows="Sky lines, tellurics and bad pixels stand still at the observatory, where "
+        "the Earth's motion carries the stars past them. Left: how far each absolute "
+        "velocity of a constant star lies from the star's mean, against the velocity "
+        "that the observatory sees (the star's mean less the Earth's motion). Right: "
+        "the same against how far that changed about its own mean, with the fitted "
+        "line. Diamonds are medians with errors.",
+        good="Medians at zero within their errors, and a slope that is zero within its "
+        "own: nothing that stands still has left a trace.",
+        here="Here: " + "; ".join(sentences) + "." + _hidden(hidden, families),
+    )
+
+
+def _hidden(shared: float, families: Iterable[str]) -> str:
+    """Say where the calibration would have taken such a trend away."""
+    if not shared > _SHARED or not any("exposure_id" in name for name in families):
+        return ""
+    return (
+        f" The stars of an exposure move together here ({100 * shared:.0f}% of the "
+        "motion is common to them), so that the zero point of the exposure takes such "
+        "a trend away; the slope before calibration is the test."
+    )
+
+
+@dataclass(frozen=True)
+class _Arm:
+    panels: tuple[Panel, Panel]
+    calibrated: Slope
+    measured: Slope
+    shared: float
+    reach: float
+
+
+def seen_from_observatory(rows: pl.DataFrame, star: Index) -> Array:
+    """Velocity at the observatory of a star that keeps its mean, km/s, ``(visit,)``.
+
+    The Earth's motion is that between ``rv_raw`` and ``rv_obs``, whose errors are the
+    same and cancel.
+    """
+    raw, observed = (1 + rows[name].to_numpy() / C_KMS for name in ("raw", "rv_obs"))
+    value, weight = rows["value"].to_numpy(), rows["error"].to_numpy() ** -2.0
+    mean = value - about_means(value, weight, star)
+    return C_KMS * ((1 + mean / C_KMS) * observed / raw - 1)
+
+
+def _arm(rows: pl.DataFrame, arm: str, options: ReportOptions) -> _Arm:
+    star = _codes(rows, ["star_id"])
+    exposure = _codes(rows, ["unit", "exposure"], alone="visit_id")
+    x, error = seen_from_observatory(rows, star), rows["error"].to_numpy()
+    weight = error**-2.0
+    moved = about_means(x, weight, star)
+    deviation = about_means(rows["value"].to_numpy(), weight, star)
+    slope = within_star_slope(x, deviation, error, star, exposure)
+    raw_error = rows["raw_error"].to_numpy()
+    raw = within_star_slope(x, rows["raw"].to_numpy(), raw_error, star, exposure)
+    ends = np.array([moved.min(), moved.max()])
+    line = Line(ends, 1000 * slope.value * ends, "orange", "fitted line", width=2)
+    here, change = "velocity at the observatory", "change of the velocity there"
+    return _Arm(
+        panels=(
+            _panel(x, deviation, f"{here} (km/s)", arm, options),
+            _panel(
+                moved,
+                deviation,
+                f"{change} (km/s)",
+                arm,
+                options,
+                (line,) if np.isfinite(slope.value) else (),
+            ),
+        ),
+        calibrated=slope,
+        measured=raw,
+        shared=shared_motion(x, weight, star, exposure),
+        reach=float(np.sqrt(np.average(moved**2, weights=weight))),
+    )
+
+
+def _codes(rows: pl.DataFrame, columns: list[str], alone: str | None = None) -> Index:
+    """Number the distinct rows; one with a null is like no other."""
+    key = pl.concat_str([pl.col(c).cast(pl.String) for c in columns], separator="\n")
+    if alone:
+        key = pl.coalesce(key, pl.format("alone {}", alone))
+    return rows.select(key.rank("dense") - 1).to_series().cast(pl.Int64).to_numpy()
+
+
+def _panel(
+    x: Array,
+    deviation: Array,
+    label: str,
+    arm: str,
+    options: ReportOptions,
+    lines: tuple[Line, ...] = (),
+) -> Panel:
+    y = 1000 * deviation
+    limit = 3.0 * robust_width(y)
+    limit = limit if np.isfinite(limit) and limit > 0 else float(np.abs(y).max()) + 1e-3
+    edges = uniform_edges(x, 80), np.linspace(-limit, limit, 61)
+    inside = np.quantile(x, np.linspace(0, 1, 1 + int(np.clip(x.size // 30, 2, 12))))
+    inside[-1] = np.nextafter(inside[-1], np.inf)
+    at, middle, error = binned_medians(x, y, inside, _IN_A_BIN)
+    marks: list[Mark] = [
+        scatter_or_density(
+            x,
+            y,
+            options.aggregate_above,
+            color="muted",
+            label="a velocity",
+            edges=edges,
+            size=3,
+        ),
+        Line(edges[0][[0, -1]], np.zeros(2), "ink", dash="dot"),
+        *lines,
+        Points(at, middle, "ink", "median", error, symbol="diamond", size=8),
+    ]
+    return Panel(
+        Axis(label),
+        Axis("deviation (m/s)", low=-limit, high=limit),
+        tuple(marks),
+        title=arm_title(arm),
+        tall=0.9,
+    )
