@@ -5,8 +5,8 @@ noise, whose inverse variances are known and differ from point to point (zero wh
 nothing was recorded), plus a variance ``d`` of each point that no pattern explains.
 Expectation and maximization in turn (Rubin and Thayer 1982; the rotation after each round
 is the parameter expansion of Liu, Rubin and Wu 1998) find ``mu``, ``V`` and ``d``.
-Because the noise has its own place in the model, and because what patterns of noise add is known (`_visible`),
-what comes out is the covariance of the data less that of the noise.
+Because the noise has its own place in the model, and what noise adds to patterns is known (`_visible`), what
+comes out is the covariance of the data less that of the noise.
 """
 
 __all__ = ["Factors", "fit_factors"]
@@ -15,9 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
 _ROUNDS = 20
-_CLIP = 6.0
+_CLIP, _FAR = 6.0, 10.0
+"""Typical deviations beyond which a value is an outlier, at the end and at once."""
+_SPREAD = 3
 _LEAST_ROWS = 3
 _MARGIN = 1.5
 """Above what noise reaches: the limit holds for many rows, and these may be few."""
@@ -59,9 +62,15 @@ def fit_factors(
     held = (ivar > 0).sum(axis=0)
     known = held >= max(_LEAST_ROWS, rank + 2, len(values) // 2)
     values, ivar = values[:, known], ivar[:, known].copy()
+    good = ivar > 0
+    # What is far off everything would make the first patterns.
+    middle = np.nanmedian(np.where(good, values, np.nan), axis=0)
+    far = np.abs(values - middle) > _FAR * np.sqrt(_typical(values - middle, good))
+    # Interpolation spread it over some points.
+    far = binary_dilation(far, np.ones((1, 2 * _SPREAD + 1)))
+    ivar = np.where(far, 0, ivar)
     mean, patterns = _start(values, ivar, rank)
     variance = np.zeros(values.shape[1])
-    good = ivar > 0
     for _ in range(_ROUNDS):
         weight = ivar / (1 + ivar * variance)
         mean, patterns, left = _round(values, weight, mean, patterns)
@@ -69,7 +78,7 @@ def fit_factors(
         typical = _typical(left, good)
         variance = np.maximum(typical - _typical(np.sqrt(noise), good, 1.0), 0)
         # A median does not see the outliers themselves.
-        outlying = good & (left**2 > _CLIP**2 * (noise + typical[None]))
+        outlying = good & (left**2 > _CLIP**2 * (noise + typical))
         ivar = np.where(outlying, 0, ivar)
     kept = ivar > 0
     excess = _excess(left, ivar, kept, len(patterns))

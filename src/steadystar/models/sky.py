@@ -125,17 +125,17 @@ class StillLines:
                 "which the sky moves: undo the correction of their wavelengths first."
             )
         used = np.flatnonzero((spectra.ivar > 0).any(axis=1))
-        sharp = np.nanmedian(spectra.resolution) if len(spectra) else np.nan
-        if not np.isfinite(sharp):
+        sharp = spectra.resolution[np.isfinite(spectra.resolution)]
+        if not len(sharp):
             raise ValueError(
                 f"The {name} cannot be learned from {len(spectra)} spectra of unknown "
                 "resolution: pass resolution to Spectra.from_arrays."
             )
-        step = _STEP_PER_SIGMA * C_KMS / float(sharp) / _FWHM_PER_SIGMA
+        step = _STEP_PER_SIGMA * C_KMS / float(np.median(sharp)) / _FWHM_PER_SIGMA
         wave = spectra.wave_2d[used]
         wave = wave if len(used) else spectra.wave_2d
         grid = LogGrid.covering(float(wave.min()), float(wave.max()), step)
-        rows = [_on_grid(spectra, i, grid) for i in used]
+        rows = [_on_grid(spectra, int(i), grid) for i in used]
         values, ivar = np.array(rows).reshape(len(rows), 2, grid.size).swapaxes(0, 1)
         found = fit_factors(values, ivar, rank)
         without = len(spectra) - len(used)
@@ -312,28 +312,45 @@ class StillLines:
         Arguments:
             share: by which share the subtraction was wrong, one factor for the mean and
                 one for each pattern.
-            each: by which share it was wrong at every point on its own: strong lines get
-                that much variance.
+            each: by which share it was wrong at every point on its own, see `loosened`.
 
         Its mean is zero: where the old one was, there is a pattern more.
 
         Raises:
             ValueError: a share is negative.
         """
-        if not (share >= 0 and each >= 0):
-            raise ValueError(
-                f"Shares of {share} and {each}: they must not be negative."
-            )
+        if not share >= 0:
+            raise ValueError(f"A share of {share}: it must not be negative.")
+        loose = self.loosened(each)
         patterns = np.concatenate([self.mean[None], self.patterns])
         patterns = patterns[np.abs(patterns).max(axis=1) > 0]
-        power = (patterns**2).sum(axis=0) + self.variance
-        left = f" What a subtraction right to {share:.2%} and {each:.2%} leaves."
+        own = loose.variance - self.variance
         return replace(
-            self,
+            loose,
             mean=np.zeros_like(self.mean),
             patterns=share * patterns if share > 0 else patterns[:0],
-            variance=share**2 * self.variance + each**2 * power,
-            source=self.source + left,
+            variance=share**2 * self.variance + own,
+            source=f"{loose.source} What a subtraction right to {share:.1%} leaves.",
+        )
+
+    def loosened(self, each: float) -> "StillLines":
+        """Return the same with every point uncertain by a share of its strength.
+
+        The strength is mean and scatter in quadrature. Deep and strong lines lose
+        weight: their profiles are never known as well as their strengths, and a
+        narrow absorption line takes from the star before the instrument blurs both.
+
+        Raises:
+            ValueError: the share is negative.
+        """
+        if not each >= 0:
+            raise ValueError(f"A share of {each}: it must not be negative.")
+        own = each**2 * (self.mean**2 + self.scatter**2)
+        source = f"{self.source} Each point is uncertain by {each:.1%} of its strength."
+        return replace(
+            self,
+            variance=self.variance + own,
+            source=source if each > 0 else self.source,
         )
 
     def scaled(self, factor: float) -> "StillLines":
@@ -463,21 +480,28 @@ def split_continuum(spectra: Spectra, scale: float = 60.0) -> tuple[Spectra, Spe
 def _on_grid(spectra: Spectra, row: int, grid: LogGrid):
     """Flux and inverse variance of one spectrum at the points of ``grid``.
 
-    A point has data if both of its neighboring pixels have, and the smaller weight.
+    Polynomials through the six nearest pixels, so that a cosmic ray stays where it is. A
+    point has data if all six have, and the weight of the nearer two.
     """
-    log_wave = np.log(spectra.wave_2d[row])
-    good = spectra.ivar[row] > 0
-    at = np.log(grid.wave)
-    after = np.clip(np.searchsorted(log_wave, at), 1, len(log_wave) - 1)
-    pair = np.stack([spectra.ivar[row][after - 1], spectra.ivar[row][after]])
-    # A gap between detectors is no pixel: neighbors are some steps apart at most.
-    near = log_wave[after] - log_wave[after - 1] < 4 * max(
-        grid.step, float(np.median(np.diff(log_wave)))
-    )
-    inside = (at >= log_wave[0]) & (at <= log_wave[-1]) & near
-    ivar = np.where(inside, pair.min(axis=0), 0).astype(float)
-    flux = CubicSpline(log_wave[good], spectra.flux[row][good].astype(float))(at)
-    return np.where(ivar > 0, flux, 0), ivar
+    log_wave, at = np.log(spectra.wave_2d[row]), np.log(grid.wave)
+    last = len(log_wave) - 1
+    place = np.interp(at, log_wave, np.arange(last + 1.0))
+    before = np.floor(place).astype(int)
+    taps = before[:, None] + np.arange(-2, 4)
+    inside = (at >= log_wave[0]) & (taps[:, 0] >= 0) & (taps[:, -1] <= last)
+    taps = np.clip(taps, 0, last)
+    # Detectors have gaps; six pixels in a row are about as far apart as any others.
+    span = log_wave[taps[:, -1]] - log_wave[taps[:, 0]]
+    inside &= span < 10 * float(np.median(np.diff(log_wave)))
+    weights = np.ones(taps.shape)
+    for j in range(6):
+        for k in range(6):
+            if k != j:
+                weights[:, j] *= (place - before + 2 - k) / (j - k)
+    ivar = spectra.ivar[row][taps].astype(float)
+    good = inside & (ivar > 0).all(axis=1)
+    flux = (weights * spectra.flux[row][taps]).sum(axis=1)
+    return np.where(good, flux, 0), np.where(good, ivar[:, 2:4].min(axis=1), 0)
 
 
 def _around(low: float, high: float, sigma: float) -> LogGrid:
