@@ -14,6 +14,7 @@ from steadystar.data.status import Status
 from steadystar.publish.facts import gather
 from steadystar.publish.figures import overview_sections, star_figures
 from steadystar.publish.figures.constancy import before_and_after, fiber_remainders
+from steadystar.publish.figures.distributions import by_exposure
 from steadystar.publish.figures.errors import error_against_snr, pulls
 from steadystar.publish.figures.truth import (
     classification,
@@ -21,9 +22,9 @@ from steadystar.publish.figures.truth import (
     velocity_residuals,
     zero_point_recovery,
 )
-from steadystar.publish.figures.zeropoints import by_exposure, offset_figures
+from steadystar.publish.figures.zeropoints import offset_figures
 from steadystar.publish.inputs import ReportInputs, ReportOptions
-from steadystar.publish.lists import status_listing, visit_listing
+from steadystar.publish.lists import status_listing
 from steadystar.publish.numbers import (
     calendar_date,
     outline,
@@ -43,6 +44,7 @@ from steadystar.publish.plot import (
     Steps,
     Violins,
 )
+from steadystar.publish.star_lists import visit_listing
 from steadystar.publish.web import escape, spec_json
 
 FAMILY = "spectrograph+arm+exposure_id"

@@ -12,7 +12,6 @@ from steadystar.data.status import Status
 from steadystar.publish.facts import Facts, arms_of, usable
 from steadystar.publish.figures.truth import recovery_rms
 from steadystar.publish.inputs import ReportInputs
-from steadystar.publish.lists import star_class
 from steadystar.publish.numbers import (
     MINUS,
     calendar_date,
@@ -24,6 +23,7 @@ from steadystar.publish.numbers import (
     probability,
     significant,
 )
+from steadystar.publish.star_lists import star_class
 
 
 @dataclass(frozen=True)

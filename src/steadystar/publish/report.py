@@ -32,14 +32,9 @@ from steadystar.publish.figures.timeline import (
 from steadystar.publish.files import safe_name, slug, write_bytes
 from steadystar.publish.headlines import headlines, opening, star_facts
 from steadystar.publish.inputs import ReportInputs, ReportOptions
-from steadystar.publish.lists import (
-    Listing,
-    glossary,
-    star_listing,
-    summary_listing,
-    visit_listing,
-)
+from steadystar.publish.lists import Listing, glossary, summary_listing
 from steadystar.publish.plot import Axis, Figure, Missing, Panel
+from steadystar.publish.star_lists import star_listing, visit_listing
 from steadystar.publish.web import panel_spec, spec_json
 
 _PAGES = Path(__file__).with_name("pages")

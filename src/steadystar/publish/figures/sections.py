@@ -11,6 +11,7 @@ from steadystar.publish.figures.constancy import (
     fiber_remainders,
     variability,
 )
+from steadystar.publish.figures.distributions import by_exposure, by_spectrograph
 from steadystar.publish.figures.efficiency import efficiency, kiel_diagram
 from steadystar.publish.figures.errors import error_against_snr, pulls
 from steadystar.publish.figures.fiber_limits import limit_by_fiber
@@ -22,11 +23,7 @@ from steadystar.publish.figures.truth import (
     velocity_residuals,
     zero_point_recovery,
 )
-from steadystar.publish.figures.zeropoints import (
-    by_exposure,
-    by_spectrograph,
-    offset_figures,
-)
+from steadystar.publish.figures.zeropoints import offset_figures
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.lists import (
     Listing,

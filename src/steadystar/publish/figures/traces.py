@@ -7,20 +7,18 @@ the deviation of a star's visits from their mean shows it (Saydjari et al. 2025,
 contains the very error that it is to be compared with, and would show a slope near one.
 """
 
-__all__ = ["Slope", "observed_frame", "within_star_slope"]
+__all__ = ["observed_frame"]
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from steadystar.data.constants import C_KMS
 from steadystar.publish.facts import Facts, arms_of, usable
 from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.numbers import (
-    MINUS,
     Array,
     binned_medians,
     counted,
@@ -39,6 +37,13 @@ from steadystar.publish.plot import (
     Points,
     arm_title,
 )
+from steadystar.publish.slopes import (
+    Index,
+    Slope,
+    about_means,
+    shared_motion,
+    within_star_slope,
+)
 
 _TITLE = "Traces of what stands still at the observatory"
 _FEWEST = 20
@@ -46,69 +51,6 @@ _IN_A_BIN = 8
 _WILD = 5.0
 _SHARED = 0.8
 """Share of the motion from which on a zero point of each exposure hides a trend."""
-
-Index = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Slope:
-    """A line through zero: its slope and error, unitless (km/s per km/s)."""
-
-    value: float
-    error: float
-
-    def __str__(self) -> str:
-        places = 0 if self.error >= 0.01 else 1 if self.error >= 2e-4 else 2
-        text = f"{1000 * self.value:.{places}f} ± {1000 * self.error:.{places}f}"
-        return text.replace("-", MINUS)
-
-
-def about_means(values: Array, weight: Array, group: Index) -> Array:
-    """Values about the weighted mean of their group."""
-    total = np.bincount(group, weight)
-    return values - (np.bincount(group, weight * values) / total)[group]
-
-
-def within_star_slope(
-    x: Array, y: Array, error: Array, star: Index, exposure: Index
-) -> Slope:
-    """How the visits of a star deviate from its mean as ``x`` does, all stars together.
-
-    Arguments:
-        x: what moves, km/s; y: velocities with their errors, km/s; all ``(visit,)``.
-        star: number of each visit's star; both x and y are taken about its means, so
-            that stars of different velocity say nothing by their difference.
-        exposure: visits of one number may be off together. The error of the slope is
-            the larger of two that come from the scatter itself: visits independent, and
-            exposures independent.
-
-    Returns:
-        NaN where x does not change within any star.
-    """
-    weight = error**-2.0
-    dx, dy = about_means(x, weight, star), about_means(y, weight, star)
-    leverage = float(np.sum(weight * dx**2))
-    freedom = len(x) - np.unique(star).size - 1
-    if not leverage > 1e-12 * float(np.sum(weight)) or freedom < 1:
-        return Slope(float("nan"), float("nan"))
-    slope = float(np.sum(weight * dx * dy)) / leverage
-    push = weight * dx * (dy - slope * dx)
-    together = np.bincount(exposure, push)
-    number = max(np.unique(exposure).size, 2)
-    each = float(np.sum(push**2))
-    joint = float(np.sum(together**2)) * number / (number - 1)
-    variance = max(each, joint) * len(x) / freedom
-    return Slope(slope, float(np.sqrt(variance)) / leverage)
-
-
-def shared_motion(x: Array, weight: Array, star: Index, exposure: Index) -> float:
-    """Share of the variance of ``x`` within stars that whole exposures have in common."""
-    moved = about_means(x, weight, star)
-    before = float(np.sum(weight * moved**2))
-    for _ in range(20):
-        moved = about_means(about_means(moved, weight, exposure), weight, star)
-    after = float(np.sum(weight * moved**2))
-    return 1 - after / before if before > 0 else float("nan")
 
 
 def observed_frame(
