@@ -276,7 +276,7 @@ def test_arrays_and_later_versions_are_refused(tmp_path):
     np.save(tmp_path / "array.npy", np.ones(3))
     np.savez(tmp_path / "later.npz", kind="still lines", version=9)
     for name in ("array.npy", "later.npz", "absent.npz"):
-        with pytest.raises(ValueError, match="StillLines.save wrote"):
+        with pytest.raises(ValueError, match=r"StillLines\.save wrote"):
             StillLines.load(tmp_path / name)
 
 

@@ -8,7 +8,7 @@ from scipy.special import erf, hermitenorm
 from steadystar.data.constants import C_KMS
 from steadystar.simulate.apogee_files import LSF_TYPICAL, write_visit
 from steadystar.survey.apogee import read_line_spread, read_sky
-from steadystar.survey.apogee_lsf import unpack
+from steadystar.survey.apogee_lsf import LineSpread, line_spread_centroid, unpack
 from steadystar.survey.observation import ReadOptions, UnreadableFile
 from steadystar.survey.registry import read
 
@@ -203,3 +203,48 @@ def test_real_line_spreads_have_the_published_resolving_power(real_data):
     assert len(found) == 28
     # 22 500 (Majewski et al. 2017); measured here, 23 200 to 24 600.
     np.testing.assert_allclose(found, 22_500, rtol=0.1)
+
+
+def fiber(coefficients, falling=False):
+    """Three detectors of 4096 pixels at APOGEE's dispersion."""
+    pixels = np.tile(np.arange(4096.0)[:: -1 if falling else 1], 3)
+    starts = np.repeat([15150.0, 15860.0, 16480.0], 4096)
+    wave = starts + 0.11 * np.tile(np.arange(4096.0), 3)
+    return LineSpread(wave, [unpack(row) for row in coefficients], pixels)
+
+
+@pytest.mark.parametrize("falling", [False, True])
+def test_the_centroid_of_a_line_is_the_integral_over_its_profile(falling):
+    table = line_spread_centroid({7: fiber(LSF_TYPICAL, falling)}, nodes=5)
+    assert len(table) == 15
+    assert table["fiber"].unique().to_list() == [7]
+    assert table["centroid"].abs().min() > 0
+    for row in table.rows(named=True):
+        chip = unpack(LSF_TYPICAL[row["detector"]])
+        start = [15150.0, 15860.0, 16480.0][row["detector"]]
+        center = (row["wave"] - start) / 0.11
+        center = 4095 - center if falling else center
+        # The mean wavelength of the light on pixels far finer than the detector's.
+        x = np.arange(-130, 130, 0.01)
+        light = np.diff(chip._cumulative(x, center))
+        mean = (light * (x[:-1] + 0.005)).sum() / light.sum()
+        toward_red = -mean if falling else mean
+        # The light on either side of 130 pixels, and steps of a hundredth.
+        assert row["centroid"] == pytest.approx(
+            C_KMS * toward_red * 0.11 / row["wave"], abs=1e-5
+        )
+
+
+def test_the_same_fiber_has_the_same_centroids_and_another_has_others():
+    other = np.array(LSF_TYPICAL)
+    other[:, 11] += 0.05
+    both = line_spread_centroid({1: fiber(LSF_TYPICAL), 2: fiber(other)}, nodes=4)
+    one, two = (both.filter(fiber=k)["centroid"].to_numpy() for k in (1, 2))
+    assert (np.abs(one - two) > 0.01).all()
+    alone = line_spread_centroid({2: fiber(other)}, nodes=4)
+    np.testing.assert_array_equal(alone["centroid"], two)
+
+
+def test_a_centroid_needs_a_fiber():
+    with pytest.raises(ValueError, match="at least one"):
+        line_spread_centroid({})

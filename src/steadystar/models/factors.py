@@ -63,6 +63,7 @@ def fit_factors(
     known = held >= max(_LEAST_ROWS, rank + 2, len(values) // 2)
     values, ivar = values[:, known], ivar[:, known].copy()
     good = ivar > 0
+    left = np.zeros_like(values)
     # What is far off everything would make the first patterns.
     middle = np.nanmedian(np.where(good, values, np.nan), axis=0)
     far = np.abs(values - middle) > _FAR * np.sqrt(_typical(values - middle, good))

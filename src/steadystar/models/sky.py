@@ -432,12 +432,13 @@ class StillLines:
                     raise ValueError(f"{kind}, version {version}")
                 start, step, size = held["grid"].tolist()
                 return cls(
-                    str(held["name"]),
-                    LogGrid(start, step, int(size)),
-                    *(np.asarray(held[k], float) for k in ("mean", "patterns")),
-                    np.asarray(held["variance"], float),
-                    bool(held["multiplies"]),
-                    str(held["source"]),
+                    name=str(held["name"]),
+                    grid=LogGrid(start, step, int(size)),
+                    mean=np.asarray(held["mean"], float),
+                    patterns=np.asarray(held["patterns"], float),
+                    variance=np.asarray(held["variance"], float),
+                    multiplies=bool(held["multiplies"]),
+                    source=str(held["source"]),
                 )
         # A bare array is no archive: a TypeError or an IndexError.
         except (

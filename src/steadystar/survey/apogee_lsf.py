@@ -18,13 +18,14 @@ construction, and the centroid lies at ``(1 - W) s h_1``. A detector pixel is ``
 units of ``x`` wide: one, or two where dithered exposures were interleaved to 4096.
 """
 
-__all__ = ["ChipProfile", "LineSpread", "unpack"]
+__all__ = ["ChipProfile", "LineSpread", "line_spread_centroid", "unpack"]
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import factorial
 
 import numpy as np
+import polars as pl
 from numpy.polynomial.hermite_e import hermeval
 from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
@@ -254,6 +255,49 @@ class LineSpread:
         wave = np.asarray(wave, np.float64)
         blocks = [_block(*part, wave) for part in self._parts()]
         return csr_array(vstack(blocks, format="csr"))
+
+
+def line_spread_centroid(
+    spreads: Mapping[int, LineSpread], nodes: int = 16
+) -> pl.DataFrame:
+    """Return where the mean of a line lies, against fiber and wavelength.
+
+    Arguments:
+        spreads: line spread functions by fiber (`survey.apogee.read_line_spread`).
+        nodes: wavelengths on each detector, evenly over its pixels.
+
+    Returns:
+        One row a fiber and wavelength: ``fiber``, ``detector`` (0 is the bluest),
+        ``wave`` (vacuum Angstrom), ``centroid`` (km/s, positive to the red of where the
+        profile says that its center is), ``resolution``. A velocity that is measured with
+        a symmetric profile is off by the mean of the centroids, weighted by what the
+        lines tell (Saydjari et al. 2025, appendix A and figure 12).
+
+    Raises:
+        ValueError: no line spread function, or fewer than two nodes.
+    """
+    if not spreads or nodes < 2:
+        raise ValueError(
+            f"{len(spreads)} line spread functions at {nodes} wavelengths: give at least "
+            "one, by its fiber, and two."
+        )
+    parts = []
+    for fiber, spread in spreads.items():
+        size = len(spread.wave) // len(spread.chips)
+        at = np.linspace(0, size - 1, nodes).round().astype(int)
+        chosen = (size * np.arange(len(spread.chips))[:, None] + at).ravel()
+        parts.append(
+            pl.DataFrame(
+                {
+                    "fiber": np.full(len(chosen), fiber, np.int64),
+                    "detector": chosen // size,
+                    "wave": spread.wave[chosen],
+                    "centroid": spread.centroid[chosen],
+                    "resolution": spread.resolution[chosen],
+                }
+            )
+        )
+    return pl.concat(parts)
 
 
 def _block(

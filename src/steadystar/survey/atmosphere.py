@@ -116,7 +116,8 @@ def read_transmission(
     if not (start > 0 and step > 0 and samples.min() >= 0 and samples.max() <= 1.001):
         reason = "its wavelengths do not increase or its values are no transmissions"
         raise UnreadableFile(path, reason, remedy)
-    return start + step * np.arange(samples.shape[1]), samples
+    wave = start + step * np.arange(samples.shape[1], dtype=np.float64)
+    return wave, samples
 
 
 def read_apogee_sky(
