@@ -533,6 +533,20 @@ def test_a_visit_listed_twice_counts_once(mocks):
     assert fit(unnamed).apply(unnamed)["status"].to_list() == out["status"].to_list()
 
 
+def test_a_second_method_adds_no_weight_and_is_corrected_too(mocks):
+    visits = mocks.field().with_columns(method=pl.lit("joint"))
+    other = visits.with_columns(method=pl.lit("marginal"), rv_raw=pl.col("rv_raw") + 40)
+    alone, both = fit(visits), fit(pl.concat([other, visits]))
+    for family, table in alone.offsets.items():
+        assert both.offsets[family].equals(table, null_equal=True)
+    assert any("method joint" in note for note in both.notes)
+    out = both.apply(pl.concat([other, visits]))
+    first, second = out.head(len(other)), out.tail(len(visits))
+    np.testing.assert_array_equal(first["correction"], second["correction"])
+    np.testing.assert_allclose(first["rv"] - second["rv"], 40.0, atol=1e-9)
+    np.testing.assert_array_equal(first["status"], second["status"])
+
+
 WRONG = {
     "no star_id": (lambda v: v.drop("star_id"), "no column star_id"),
     "no velocity": (lambda v: v.drop("rv_raw"), "no velocity"),
@@ -542,12 +556,6 @@ WRONG = {
         "Column rv_raw should hold numbers, but row 1 has 'fast'",
     ),
     "no group column": (lambda v: v.drop("arm"), "no column arm"),
-    "methods": (
-        lambda v: pl.concat(
-            [v.with_columns(method=pl.lit(m)) for m in ("joint", "published")]
-        ),
-        "several methods",
-    ),
 }
 
 

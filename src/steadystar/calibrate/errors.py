@@ -3,9 +3,10 @@
     rv_err^2 = (scale * rv_raw_err)^2 + floor^2 + correction_err^2
 
 (Saydjari 2025, section 6.) Scale and floor may differ between groups of visits:
-telescopes and arms unless told otherwise. They maximize the likelihood of the deviations
-from the stars' means, in a mixture that lets stars vary and single visits be wild: which
-stars are constant is inferred together with the errors that decide it.
+telescopes and arms, and methods if there are several, unless told otherwise. They
+maximize the likelihood of the deviations from the stars' means, in a mixture that lets
+stars vary and single visits be wild: which stars are constant is inferred together with
+the errors that decide it.
 
 The corrections were solved from these very visits and have followed their noise, so that
 deviations are smaller than the noise by the variance of the correction: it is given back.
@@ -42,7 +43,8 @@ class ErrorModelOptions:
 
     by: Annotated[
         tuple[str, ...] | None,
-        "Columns by which scale and floor may differ; none given: telescope and arm.",
+        "Columns by which scale and floor may differ; none given: telescope and arm, and "
+        "method if there are several.",
     ] = None
     max_rounds: Annotated[int, "Most iterations."] = 100
 
@@ -231,9 +233,10 @@ def _columns(visits: pl.DataFrame, by, options: ErrorModelOptions) -> list[str]:
     if by is None:
         by = options.by
     if by is None:
-        return [
-            n for n in _USUAL if n in visits.columns and not visits[n].is_null().all()
-        ]
+        usual = [n for n in _USUAL if n in visits.columns]
+        if "method" in visits.columns and visits["method"].n_unique() > 1:
+            usual.append("method")
+        return [n for n in usual if not visits[n].is_null().all()]
     absent = [name for name in by if name not in visits.columns]
     if absent:
         raise CalibrationError(

@@ -11,6 +11,8 @@ __all__ = [
     "codes",
     "double_lined_stars",
     "duplicates",
+    "methods_of",
+    "of_leading_method",
     "standard_visits",
     "velocity_zeros",
 ]
@@ -117,10 +119,48 @@ def codes(
     return code.cast(pl.Int64).fill_null(-1).to_numpy().astype(np.intp), distinct
 
 
+def methods_of(visits: pl.DataFrame) -> list[str]:
+    """Return the methods by which the same spectra were measured, the leading one first.
+
+    Empty where each spectrum has one velocity. Velocities of one spectrum share its
+    noise: in one statistic they would count twice, so that only the leading method's
+    enter. These are the relative ones where there are any, for no model of the star is
+    in them; else those of the method with the most velocities.
+    """
+    if not {"visit_id", "method"} <= set(visits.columns):
+        return []
+    each = visits.select("visit_id", "method").drop_nulls().unique()
+    if each["visit_id"].n_unique() == len(each):
+        return []
+    relative = pl.lit(False)
+    if "reference_visit_id" in visits.columns:
+        relative = pl.col("reference_visit_id").is_not_null()
+    velocity = pl.col("rv_raw").is_finite()
+    counts = (
+        visits.filter(pl.col("method").is_not_null())
+        .group_by("method")
+        .agg(relative=(relative & velocity).any(), n=velocity.sum())
+    )
+    order = counts.sort("relative", "n", "method", descending=[True, True, False])
+    return order["method"].to_list()
+
+
+def of_leading_method(visits: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of the leading method (`methods_of`), and those that name none."""
+    methods = methods_of(visits)
+    if not methods:
+        return visits
+    method = pl.col("method")
+    return visits.filter(method.is_null() | (method == methods[0]))
+
+
 def velocity_zeros(
     visits: pl.DataFrame, star: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
-    """Number the unknown velocities: one a star, or one a star, arm and reference."""
+    """Number the unknown velocities: one a star, or one a star, arm and reference.
+
+    Velocities by different methods have different zeros.
+    """
     against = np.zeros(len(visits), np.intp)
     relative = False
     if "reference_visit_id" in visits.columns:
@@ -130,6 +170,9 @@ def velocity_zeros(
         if "arm" in visits.columns:
             arm, names = codes(visits, ["arm"])
             against = np.where(against > 0, against * (len(names) + 1) + arm + 1, 0)
+    if "method" in visits.columns and visits["method"].n_unique() > 1:
+        method, names = codes(visits, ["method"])
+        against = against * (len(names) + 1) + method + 1
     key = np.where(star >= 0, star * (against.max(initial=0) + 1) + against, -1)
     distinct, zero = np.unique(key, return_inverse=True)
     unknown = int(len(distinct) > 0 and distinct[0] < 0)
@@ -155,21 +198,10 @@ def duplicates(visits: pl.DataFrame) -> NDArray:
 
     Without ``visit_id``, rows repeat each other if they agree in every column and one
     of these tells exposures apart; else two equal velocities may be two visits.
-
-    Raises:
-        CalibrationError: the visits were measured by more than one method.
     """
     columns = visits.columns
     if "visit_id" in columns and visits["visit_id"].null_count() == 0:
         keys = [n for n in ("visit_id", "method", "arm", "star_id") if n in columns]
-        if "method" in keys and visits["method"].n_unique() > 1:
-            each = visits.select("visit_id", "method").unique()
-            if each["visit_id"].n_unique() < len(each):
-                methods = visits["method"].drop_nulls().unique().sort().to_list()
-                raise CalibrationError(
-                    f"The same visits were measured by several methods "
-                    f"({', '.join(map(str, methods))}): keep the rows of one of them."
-                )
         keys += ["rv_raw", "rv_raw_err"]
     elif "bjd" in columns or "exposure_id" in columns:
         keys = columns

@@ -31,6 +31,11 @@ from steadystar.calibrate.offsets import Result, offset_tables, prior_widths, se
 from steadystar.calibrate.options import ZeroPointOptions
 from steadystar.calibrate.problem import Problem, families_of, pose
 from steadystar.calibrate.solve import Design
+from steadystar.calibrate.visits import (
+    methods_of,
+    of_leading_method,
+    standard_visits,
+)
 from steadystar.calibrate.visitsums import Vector
 from steadystar.data.status import Status
 
@@ -71,7 +76,11 @@ def fit_zeropoints(
         options = replace(options, by=families_of(by))
     if method is not None:
         options = replace(options, method=method)
-    problem = pose(visits, options, need_errors=options.method != "xiong")
+    visits = standard_visits(visits)
+    methods = methods_of(visits)
+    problem = pose(
+        of_leading_method(visits), options, need_errors=options.method != "xiong"
+    )
     case, status = _select(problem, options)
     solution = _METHODS[options.method](case, options)
     result = _in_gauge(case, solution, status | solution.status, options)
@@ -86,6 +95,7 @@ def fit_zeropoints(
         prior_widths=widths,
         errors=_errors(case, solution, options),
         notes=[
+            *_of_methods(methods),
             *problem.notes,
             *solution.notes,
             *result.notes,
@@ -93,6 +103,16 @@ def fit_zeropoints(
         ],
         covariance=result.covariance,
     )
+
+
+def _of_methods(methods: list[str]) -> list[str]:
+    if not methods:
+        return []
+    said = (
+        f"The zero points are those of the velocities of method {methods[0]}; they are "
+        f"taken off those of {', '.join(methods[1:])} too, which are of the same spectra."
+    )
+    return [said]
 
 
 def _select(problem: Problem, options: ZeroPointOptions) -> tuple[Case, NDArray]:

@@ -4,7 +4,9 @@ Every quantity compares a star's visits with each other, so errors that all its 
 share (``correction_common_err``) are left out, and come back only in the error of the
 mean. Relative velocities of different arms or references have zeros of their own: their
 deviations are taken from the mean of each, every zero costs one degree of freedom, and
-``rv_mean`` is then a mean of velocities with arbitrary zeros.
+``rv_mean`` is then a mean of velocities with arbitrary zeros. Where the same spectra have
+absolute velocities too, ``rv_mean`` is the mean of those; all else is that of the relative
+ones, for the noise of a spectrum counts once.
 
 - ``chi2`` about the weighted mean, and from its p-value ``variable``, at a false-discovery
   rate over all stars (Benjamini and Hochberg 1995);
@@ -36,6 +38,8 @@ from steadystar.calibrate.visits import (
     STAYS_OUT,
     codes,
     double_lined_stars,
+    methods_of,
+    of_leading_method,
     standard_visits,
     velocity_zeros,
 )
@@ -94,8 +98,10 @@ def summarize_stars(
     """
     table = _with_velocity(visits)
     star, star_ids = codes(table, ["star_id"])
-    used = _usable(table, star, len(star_ids))
-    columns = _statistics(used, options)
+    table = table.with_columns(_star=pl.Series(star))
+    leading = of_leading_method(table)
+    used = _usable(leading, leading["_star"].to_numpy(), len(star_ids))
+    columns = _statistics(used, options) | _absolute_means(table, len(star_ids))
     double = np.zeros(len(star_ids), bool)
     double[star[double_lined_stars(table, star) & (star >= 0)]] = True
     ra, dec = _positions(table, star, len(star_ids))
@@ -141,9 +147,7 @@ def _statistics(used: _Used, options: SummaryOptions) -> dict[str, NDArray]:
     zeros = np.bincount(
         groups.star_of_zero, groups.n_of_zero > 0, minlength=stars
     ).astype(np.intp)
-    total = np.where(count > 0, sums(star, weight, stars), np.nan)
-    mean = sums(star, weight * used.rv, stars) / total
-    shared = sums(star, weight * used.common**2, stars) / total
+    mean, mean_err = _means(used)
     center = groups.zeros(weight * used.rv) / np.maximum(groups.zeros(weight), 1e-300)
     chi2 = sums(star, weight * (used.rv - center[groups.zero]) ** 2, stars)
     freedom = count - zeros
@@ -158,7 +162,7 @@ def _statistics(used: _Used, options: SummaryOptions) -> dict[str, NDArray]:
     return {
         "n_visits": count.astype(np.int64),
         "rv_mean": mean,
-        "rv_mean_err": np.sqrt(1 / total + shared),
+        "rv_mean_err": mean_err,
         "rv_scatter": scatter,
         "rv_scatter_err": scatter_err,
         "rv_intrinsic": intrinsic,
@@ -199,6 +203,31 @@ def _p_constant(used: _Used) -> Vector:
     verdicts = judge(rv, used.err**2, groups, classes)
     share = settled_shares(classes, verdicts, groups).share
     return posterior(verdicts.log_like, share)[:, 0]
+
+
+def _absolute_means(table: pl.DataFrame, stars: int) -> dict[str, NDArray]:
+    """Means of the absolute velocities, if there are some beside the relative ones."""
+    methods = methods_of(table)
+    if not methods or "reference_visit_id" not in table.columns:
+        return {}
+    others = (
+        pl.col("method").is_in(methods[1:]) & pl.col("reference_visit_id").is_null()
+    )
+    absolute = table.filter(others)
+    if not len(absolute):
+        return {}
+    used = _usable(absolute, absolute["_star"].to_numpy(), stars)
+    mean, error = _means(used)
+    return {"rv_mean": mean, "rv_mean_err": error}
+
+
+def _means(used: _Used) -> tuple[Vector, Vector]:
+    """Weighted mean of each star's velocities, and its error; NaN if it has none."""
+    star, stars, weight = used.groups.star, used.groups.n_stars, used.err**-2
+    total = sums(star, weight, stars)
+    total = np.where(total > 0, total, np.nan)
+    shared = sums(star, weight * used.common**2, stars) / total
+    return sums(star, weight * used.rv, stars) / total, np.sqrt(1 / total + shared)
 
 
 def _positions(

@@ -83,9 +83,6 @@ class VelocityOptions:
     scale_errors: Annotated[
         bool, "Errors are scaled by the scatter of the residuals (ivar_scale)."
     ] = True
-    keep_curves: Annotated[
-        bool, "Keep chi squared of the search, as columns search_rv and search_chi2."
-    ] = False
 
 
 def measure_velocities(
@@ -95,6 +92,7 @@ def measure_velocities(
     *,
     arm: str | None = None,
     bary_corr: Numbers | None = None,
+    keep_curves: bool = False,
     still: StillLines | Sequence[StillLines] | None = None,
 ) -> pl.DataFrame:
     """Measure the velocity of every spectrum against ``templates``.
@@ -105,6 +103,8 @@ def measure_velocities(
             may vary in the depth of its lines only.
         options: windows, limits.
         arm: its window is used if ``options.windows`` has one; else all wavelengths.
+        keep_curves: keep chi squared of the search of every spectrum, as columns
+            ``search_rv`` (km/s) and ``search_chi2``.
         bary_corr: barycentric corrections, km/s, ``(spectrum,)``. Without them the
             velocity is the same at the observatory and at the barycenter.
         still: what stands still in the observatory's frame: sky lines in the unit of
@@ -169,14 +169,14 @@ def measure_velocities(
                 _second_stars(
                     out, rows[members], members, found, prepared, reach, options
                 )
-                if options.keep_curves:
+                if keep_curves:
                     shifts = np.arange(-reach, reach + 1) * grid.step
                     for i, curve in zip(rows[members], found.search, strict=True):
                         curves[i] = curve.tolist()
                         lags[i] = (C_KMS * np.expm1(shifts)).tolist()
     _frames(out, spectra.frame, bary_corr)
     table = pl.DataFrame({name: out[name] for name in _COLUMNS})
-    if options.keep_curves:
+    if keep_curves:
         table = table.with_columns(
             search_rv=pl.Series(lags, dtype=pl.List(pl.Float64)),
             search_chi2=pl.Series(curves, dtype=pl.List(pl.Float64)),

@@ -20,7 +20,7 @@ import tomllib
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,6 +28,7 @@ from steadystar.calibrate.errors import ErrorModelOptions
 from steadystar.calibrate.options import ZeroPointOptions
 from steadystar.data.match import RADIUS_ARCSEC
 from steadystar.infer.summary import SummaryOptions
+from steadystar.measure.absolute import AbsoluteOptions
 from steadystar.measure.relative import RelativeOptions
 from steadystar.publish.inputs import ReportOptions
 from steadystar.simulate.mock import SurveyOptions
@@ -56,8 +57,13 @@ class MatchOptions:
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """How the work is divided. None of it changes a velocity, except `references`."""
+    """What is measured, and how the work is divided."""
 
+    velocities: Annotated[
+        Literal["both", "relative", "absolute"],
+        "Velocities of each star against itself (relative), against model spectra "
+        "(absolute), or both: each spectrum then has two rows, of different method.",
+    ] = "both"
     files_per_batch: Annotated[
         int, "Files that are read as one unit of work; an interrupted one starts again."
     ] = 200
@@ -91,6 +97,7 @@ class Configuration(BaseModel):
     read: ReadOptions = ReadOptions()
     match: MatchOptions = MatchOptions()
     measure: RelativeOptions = RelativeOptions()
+    absolute: AbsoluteOptions = AbsoluteOptions()
     zeropoints: ZeroPointOptions = ZeroPointOptions()
     errors: ErrorModelOptions = ErrorModelOptions()
     stars: SummaryOptions = SummaryOptions()

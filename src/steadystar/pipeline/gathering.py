@@ -44,7 +44,11 @@ def gather_velocities(paths: tuple[Path, ...], prefix: Path) -> Result:
     frames = [pl.read_parquet(path).drop("_group") for path in paths]
     table = pl.concat([empty("velocities"), *frames], how="diagonal_relaxed")
     table = table.sort("star_id", "visit_id", "method")
-    facts = {"visits": len(table), "measured": int(table["rv_raw"].is_finite().sum())}
+    measured = table.filter(pl.col("rv_raw").is_finite())
+    facts = {
+        "visits": table["visit_id"].n_unique(),
+        "measured": measured["visit_id"].n_unique(),
+    }
     return Result(write_tables({"velocities": table}, prefix), facts)
 
 

@@ -21,6 +21,7 @@ import polars as pl
 from steadystar.data.schema import conform, empty
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
+from steadystar.measure.absolute import AbsoluteOptions, measure_absolute
 from steadystar.measure.relative import (
     RelativeOptions,
     StarTemplates,
@@ -41,12 +42,21 @@ class _Before:
 
 
 @dataclass(frozen=True)
+class _Options:
+    """What is measured, and how."""
+
+    velocities: str
+    relative: RelativeOptions
+    absolute: AbsoluteOptions
+
+
+@dataclass(frozen=True)
 class _Job:
     shard: int
     shards: int
     parts: tuple[Part, ...]
     assigned: Path
-    options: RelativeOptions
+    options: _Options
     base: str
     before: tuple[_Before, ...]
 
@@ -55,17 +65,18 @@ def plan_measuring(run: Run, stage: Stage) -> list[Unit]:
     """One unit a shard, also for those that only remember templates."""
     match = run.ledger.records("match")["all"]
     shards, assigned = match.facts["shards"], run.ledger.path(match, "assigned")
-    references = run.configuration.run.references
-    base = stage.mark(run.configuration, ["references", references])
+    chosen = run.configuration
+    references, velocities = chosen.run.references, chosen.run.velocities
+    options = _Options(velocities, chosen.measure, chosen.absolute)
+    base = stage.mark(chosen, ["references", references, velocities])
     records = run.ledger.records(stage.name)
     present = parts(run.ledger)
     units = []
     for shard in range(shards):
         own, name = tuple(present.get(shard, [])), f"{shards:05d}-{shard:05d}"
         if own or name in records:
-            inputs = [references, [part.sha256 for part in own]]
+            inputs = [references, velocities, [part.sha256 for part in own]]
             before = _earlier(run.ledger, records, shard, shards, base)
-            options = run.configuration.measure
             job = _Job(shard, shards, own, assigned, options, base, before)
             units.append(Unit(name, inputs, job))
     return units
@@ -122,6 +133,7 @@ class _Shard:
                 self.templates[group] = held.merged_with(loaded) if held else loaded
         self.tables: dict[str, list[pl.DataFrame]] = {name: [] for name in _TABLES}
         self.lost: dict[str, str] = {}
+        self.notes: dict[str, None] = {}
         self.measured = 0
 
     def _remembered(self, name: str) -> pl.DataFrame | None:
@@ -149,7 +161,7 @@ class _Shard:
             ),
             "velocities": pl.concat(
                 [*self.tables["velocities"], _NO_VELOCITIES], how="diagonal_relaxed"
-            ).sort("star_id", "visit_id"),
+            ).sort("star_id", "visit_id", "method"),
             "covariances": pl.concat(
                 [*self.tables["covariances"], _NO_COVARIANCES], how="diagonal_relaxed"
             ).sort("star_id", "_group", "arm"),
@@ -167,7 +179,10 @@ class _Shard:
             "measured": self.measured,
             "failed": sorted(self.lost),
         }
-        notes = [f"{n} stars were not measured. {why}" for why, n in _counts(self.lost)]
+        notes = [*self.notes]
+        notes += [
+            f"{n} stars were not measured. {why}" for why, n in _counts(self.lost)
+        ]
         return Result(outputs, facts, tuple(notes))
 
     def _measure(self, group: str, visits: pl.DataFrame, spectra: Spectra) -> None:
@@ -192,9 +207,8 @@ class _Shard:
         if self.failure:
             self._give_up(group, visits, self.failure)
             return
-        held = self.templates.get(group)
         try:
-            found = measure_relative(visits, spectra, self.job.options, held)
+            self._measure_all(group, visits, spectra)
         except Exception as error:  # noqa: BLE001 - one star must not end a survey
             stars = visits["star_id"].unique().sort()
             if len(stars) == 1:
@@ -204,21 +218,33 @@ class _Shard:
             first = visits["star_id"].is_in(stars[: len(stars) // 2].implode())
             for half in (first, ~first):
                 self._measure_new(group, visits.filter(half), spectra[half.to_numpy()])
-            return
+
+    def _measure_all(self, group: str, visits: pl.DataFrame, spectra: Spectra) -> None:
+        """Measure what was asked for; nothing is kept of it unless all of it succeeds."""
+        options, held = self.job.options, self.templates.get(group)
+        relative = absolute = None
+        if options.velocities != "absolute":
+            relative = measure_relative(visits, spectra, options.relative, held)
+        if options.velocities != "relative":
+            absolute = measure_absolute(visits, spectra, options.absolute)
+            self.tables["velocities"].append(_of(group, absolute.table))
+            self.notes |= dict.fromkeys(absolute.notes)
+        if relative is not None:
+            new = relative.templates
+            self.templates[group] = held.merged_with(new) if held else new
+            self.tables["velocities"].append(_of(group, relative.table))
+            self.tables["covariances"].append(_of(group, relative.covariances))
         self.measured += visits["star_id"].n_unique()
-        new = found.templates
-        self.templates[group] = held.merged_with(new) if held else new
-        for name, table in (
-            ("velocities", found.table),
-            ("covariances", found.covariances),
-        ):
-            self.tables[name].append(table.with_columns(_group=pl.lit(group)))
 
     def _give_up(self, group: str, visits: pl.DataFrame, why: str) -> None:
         self.lost |= dict.fromkeys(visits["star_id"].unique(), why)
         status = pl.col("status").fill_null(0) | int(Status.INTERNAL_ERROR)
         failed = conform(visits.with_columns(status), "velocities")
-        self.tables["velocities"].append(failed.with_columns(_group=pl.lit(group)))
+        self.tables["velocities"].append(_of(group, failed))
+
+
+def _of(group: str, table: pl.DataFrame) -> pl.DataFrame:
+    return table.with_columns(_group=pl.lit(group))
 
 
 _NO_KEYS = pl.DataFrame(

@@ -135,8 +135,8 @@ STAGES = (
     Stage(
         "measure",
         "Measuring velocities",
-        ("measure",),
-        1,
+        ("measure", "absolute"),
+        2,
         plan_measuring,
         measure_shard,
         _measure,
