@@ -52,6 +52,11 @@ class Facts:
     relative: bool
 
     @property
+    def both(self) -> bool:
+        """Whether there are absolute velocities beside the ones that are shown."""
+        return self.method != ABSOLUTE and len(self.absolute) > 0
+
+    @property
     def measured(self) -> pl.DataFrame:
         """The visits that have a velocity."""
         return self.visits.filter("measured")

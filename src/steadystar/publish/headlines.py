@@ -101,7 +101,7 @@ def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
         ),
     ]
     absolute = facts.absolute.filter("measured")
-    if len(absolute) and facts.absolute is not facts.visits:
+    if facts.both:
         made.append(Headline(f"{len(absolute):,}", "absolute velocities beside these"))
     for column, name in (("night", "nights"), ("exposure", "exposures")):
         number = visits[column].drop_nulls().n_unique()

@@ -225,7 +225,7 @@ def _write_star(
     stem = f"{safe_name(star)}-"
     visits = facts.visits.filter(pl.col("star_id") == star)
     beside = None
-    if facts.absolute is not facts.visits and len(facts.absolute):
+    if facts.both:
         beside = facts.absolute.filter(pl.col("star_id") == star)
     row = facts.stars.filter(pl.col("star_id") == star).row(0, named=True)
     before, after = chosen[place - 1], chosen[(place + 1) % len(chosen)]

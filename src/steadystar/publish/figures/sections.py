@@ -163,7 +163,7 @@ def _absolute(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> Sec
         "The page of a star shows its best spectrum taken apart."
     )
     kiel = kiel_diagram(facts)
-    pair = (against_relative(facts),) if facts.absolute is not facts.visits else ()
+    pair = (against_relative(facts),) if facts.both else ()
     items = (
         absolute_listing(facts),
         efficiency(facts, options),

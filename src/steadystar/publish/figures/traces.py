@@ -42,6 +42,7 @@ from steadystar.publish.slopes import (
     Slope,
     about_means,
     shared_motion,
+    steadfast_slope,
     within_star_slope,
 )
 
@@ -49,6 +50,7 @@ _TITLE = "Traces of what stands still at the observatory"
 _FEWEST = 20
 _IN_A_BIN = 8
 _WILD = 5.0
+"""A velocity is wild beyond so many robust widths from the trend."""
 _SHARED = 0.8
 """Share of the motion from which on a zero point of each exposure hides a trend."""
 
@@ -70,20 +72,20 @@ def observed_frame(
     sentences, hidden = [], 0.0
     for arm in arms_of(rows):
         part = rows.filter(pl.col("arm") == arm)
-        calm = part.filter((pl.col("after") / pl.col("expected")).abs() <= _WILD)
-        calm = calm.filter(pl.len().over("star_id") >= 2)
+        calm = _without_wild(part)
         if len(calm) < _FEWEST:
             continue
         made = _arm(calm, arm, options)
         panels += made.panels
         hidden = max(hidden, made.shared)
-        wild = len(part) - len(calm)
-        left = f", {wild} beyond five times their error left out" if wild else ""
         sentences.append(
-            f"{arm_title(arm) or 'all arms'}: slope {made.calibrated} m/s per km/s "
-            f"({made.measured} before calibration) over "
-            f"{counted(len(calm), 'velocity', 'velocities')}, which the Earth's motion "
-            f"changed by {kms(made.reach)} rms{left}"
+            f"{arm_title(arm) or 'all arms'}: {_slopes(made)}, over "
+            f"{counted(len(calm), 'velocity', 'velocities')}"
+            + (
+                f" ({len(part) - len(calm)} wild ones left out)"
+                if len(part) > len(calm)
+                else ""
+            )
         )
     if not panels:
         return Missing(
@@ -108,6 +110,34 @@ def observed_frame(
         good="Medians at zero within their errors, and a slope that is zero within its "
         "own: nothing that stands still has left a trace.",
         here="Here: " + "; ".join(sentences) + "." + _hidden(hidden, families),
+    )
+
+
+def _without_wild(rows: pl.DataFrame) -> pl.DataFrame:
+    """Leave out velocities far from the trend of the others, and stars seen once."""
+    rows = rows.filter(pl.len().over("star_id") >= 2)
+    if len(rows) < _FEWEST:
+        return rows
+    x, deviation, weight, star = _moving(rows)
+    # About the median of a star, which one wild velocity does not move.
+    middle = pl.col("x", "y") - pl.col("x", "y").median().over("star")
+    about = pl.DataFrame({"star": star, "x": x, "y": deviation}).select(middle)
+    moved, left = about["x"].to_numpy(), about["y"].to_numpy()
+    trend = steadfast_slope(moved, left, weight**-0.5) * moved
+    pull = np.abs(left - trend) * np.sqrt(weight)
+    calm = pull <= _WILD * max(1.0, 1.4826 * float(np.median(pull)))
+    return rows.filter(pl.Series(calm)).filter(pl.len().over("star_id") >= 2)
+
+
+def _slopes(made: "_Arm") -> str:
+    if not made.calibrated.known:
+        return (
+            "no slope, because the Earth's motion hardly changed between the visits of "
+            "a star"
+        )
+    return (
+        f"slope {made.calibrated} m/s per km/s ({made.measured} before calibration), "
+        f"from changes by the Earth's motion of {kms(made.reach)} rms"
     )
 
 
@@ -143,14 +173,19 @@ def seen_from_observatory(rows: pl.DataFrame, star: Index) -> Array:
     return C_KMS * ((1 + mean / C_KMS) * observed / raw - 1)
 
 
-def _arm(rows: pl.DataFrame, arm: str, options: ReportOptions) -> _Arm:
+def _moving(rows: pl.DataFrame) -> tuple[Array, Array, Array, Index]:
+    """Velocity at the observatory, deviation, weight and star of each visit."""
     star = _codes(rows, ["star_id"])
-    exposure = _codes(rows, ["unit", "exposure"], alone="visit_id")
-    x, error = seen_from_observatory(rows, star), rows["error"].to_numpy()
-    weight = error**-2.0
-    moved = about_means(x, weight, star)
+    weight = rows["error"].to_numpy() ** -2.0
     deviation = about_means(rows["value"].to_numpy(), weight, star)
-    slope = within_star_slope(x, deviation, error, star, exposure)
+    return seen_from_observatory(rows, star), deviation, weight, star
+
+
+def _arm(rows: pl.DataFrame, arm: str, options: ReportOptions) -> _Arm:
+    exposure = _codes(rows, ["unit", "exposure"], alone="visit_id")
+    x, deviation, weight, star = _moving(rows)
+    moved = about_means(x, weight, star)
+    slope = within_star_slope(x, deviation, weight**-0.5, star, exposure)
     raw_error = rows["raw_error"].to_numpy()
     raw = within_star_slope(x, rows["raw"].to_numpy(), raw_error, star, exposure)
     ends = np.array([moved.min(), moved.max()])
@@ -165,7 +200,7 @@ def _arm(rows: pl.DataFrame, arm: str, options: ReportOptions) -> _Arm:
                 f"{change} (km/s)",
                 arm,
                 options,
-                (line,) if np.isfinite(slope.value) else (),
+                (line,) if slope.known else (),
             ),
         ),
         calibrated=slope,
