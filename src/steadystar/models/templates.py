@@ -1,8 +1,9 @@
 """Templates: normalized spectra of stars at rest, which velocities are measured against.
 
 They may come from anywhere: model spectra (`Templates.from_models`), the survey's own
-spectra moved to rest, a file of somebody else's. What a measurement needs of them, mean
-and principal components on its own grid, is learned from them (`models.lowrank`).
+spectra moved to rest (`measure.own_templates`), both (`Templates.joined`), a file of
+somebody else's. What a measurement needs of them, mean and principal components on its
+own grid, is learned from them (`models.lowrank`).
 """
 
 __all__ = ["Templates", "bundled_templates"]
@@ -15,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from steadystar.data.constants import C_KMS
 from steadystar.data.numbers import Numbers
 from steadystar.data.tables import read_metadata, read_table, write_parquet
 from steadystar.models.broadening import broaden
 from steadystar.models.library import ModelSpectra, bundled
+from steadystar.models.lowrank import smoothed
 
 _KIND = "templates"
 
@@ -120,6 +123,56 @@ class Templates:
             )
         return cls(wave, flux, resolution)
 
+    @classmethod
+    def joined(
+        cls, parts: Sequence["Templates"], resolution: float | None = None
+    ) -> "Templates":
+        """Put templates of several sources on common wavelengths, as one set.
+
+        A hybrid of models and a survey's own spectra covers the types that models know
+        and those that they do not (Saydjari et al. 2025, section 3.1).
+
+        Arguments:
+            parts: each with its own wavelengths; they are cut to those that all have.
+            resolution: to which those of known resolution are brought; those that are as
+                sharp as the spectra (None) stay as they are. It must be given if both
+                kinds are there: it is that of the spectra. None: the lowest of the parts.
+
+        Returns:
+            All templates in the order given, on the finest of the parts' spacings. Their
+            resolution is None if that of any part is.
+
+        Raises:
+            ValueError: no parts, no common wavelengths, a resolution that is missing or
+                higher than that of a part.
+        """
+        if not parts:
+            raise ValueError("There are no templates to join: give one set at least.")
+        known = [part.resolution for part in parts if part.resolution is not None]
+        if resolution is None:
+            if known and len(known) < len(parts):
+                raise ValueError(
+                    "Some templates are as sharp as the spectra and some have a "
+                    f"resolution of their own ({max(known):.0f}): give the resolution of "
+                    "the spectra, to which these are brought."
+                )
+            resolution = min(known, default=None)
+        low = max(float(part.wave[0]) for part in parts)
+        high = min(float(part.wave[-1]) for part in parts)
+        if not low < high:
+            raise ValueError(
+                "The templates have no wavelengths in common: they span "
+                + ", ".join(f"{p.wave[0]:.1f} to {p.wave[-1]:.1f}" for p in parts)
+                + " Angstrom (vacuum)."
+            )
+        step = min(float(np.diff(np.log(part.wave)).min()) for part in parts)
+        number = int(np.log(high / low) / step)
+        log_wave = np.log(low) + np.log(high / low) * np.arange(number + 1) / number
+        rows = [_resampled(part, log_wave, resolution) for part in parts]
+        alike = resolution if len(known) == len(parts) else None
+        wave = np.clip(np.exp(log_wave), low, high)
+        return cls.from_arrays(wave, np.concatenate(rows), alike)
+
     def __len__(self) -> int:
         return len(self.flux)
 
@@ -148,6 +201,21 @@ class Templates:
             np.ascontiguousarray(flux, np.float32),
             float(sharp) if sharp else None,
         )
+
+
+def _resampled(
+    part: Templates, log_wave: NDArray[np.float64], resolution: float | None
+) -> NDArray[np.float64]:
+    """Return templates at ``resolution`` on other wavelengths; they are sampled finely."""
+    own, flux = smoothed(
+        np.log(part.wave),
+        part.flux.astype(np.float64),
+        part.resolution,
+        np.nan if resolution is None else resolution,
+    )
+    # Smoothing may lose the last point.
+    at = np.clip(log_wave, own[0], own[-1])
+    return CubicSpline(own, flux, axis=-1)(at)
 
 
 # Stars as surveys see them: main sequence, giants, and the hot ones. Effective
