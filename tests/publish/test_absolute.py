@@ -18,6 +18,10 @@ from steadystar.publish.figures.efficiency import (
     star_efficiencies,
 )
 from steadystar.publish.figures.fiber_limits import fiber_limits, limit_by_fiber
+from steadystar.publish.figures.taken_apart import (
+    fitting_templates,
+    taken_apart_figure,
+)
 from steadystar.publish.figures.traces import observed_frame
 from steadystar.publish.headlines import headlines, star_facts
 from steadystar.publish.inputs import ReportInputs, ReportOptions
@@ -136,14 +140,22 @@ def test_a_relative_method_without_any_velocity_is_not_shown():
     )
 
 
-def test_rows_that_name_no_method_beside_a_named_one_are_told():
-    table = absolute_table(n_stars=4).with_columns(
-        pl.when(pl.col("star_id") == "s0")
-        .then(None)
-        .otherwise("method")
-        .alias("method")
+def test_a_spectrum_that_no_method_got_to_is_still_a_row():
+    """A star on which the program failed has rows without a method."""
+    failed = pl.DataFrame(
+        {"visit_id": ["x"], "star_id": ["lost"], "status": [int(Status.INTERNAL_ERROR)]}
     )
-    assert shown_method(schema.conform(table, "velocities"))[1] == {"of no name": 8}
+    table = with_relative(absolute_table(n_stars=4))
+    facts = facts_of(pl.concat([table, failed], how="diagonal_relaxed"))
+    assert len(facts.visits) == 4 * 8 + 1
+    assert "lost" in facts.stars["star_id"].to_list()
+    assert facts.other_methods == {ABSOLUTE: 32}
+
+
+def test_the_name_of_the_method_is_that_of_the_measurement():
+    from steadystar.measure.absolute import METHOD
+
+    assert ABSOLUTE == METHOD
 
 
 def test_nothing_changes_in_the_other_sections_when_absolute_rows_join(survey):
@@ -193,13 +205,10 @@ def test_the_pages_of_stars_have_each_spectrum_once(survey):
     assert "absolute (km/s)" in listed.columns
     assert "absolute (km/s)" not in plain.columns
     row = facts.stars.filter(mine).row(0, named=True)
-    means = [
-        float(h.value.removesuffix(" km/s").replace(",", ""))
-        for h in star_facts(facts, row)
-        if "absolute" in h.meaning
-    ]
-    assert len(means) == 2
-    assert all(800 < value < 1200 for value in means)
+    # The mean in the table of stars is that of the absolute velocities; without them it
+    # is of relative ones and means nothing.
+    assert "mean velocity" in {h.meaning for h in star_facts(facts, row)}
+    assert "mean velocity" not in {h.meaning for h in star_facts(before, row)}
     drawn = star_figures(facts, replace(both, spectra=None), star, OPTIONS)[0]
     assert isinstance(drawn, Figure)
     shown = np.concatenate([m.y for m in marks(drawn, Points)])
@@ -515,3 +524,68 @@ def test_few_fibers_make_no_figure():
     table = absolute_table().with_columns(pl.col("fiber") % 10)
     assert limit_by_fiber(facts_of(table)) == []
     assert limit_by_fiber(facts_of(table.drop("fiber"))) == []
+
+
+# One visit taken apart
+
+
+@pytest.fixture
+def one_star(survey):
+    """Facts, spectra and absolute velocities of the star with the brightest spectrum."""
+    both = replace(survey, velocities=joined(survey.velocities))
+    # The simulated spectra are as recorded at the observatory, at the true velocity.
+    true = both.truth["visits"]
+    velocities = both.velocities.join(true, on="visit_id", maintain_order="left")
+    velocities = velocities.with_columns(pl.col("rv_true").alias("rv_obs"))
+    both = replace(both, velocities=velocities.drop("rv_true"))
+    facts = gather(both)
+    star = facts.absolute.sort("snr", descending=True)["star_id"][0]
+    rows, spectra = both.spectra(star)
+    return both, facts, facts.absolute.filter(pl.col("star_id") == star), rows, spectra
+
+
+def test_the_best_visit_is_taken_apart_and_its_parts_sum_to_it(one_star):
+    inputs, facts, absolute, rows, spectra = one_star
+    figure = taken_apart_figure(facts, inputs, absolute, rows, spectra, "blue")
+    assert isinstance(figure, Figure)
+    best = absolute.filter(arm="blue").sort("snr", descending=True).row(0, named=True)
+    assert f"exposure {best['exposure']}, S/N" in figure.here
+    lines = {m.label: m for m in figure.panels[0].marks if isinstance(m, Line)}
+    data, model = lines["data"].y, lines["continuum + star's lines"].y
+    place = rows["visit_id"].to_list().index(best["visit_id"])
+    low, high = inputs.windows["blue"]
+    wave = spectra.wave_2d[place]
+    inside = (wave >= low) & (wave <= high)
+    assert lines["data"].x.tolist() == wave[inside].tolist()
+    noise = np.sqrt(spectra.ivar[place][inside].astype(float))
+    residual = next(m for m in figure.panels[2].marks if isinstance(m, Line))
+    expected = np.clip((data - model) * noise, -8, 8)
+    # Fluxes near 1000 in float32: 6e-5 of a noise of some 20.
+    np.testing.assert_allclose(residual.y, expected, atol=1e-3)
+
+
+def test_a_double_lined_visit_is_not_taken_apart_with_one_star(one_star):
+    inputs, facts, absolute, rows, spectra = one_star
+    double = absolute.with_columns(pl.lit(int(Status.DOUBLE_LINED)).alias("status"))
+    assert taken_apart_figure(facts, inputs, double, rows, spectra, "blue") is None
+    none = absolute.head(0)
+    assert taken_apart_figure(facts, inputs, none, rows, spectra, "blue") is None
+
+
+def test_wavelengths_without_templates_are_said_to_be_so(one_star):
+    inputs, facts, absolute, rows, spectra = one_star
+    far = replace(spectra, wave=spectra.wave * 1.6)
+    windows = replace(inputs, windows={})
+    missing = taken_apart_figure(facts, windows, absolute, rows, far, "blue")
+    assert isinstance(missing, Missing)
+    assert "No templates" in missing.reason
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "first"), [(4970, 5330, 4866), (15200, 16900, 15114)]
+)
+def test_templates_are_those_of_the_wavelengths_and_sharp_enough(low, high, first):
+    found = fitting_templates(low, high, 7500.0)
+    assert found is not None
+    assert found.wave[0] == pytest.approx(first, abs=1)
+    assert fitting_templates(8000, 8500) is None

@@ -19,7 +19,7 @@ from steadystar.calibrate.visits import STAYS_OUT
 from steadystar.data import schema
 from steadystar.data.status import Status
 from steadystar.publish.inputs import ReportInputs
-from steadystar.publish.methods import ABSOLUTE, shown_method
+from steadystar.publish.methods import ABSOLUTE, of_method, shown_method
 
 _GROUPS = ("field", "night", "exposure_id", "telescope", "spectrograph", "fiber", "arm")
 _DRAWN = (
@@ -79,8 +79,7 @@ def gather(inputs: ReportInputs) -> Facts:
     frame = schema.conform(inputs.velocities, "velocities", keep_dtype=_GROUPS)
     frame = frame.with_columns(_sane(name) for name in _DRAWN)
     method, others = shown_method(frame)
-    own = frame.filter(pl.col("method") == method) if method else frame
-    visits = _residuals(_tidy(own))
+    visits = _residuals(_tidy(of_method(frame, method)))
     absolute = visits
     if method != ABSOLUTE:
         absolute = _residuals(_tidy(frame.filter(pl.col("method") == ABSOLUTE)))

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from steadystar.data.status import Status
-from steadystar.publish.facts import Facts, arms_of, usable
+from steadystar.publish.facts import Facts
 from steadystar.publish.figures.truth import recovery_rms
 from steadystar.publish.inputs import ReportInputs
 from steadystar.publish.numbers import (
@@ -158,30 +158,11 @@ def star_facts(facts: Facts, row: dict[str, Any]) -> list[Headline]:
     )
     for column, digits, meaning, unit in numbers:
         value = row.get(column)
-        if column == "rv_mean" and facts.relative:
+        if column == "rv_mean" and facts.relative and not facts.both:
             continue
         if isinstance(value, float) and np.isfinite(value):
             made.append(Headline(significant(value, digits) + unit, meaning))
-    if facts.relative:
-        made += _absolute_mean(facts, row["star_id"])
     p = row.get("p_constant")
     if isinstance(p, float) and np.isfinite(p):
         made.append(Headline(probability(p), "probability of being constant"))
-    return made
-
-
-def _absolute_mean(facts: Facts, star_id: str) -> list[Headline]:
-    """The weighted mean of a star's absolute velocities, arm by arm."""
-    rows = usable(facts.absolute).filter(
-        pl.col("star_id") == star_id, pl.col("error") > 0
-    )
-    made = []
-    for arm in arms_of(rows):
-        part = rows.filter(pl.col("arm") == arm)
-        weight = part["error"].to_numpy() ** -2.0
-        mean = float(np.average(part["value"].to_numpy(), weights=weight))
-        where = f", {arm} arm" if arm != "all" else ""
-        made.append(
-            Headline(f"{significant(mean, 4)} km/s", f"mean absolute velocity{where}")
-        )
     return made

@@ -11,7 +11,7 @@ __all__ = ["constant_candidates", "relative_catalog"]
 import polars as pl
 
 from steadystar.data import schema
-from steadystar.publish.methods import shown_method
+from steadystar.publish.methods import of_method, shown_method
 
 _SUFFIX = {"red": "r", "blue": "b"}
 
@@ -35,9 +35,7 @@ def relative_catalog(velocities: pl.DataFrame) -> pl.DataFrame:
             "The relative-velocity layout has columns for a red and a blue arm, but no "
             "spectrum is of either: export the velocities table itself."
         )
-    method, _ = shown_method(frame)
-    if method:
-        frame = frame.filter(pl.col("method") == method)
+    frame = of_method(frame, shown_method(frame)[0])
     keys = ["star_id", "exposure_id"]
     # Where the exposure is not named its time tells exposures apart.
     frame = frame.with_columns(

@@ -162,6 +162,11 @@ def _absolute(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> Sec
         "that would remain if all but the velocity were known: no method can do better. "
         "The page of a star shows its best spectrum taken apart."
     )
+    if facts.both:
+        lead += (
+            " The zero points above, which the relative velocities have shown, are "
+            "taken off these too: they are of the same exposures."
+        )
     kiel = kiel_diagram(facts)
     pair = (against_relative(facts),) if facts.both else ()
     items = (

@@ -27,6 +27,7 @@ from steadystar.publish.plot import (
     Line,
     Missing,
     Panel,
+    Real,
     arm_color,
 )
 
@@ -77,7 +78,7 @@ def taken_apart_figure(
 
 
 def fitting_templates(
-    low: float, high: float, resolution: float = float("nan")
+    low: Real, high: Real, resolution: Real = float("nan")
 ) -> Templates | None:
     """The bundled templates that cover most of ``low`` to ``high`` Angstrom, else None.
 
