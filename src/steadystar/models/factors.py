@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, gaussian_filter1d
 
 _ROUNDS = 20
 _CLIP, _FAR = 6.0, 10.0
 """Typical deviations beyond which a value is an outlier, at the end and at once."""
 _SPREAD = 3
+_SIGNIFICANT = 4.0
 _LEAST_ROWS = 3
 _MARGIN = 1.5
 """Above what noise reaches: the limit holds for many rows, and these may be few."""
@@ -30,7 +31,7 @@ _MARGIN = 1.5
 class Factors:
     """``mean`` and ``variance``: ``(point,)``; ``patterns``: ``(rank, point)``.
 
-    Patterns are orthogonal, the strongest first. ``known``: the points that enough rows
+    The strongest pattern is the first. ``known``: the points that enough rows
     had; elsewhere all is zero. ``clipped``: how many values were left out as outliers.
     """
 
@@ -42,11 +43,17 @@ class Factors:
 
 
 def fit_factors(
-    values: NDArray[np.float64], ivar: NDArray[np.float64], rank: int
+    values: NDArray[np.float64],
+    ivar: NDArray[np.float64],
+    rank: int,
+    width: float = 2.0,
 ) -> Factors:
     """Fit a mean, at most ``rank`` patterns and a variance to rows of noisy values.
 
-    ``values`` and ``ivar`` (inverse variance of the noise): ``(row, point)``. Half as
+    ``values`` and ``ivar`` (inverse variance of the noise): ``(row, point)``. ``width``:
+    standard deviation of the narrowest feature, in points. What of the mean and the
+    patterns may be noise, seen through a Gaussian of that width, is set to zero: noise
+    that was learned would stand still in every spectrum. Half as
     many patterns as there are rows are looked for at most. A pattern that may be
     noise is dropped.
 
@@ -84,6 +91,9 @@ def fit_factors(
     kept = ivar > 0
     excess = _excess(left, ivar, kept, len(patterns))
     patterns = _visible(patterns, ivar, excess)
+    total = (ivar / (1 + ivar * excess)).sum(axis=0)
+    seen = _significant(np.concatenate([mean[None], patterns]), total, width)
+    mean, patterns = np.where(seen, mean, 0), np.where(seen, patterns, 0)
     full = np.zeros((2 + len(patterns), len(known)))
     full[:, known] = np.concatenate([[mean, excess], patterns])
     return Factors(full[0], full[2:], full[1], known, int((good & ~kept).sum()))
@@ -164,3 +174,17 @@ def _visible(patterns, ivar, variance):
     true = (seen + np.sqrt(seen**2 - 4 * ratio)) / 2
     factor = np.sqrt(true) / strength[visible]
     return factor[:, None] * (turn.T @ patterns)[visible]
+
+
+def _significant(rows, total, width: float):
+    """Return where any of ``rows`` stands out of its noise, whose weight is ``total``.
+
+    Strengths of patterns have unit variance, so patterns and mean are known alike.
+    """
+    signal = gaussian_filter1d(rows * total, width, axis=1, mode="constant")
+    # The square of a Gaussian is a narrower one.
+    narrow = gaussian_filter1d(total, width / np.sqrt(2), mode="constant")
+    noise = np.sqrt(narrow / (2 * np.sqrt(np.pi) * width))
+    out = np.abs(signal) > _SIGNIFICANT * np.where(noise > 0, noise, np.inf)
+    reach = int(np.ceil(2 * width))
+    return binary_dilation(out.any(axis=0), np.ones(2 * reach + 1))

@@ -137,7 +137,7 @@ class StillLines:
         grid = LogGrid.covering(float(wave.min()), float(wave.max()), step)
         rows = [_on_grid(spectra, int(i), grid) for i in used]
         values, ivar = np.array(rows).reshape(len(rows), 2, grid.size).swapaxes(0, 1)
-        found = fit_factors(values, ivar, rank)
+        found = fit_factors(values, ivar, rank, 1 / _STEP_PER_SIGMA)
         without = len(spectra) - len(used)
         source = (
             f"Learned from {len(used)} spectra"
