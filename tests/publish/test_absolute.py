@@ -406,6 +406,23 @@ def test_the_error_of_a_slope_is_that_of_many_trials():
     assert abs(np.mean(pulls)) < 0.6
 
 
+def test_the_largest_of_the_groupings_makes_the_error():
+    """Zero points of whole nights: exposures are not independent, and the error says so."""
+    rng = np.random.default_rng(11)
+    star, exposure = np.repeat(np.arange(50), 24), np.tile(np.arange(24), 50)
+    night = exposure // 3
+    x = rng.normal(0, 10, 8)[night] + rng.normal(0, 0.1, 1200)
+    error = np.full(1200, 0.05)
+    y = rng.normal(0, error) + rng.normal(0, 1.0, 8)[night]
+    alone = within_star_slope(x, y, error, star, exposure)
+    nightly = within_star_slope(x, y, error, star, exposure, night)
+    assert nightly.value == alone.value
+    # Three exposures a night are as one: the root of three, and of the corrections for
+    # 8 groups and for 24.
+    expected = np.sqrt(3 * (8 / 7) / (24 / 23))
+    assert nightly.error / alone.error == pytest.approx(expected, rel=0.02)
+
+
 def test_a_steadfast_slope_minimizes_the_absolute_deviations():
     rng = np.random.default_rng(6)
     x, error = rng.normal(0, 3, 51), rng.uniform(0.5, 2, 51)

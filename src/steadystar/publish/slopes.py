@@ -44,7 +44,7 @@ def about_means(values: Array, weight: Array, group: Index) -> Array:
 
 
 def within_star_slope(
-    x: Array, y: Array, error: Array, star: Index, exposure: Index
+    x: Array, y: Array, error: Array, star: Index, *together: Index
 ) -> Slope:
     """How the visits of a star deviate from its mean as ``x`` does, all stars together.
 
@@ -52,9 +52,9 @@ def within_star_slope(
         x: what moves, km/s; y: velocities with their errors, km/s; all ``(visit,)``.
         star: number of each visit's star; both x and y are taken about its means, so
             that stars of different velocity say nothing by their difference.
-        exposure: visits of one number may be off together. The error of the slope is
-            the larger of two that come from the scatter itself: visits independent, and
-            exposures independent.
+        together: groupings (exposures, nights) whose visits may be off together. The
+            error of the slope comes from the scatter itself, and is the largest of
+            those with visits independent and with the groups of each independent.
 
     Returns:
         NaN where x does not change within any star.
@@ -67,11 +67,12 @@ def within_star_slope(
         return Slope(float("nan"), float("nan"))
     slope = float(np.sum(weight * dx * dy)) / leverage
     push = weight * dx * (dy - slope * dx)
-    together = np.bincount(exposure, push)
-    number = max(np.unique(exposure).size, 2)
-    each = float(np.sum(push**2))
-    joint = float(np.sum(together**2)) * number / (number - 1)
-    variance = max(each, joint) * len(x) / freedom
+    variances = [float(np.sum(push**2))]
+    for group in together:
+        number = max(np.unique(group).size, 2)
+        sums = np.bincount(group, push)
+        variances.append(float(np.sum(sums**2)) * number / (number - 1))
+    variance = max(variances) * len(x) / freedom
     return Slope(slope, float(np.sqrt(variance)) / leverage)
 
 

@@ -85,7 +85,7 @@ def against_relative(facts: Facts) -> Figure | Missing:
             f"{arm_title(arm) or 'all arms'}: robust scatter "
             f"{ms(robust_width(part['difference']))}, {robust_width(pull):.2f} in units "
             f"of the errors, over {counted(pull.size, 'spectrum', 'spectra')}, "
-            f"{percent(beyond, pull.size)} of them beyond five"
+            f"{percent(beyond, pull.size) if beyond else 'none'} of them beyond five"
         )
     if not marks:
         return Missing(

@@ -93,8 +93,7 @@ def efficiency(facts: Facts, options: ReportOptions) -> Figure | Missing:
         sentences.append(
             f"{arm_title(arm) or 'all arms'}: median efficiency "
             f"{median(part['efficiency']):.0f}% over {counted(len(part), 'constant star')} "
-            f"(scatter {ms(median(part['scatter']))}, photon limit "
-            f"{ms(median(part['limit']))})"
+            f"(median photon limit {ms(median(part['limit']))})"
         )
     return Figure(
         name="efficiency",

@@ -130,8 +130,8 @@ def _figure(
             x,
             Axis("flux (unit of the file)", low=min(0.0, float(np.min(continuum))), high=top),
             (
-                Line(wave, data, "muted", "data", width=1.0),
-                Line(wave, continuum + lines, color, "continuum + star's lines", width=1.2),
+                Line(wave, data, "muted", "data", width=2.4),
+                Line(wave, continuum + lines, color, "continuum + star's lines", width=1.0),
                 Line(wave, continuum, "orange", "continuum", width=2.0),
             ),
             title="The data and what explains them",
@@ -163,9 +163,9 @@ def _figure(
         wide=True,
         shows="The star's spectrum of highest S/N as a sum of three parts: a smooth "
         "continuum, the lines of a star (of whatever type, between model spectra) "
-        "moved to the measured velocity, and what is left. It is the model with which "
-        "its absolute velocity was measured. The continuum runs through the crowd of "
-        "weak lines, not above it.",
+        "moved to the measured velocity, and what is left. Absolute velocities are "
+        "measured by such a sum, tried at every velocity. The continuum runs through "
+        "the crowd of weak lines, not above it.",
         good="A residual without structure, two thirds of it within the band "
         f"({MINUS}1 to 1). Lines left over: a star the templates do not know, or a "
         "second one. Single spikes: cosmic rays.",

@@ -49,6 +49,7 @@ from steadystar.publish.slopes import (
 _TITLE = "Traces of what stands still at the observatory"
 _FEWEST = 20
 _IN_A_BIN = 8
+_FEW_NIGHTS = 10
 _WILD = 5.0
 """A velocity is wild beyond so many robust widths from the trend."""
 _SHARED = 0.8
@@ -138,6 +139,7 @@ def _slopes(made: "_Arm") -> str:
     return (
         f"slope {made.calibrated} m/s per km/s ({made.measured} before calibration), "
         f"from changes by the Earth's motion of {kms(made.reach)} rms"
+        + (f" in {made.nights} nights only" if made.nights < _FEW_NIGHTS else "")
     )
 
 
@@ -159,6 +161,7 @@ class _Arm:
     measured: Slope
     shared: float
     reach: float
+    nights: int
 
 
 def seen_from_observatory(rows: pl.DataFrame, star: Index) -> Array:
@@ -183,11 +186,12 @@ def _moving(rows: pl.DataFrame) -> tuple[Array, Array, Array, Index]:
 
 def _arm(rows: pl.DataFrame, arm: str, options: ReportOptions) -> _Arm:
     exposure = _codes(rows, ["unit", "exposure"], alone="visit_id")
+    night = _codes(rows, ["unit", "night"], alone="visit_id")
     x, deviation, weight, star = _moving(rows)
     moved = about_means(x, weight, star)
-    slope = within_star_slope(x, deviation, weight**-0.5, star, exposure)
+    slope = within_star_slope(x, deviation, weight**-0.5, star, exposure, night)
     raw_error = rows["raw_error"].to_numpy()
-    raw = within_star_slope(x, rows["raw"].to_numpy(), raw_error, star, exposure)
+    raw = within_star_slope(x, rows["raw"].to_numpy(), raw_error, star, exposure, night)
     ends = np.array([moved.min(), moved.max()])
     line = Line(ends, 1000 * slope.value * ends, "orange", "fitted line", width=2)
     here, change = "velocity at the observatory", "change of the velocity there"
@@ -206,6 +210,7 @@ def _arm(rows: pl.DataFrame, arm: str, options: ReportOptions) -> _Arm:
         calibrated=slope,
         measured=raw,
         shared=shared_motion(x, weight, star, exposure),
+        nights=np.unique(night).size,
         reach=float(np.sqrt(np.average(moved**2, weights=weight))),
     )
 
