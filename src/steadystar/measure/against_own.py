@@ -67,8 +67,7 @@ def measure_against_own(
         bary_corr: barycentric corrections, km/s, ``(spectrum,)``; zero if None.
         fallback: templates for stretches that no other visit covers; None: pixels there
             do not count.
-        options: windows, limits; ``search_kms`` counts from the first velocity, and
-            curves are not kept.
+        options: windows, limits; ``search_kms`` counts from the first velocity.
         arm: its window is used if ``options.windows`` has one.
         rounds: of templates and velocities at most; they end when nothing moved by more
             than a third of its error.

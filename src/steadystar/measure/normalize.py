@@ -18,13 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystar.data.constants import C_KMS
+from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import Status
 from steadystar.kernels.continuum import polynomial_continuum, spline_continuum
 from steadystar.kernels.cosmic import cosmic_rays
 
-_FWHM_PER_SIGMA = 2.354820045  # 2 sqrt(2 ln 2)
 _STEP_PER_SIGMA = 0.7
 _BATCH = 64
 _PAD = 256
@@ -85,7 +84,7 @@ def grid_for(spectra: Spectra, window: Window, search_kms: float) -> LogGrid:
     """
     known = spectra.resolution[np.isfinite(spectra.resolution)]
     if len(known):
-        sigma_kms = C_KMS / float(np.median(known)) / _FWHM_PER_SIGMA
+        sigma_kms = C_KMS / float(np.median(known)) / FWHM_PER_SIGMA
         step = _STEP_PER_SIGMA * sigma_kms
     else:
         spacing = np.diff(np.log(spectra.wave_2d[:, : 2 * _PAD]), axis=1)
@@ -130,7 +129,7 @@ def prepare(
     spacing = np.diff(position, axis=1)[inside[:, 1:]]
     slots = int(1 / max(spacing.min(), 1e-3)) + 1 if spacing.size else 1
     sigma = (
-        C_KMS / np.nanmedian(spectra.resolution) / _FWHM_PER_SIGMA
+        C_KMS / np.nanmedian(spectra.resolution) / FWHM_PER_SIGMA
         if np.isfinite(spectra.resolution).any()
         else grid.step_kms / _STEP_PER_SIGMA
     )

@@ -11,7 +11,7 @@ interpolated here, the star's components are.
 __all__ = ["VelocityOptions", "measure_velocities"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Annotated
 
@@ -39,8 +39,8 @@ from steadystar.models.lowrank import StarLines, smoothed
 from steadystar.models.sky import StillLines
 from steadystar.models.templates import Templates
 
-# Measured in benchmarks/velocity.py: eight spectra at once stay in a processor's cache.
 _AT_ONCE, _BATCH, _BATCH_ON_DEVICE = 8, 32, 2048
+_ALIKE = 64
 _ROUNDS, _MORE_ROUNDS = 3, 20
 _RIVAL_CHI2 = 9.0
 _POOR_FIT = 3.0
@@ -231,7 +231,9 @@ def _grid(spectra, resolution: float, window: Window, search_kms: float) -> LogG
         np.full(len(spectra), resolution),
         spectra.frame,
     )
-    return grid_for(alike, window, search_kms)
+    grid = grid_for(alike, window, search_kms)
+    # Windows of nearly the same width share what is compiled.
+    return replace(grid, size=-(-grid.size // _ALIKE) * _ALIKE)
 
 
 def _reach(grid: LogGrid, search_kms: float) -> int:
@@ -283,14 +285,24 @@ def _measure_batch(batch, prior, rounds, *, slots: int, reach: int):
         return velocity.measure(pixels, prior, rounds=rounds, slots=slots, reach=reach)
 
     pixels = jax.vmap(spline.Pixels)(*batch)
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(one, pixels, batch_size=_AT_ONCE)
-    return jax.vmap(one)(pixels)
+    every = jax.vmap(one)
+    if jax.default_backend() != "cpu":
+        return every(pixels)
+    # As many at once as stay in a processor's cache; what only fills the batch is free.
+    groups = jax.tree.map(lambda a: a.reshape(-1, _AT_ONCE, *a.shape[1:]), pixels)
+    first = jax.tree.map(lambda a: a[0], groups)
+    nothing = jax.eval_shape(every, first)
 
+    def some(group):
+        return jax.lax.cond(
+            (group.weight > 0).any(),
+            every,
+            lambda _: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), nothing),
+            group,
+        )
 
-def _size(number: int) -> int:
-    """Return how many spectra are handed over: one of few sizes, each compiled once."""
-    return _AT_ONCE if number <= _AT_ONCE else _batch()
+    found = jax.lax.map(some, groups)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
 
 
 def _batch() -> int:
@@ -307,7 +319,7 @@ def _measure_some(prepared: Prepared, members, prior, reach: int) -> velocity.Me
 
     def go(some, rounds: int) -> velocity.Measured:
         found = _measure_batch(
-            _take(prepared, some, _size(len(some))),
+            _take(prepared, some, _batch()),
             prior,
             jnp.asarray(rounds),
             slots=prepared.slots,
@@ -368,7 +380,7 @@ def _second_stars(
     chosen = np.flatnonzero((out["status"][rows] & mask) == int(Status.DOUBLE_LINED))
     if not len(chosen):
         return
-    size = _size(len(chosen))
+    size = _AT_ONCE if len(chosen) <= _AT_ONCE else _batch()
     at = np.pad(chosen, (0, size - len(chosen)), mode="edge")
     pair = fit_pairs(
         _take(prepared, members[chosen], size),

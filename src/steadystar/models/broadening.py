@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d, gaussian_filter1d
 
-from steadystar.data.constants import C_KMS
+from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.numbers import Numbers
 
 EPSILON = 0.6
 """Coefficient of linear limb darkening, that of the Sun in the visible."""
-
-_FWHM_PER_SIGMA = 2.354820045030949  # 2 sqrt(2 ln 2)
 
 
 def rotation_profile(vsini: float, step: float, epsilon: float = EPSILON) -> NDArray:
@@ -76,7 +74,7 @@ def broaden(
         profile = rotation_profile(vsini, step, epsilon)
         fine = convolve1d(fine, profile, axis=-1, mode="nearest")
     if np.isfinite(resolution):
-        sigma = C_KMS / resolution / _FWHM_PER_SIGMA / step
+        sigma = C_KMS / resolution / FWHM_PER_SIGMA / step
         fine = gaussian_filter1d(fine, sigma, axis=-1, mode="nearest", truncate=6.0)
 
     middle = (log_pixels[1:] + log_pixels[:-1]) / 2

@@ -17,15 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.linalg import solve_banded
+from scipy.ndimage import gaussian_filter1d
 
-from steadystar.data.constants import C_KMS
+from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid
 
 PHASES = 10
 """Shifts are tried in tenths of a step."""
-
-_FWHM_PER_SIGMA = 2.354820045
 
 
 @dataclass(frozen=True)
@@ -83,14 +82,12 @@ class StarLines:
             parts = inflation / np.sqrt(len(lines)) * first.T @ (lines - mean)
             kept = float(power[::-1][:number].sum() / power.sum())
         rows = np.concatenate([mean[None, :], parts])
-        coefficients = np.stack(
-            [as_spline(log_wave, rows, grid, p / PHASES) for p in range(PHASES)]
-        )
+        coefficients = _splines(log_wave, rows, grid, np.arange(PHASES) / PHASES)
         chosen = lines[_spread(lines, anchors)]
         return cls(
             grid,
             coefficients.astype(np.float32),
-            as_spline(log_wave, chosen, grid, 0.0).astype(np.float32),
+            as_spline(log_wave, chosen, grid).astype(np.float32),
             kept,
         )
 
@@ -148,8 +145,6 @@ def smoothed(
     Raises:
         ValueError: the templates are less sharp than the spectra.
     """
-    from scipy.ndimage import gaussian_filter1d
-
     if own is None or not np.isfinite(wanted):
         return log_wave, flux
     if own < wanted * 0.999:
@@ -157,7 +152,7 @@ def smoothed(
             f"The templates have resolution {own:.0f} and the spectra {wanted:.0f}: "
             "templates must be at least as sharp as the spectra."
         )
-    width = np.sqrt(max(wanted**-2 - own**-2, 0)) / _FWHM_PER_SIGMA
+    width = np.sqrt(max(wanted**-2 - own**-2, 0)) / FWHM_PER_SIGMA
     if width * C_KMS < 0.3:
         return log_wave, flux
     step = min(width / 4, float(np.median(np.diff(log_wave))))
@@ -166,19 +161,29 @@ def smoothed(
     return uniform, gaussian_filter1d(fine, width / step, axis=-1, mode="nearest")
 
 
-def as_spline(log_wave, rows, grid: LogGrid, phase: float) -> NDArray[np.float64]:
-    """Spline coefficients of ``rows`` moved to the red by ``phase`` grid steps.
+def as_spline(
+    log_wave: NDArray[np.float64], rows: NDArray[np.float64], grid: LogGrid
+) -> NDArray[np.float64]:
+    """Return coefficients on ``grid`` of the splines through ``rows``, zero beyond them."""
+    return _splines(log_wave, rows, grid, np.zeros(1))[0]
 
-    Zero beyond the ends of ``log_wave``.
+
+def _splines(log_wave, rows, grid: LogGrid, phases) -> NDArray[np.float64]:
+    """Coefficients of ``rows`` moved to the red by ``phases`` of a grid step.
+
+    ``(phase, row, knot)``; zero beyond the ends of ``log_wave``.
     """
-    at = np.log(grid.start) + grid.step * (np.arange(grid.size) - phase)
+    knots = np.arange(grid.size) - phases[:, None]
+    at = np.log(grid.start) + grid.step * knots
     inside = (at >= log_wave[0]) & (at <= log_wave[-1])
-    values = np.zeros((len(rows), grid.size))
-    values[:, inside] = CubicSpline(log_wave, rows, axis=-1)(at[inside])
+    values = np.zeros((*at.shape, len(rows)))
+    values[inside] = CubicSpline(log_wave, rows, axis=-1)(at[inside]).T
     # The spline's values at its knots are (a[k-1] + 4 a[k] + a[k+1]) / 6.
     bands = np.full((3, grid.size), 1 / 6)
     bands[1] = 4 / 6
-    return solve_banded((1, 1), bands, values.T).T
+    columns = values.transpose(1, 0, 2).reshape(grid.size, -1)
+    solved = solve_banded((1, 1), bands, columns)
+    return solved.reshape(grid.size, len(phases), len(rows)).transpose(1, 2, 0)
 
 
 def _spread(lines: NDArray[np.float64], number: int) -> NDArray[np.intp]:

@@ -398,7 +398,7 @@ class StillLines:
         """Return the patterns as cubic B-splines on ``grid``, ``(rank, knot)``."""
         if not self.rank:
             return np.zeros((0, grid.size), np.float32)
-        rows = as_spline(np.log(self.grid.wave), self.patterns, grid, 0.0)
+        rows = as_spline(np.log(self.grid.wave), self.patterns, grid)
         return rows.astype(np.float32)
 
     # ---------------------------------------------------------------------------- kept

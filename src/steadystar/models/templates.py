@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from steadystar.data.constants import C_KMS
+from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.numbers import Numbers
 from steadystar.data.tables import read_metadata, read_table, write_parquet
 from steadystar.models.broadening import broaden
@@ -105,7 +105,7 @@ class Templates:
         """
         labels = np.atleast_2d(np.asarray(labels, float))
         speed = np.zeros(len(labels)) if vsini is None else np.asarray(vsini, float)
-        sigma = C_KMS / resolution / 2.354820045
+        sigma = C_KMS / resolution / FWHM_PER_SIGMA
         # Four points a standard deviation; the profiles' wings stay off the ends.
         reach = 1 + (6 * sigma + speed.max(initial=0) + 5) / C_KMS
         low, high = np.log(models.wave[[0, -1]]) + np.array([1, -1]) * np.log(reach)
