@@ -130,7 +130,7 @@ def _figure(
             x,
             Axis("flux (unit of the file)", low=min(0.0, float(np.min(continuum))), high=top),
             (
-                Line(wave, data, "muted", "data", width=2.4),
+                Line(wave, data, "muted", "data", width=1.6),
                 Line(wave, continuum + lines, color, "continuum + star's lines", width=1.0),
                 Line(wave, continuum, "orange", "continuum", width=2.0),
             ),
