@@ -6,9 +6,11 @@ import pytest
 
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
+from steadystar.measure.against_own import measure_against_own
 from steadystar.measure.relative import measure_relative
 from steadystar.measure.velocities import measure_velocities
-from steadystar.models.templates import bundled_templates
+from steadystar.models.library import bundled
+from steadystar.models.templates import Templates, bundled_templates
 from steadystar.survey.folder import read_folder
 from steadystar.survey.registry import read
 
@@ -101,3 +103,60 @@ def test_a_star_too_cool_for_the_models_repeats_against_itself(real_data):
     assert found["rv_raw"].std() < 0.16
     slope = np.polyfit(found["bary_corr"], found["rv_raw"], 1)[0]
     assert abs(slope) < 0.006
+
+
+@pytest.mark.slow
+def test_cool_stars_repeat_against_templates_of_their_other_visits(real_data):
+    seen = read_folder(real_data / "apogee" / "visits")
+    first = measure_relative(seen.visits, seen.spectra).table
+    found = measure_against_own(
+        seen.spectra,
+        first["rv_obs"],
+        groups=seen.visits["star_id"],
+        bary_corr=seen.visits["bary_corr"],
+    )
+    table = seen.visits.select("star_id", "bary_corr").hstack(found)
+    # As measured: 0.13, 0.03, 0.31 and (at S/N 4 to 10) 0.5 km/s. The headers' velocities
+    # scatter by 0.76, 2.3, 474 and 300.
+    for star, number, scatter in (
+        ("2M08501918+1056436", 12, 0.16),
+        ("2M05392474+4038437", 3, 0.06),
+        ("2M00452143+1634446", 3, 0.4),
+        ("2M12241699+2453335", 6, 0.7),
+    ):
+        own = table.filter(pl.col("rv_raw").is_finite(), star_id=star)
+        assert len(own) == number
+        assert own["rv_raw"].std() < scatter
+        assert (own["ivar_scale"] < 1.35).all()
+        if number == 12:
+            # The header's follow the barycentric correction with a slope of 0.035.
+            slope = np.polyfit(own["bary_corr"], own["rv_raw"], 1)[0]
+            assert abs(slope) < 0.006
+
+
+@pytest.mark.slow
+def test_a_fast_rotator_differs_from_its_published_velocity_by_the_published_template(
+    real_data,
+):
+    seen = read(real_data / "apogee" / "apVisit-r13-5095-55844-128.fits")
+    bary = seen.visits["bary_corr"]
+
+    def measured(templates):
+        found = measure_velocities(seen.spectra, templates, bary_corr=bary)
+        return found.row(0, named=True)
+
+    # Published, in the header: VHELIO -33.12, VRADERR 0.18, VSCATTER 3.3 km/s, against a
+    # model of 6500 K, log g 5, [Fe/H] -0.5 that does not rotate.
+    every = measured(bundled_templates("h-band"))
+    error = np.hypot(every["rv_raw_err"], 0.18)
+    assert every["rv_raw"] == pytest.approx(-33.12, abs=3 * error)
+    models = bundled("h-band")
+    still, turning = (
+        measured(Templates.from_models(models, [6500, 5.0, -0.5], 25500.0, [speed]))
+        for speed in (0.0, 20.0)
+    )
+    assert still["rv_raw"] == pytest.approx(-33.12, abs=0.5)
+    # The star does: chi squared says so by far, and the velocity moves with it.
+    assert still["chi2"] - turning["chi2"] > 500
+    assert turning["rv_raw"] < still["rv_raw"] - 0.1
+    assert turning["rv_raw"] == pytest.approx(every["rv_raw"], abs=0.25)
