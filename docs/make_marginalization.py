@@ -22,8 +22,15 @@ from _velocity_mocks import instruments, observe_stars
 
 from steadystar.data.constants import C_KMS
 from steadystar.kernels import spline, velocity
-from steadystar.measure import velocities as measuring
 from steadystar.measure.normalize import prepare
+from steadystar.measure.prior import (
+    Stretch,
+    grid_of,
+    line_priors,
+    orders_of,
+    window_of,
+)
+from steadystar.measure.velocities import VelocityOptions, measure_velocities
 from steadystar.models.templates import Templates, bundled_templates
 
 TARGET = Path(__file__).with_name("images") / "marginalization.png"
@@ -40,14 +47,15 @@ def one_template(arm, change: float) -> Templates:
 
 def curve(spectra, templates, arm):
     """Return trial velocities, and the mean of -2 ln L less each spectrum's own lowest."""
-    options = measuring.VelocityOptions()
-    window = measuring._window(spectra, templates, options, arm.name)
-    grid = measuring._grid(spectra, arm.resolution, window, options.search_kms)
-    orders = measuring._orders(window, options)
-    given = (templates, grid, window, arm.resolution, options.rank, orders)
+    options = VelocityOptions()
+    given = options.windows[arm.name]
+    window = window_of(spectra, templates, given, options.margin, options.search_kms)
+    grid = grid_of(spectra, arm.resolution, window, options.search_kms)
+    orders = orders_of(window, options.continuum_scale)
+    stretch = Stretch(templates, grid, window, arm.resolution, orders)
     with jax.enable_x64(True):
         prepared = prepare(spectra, np.zeros(len(spectra)), window, grid)
-        prior = measuring._prior(*given)
+        (prior,) = line_priors((stretch,), options.rank)
         rows = prepared.pixels.take(np.arange(len(spectra)), len(spectra))
         tenths = jnp.arange(-3, 4)
 
@@ -78,7 +86,7 @@ def curve(spectra, templates, arm):
 
 def biases(noiseless, spectra, templates, arm) -> tuple[float, float]:
     """Return the median of measured less true velocity, m/s, and its error."""
-    found = measuring.measure_velocities(spectra, templates, arm=arm.name)
+    found = measure_velocities(spectra, templates, arm=arm.name)
     off = 1e3 * (found["rv_raw"].to_numpy() - noiseless.velocity)
     return float(np.median(off)), float(1.25 * off.std() / np.sqrt(len(off)))
 

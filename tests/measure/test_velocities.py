@@ -9,7 +9,7 @@ from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
 from steadystar.measure.information import photon_limit
-from steadystar.measure.velocities import VelocityOptions, measure_velocities
+from steadystar.measure.velocities import measure_velocities
 from steadystar.models.broadening import broaden
 from steadystar.models.library import bundled
 from steadystar.models.templates import Templates, bundled_templates

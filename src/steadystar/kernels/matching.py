@@ -144,7 +144,7 @@ def inliers(
 
 
 def inlying(
-    residual: Float[Array, "..."], weight: Float[Array, "..."], clip: float
+    residual: Float[Array, "..."], weight: Float[Array, "..."], clip: float | Float[Array, ""]
 ) -> Bool[Array, "..."]:
     """Return which pixels lie within ``clip`` of their own scatter."""
     return inlying_with_scale(residual, weight, clip)[0]
@@ -153,7 +153,7 @@ def inlying(
 def inlying_with_scale(
     residual: Float[Array, "..."],
     weight: Float[Array, "..."],
-    clip: float,
+    clip: float | Float[Array, ""],
     change: Float[Array, "..."] | None = None,
 ) -> tuple[Bool[Array, "..."], Float[Array, ""]]:
     """Return which pixels lie within ``clip`` of their scatter, and that scatter.

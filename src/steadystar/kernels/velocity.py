@@ -12,7 +12,17 @@ grid (`kernels.spline.NormalEquations`): they are made once, and trials at tenth
 step cost no more pixels.
 """
 
-__all__ = ["LinePrior", "Measured", "anchor_curve", "cosines", "marginalize", "measure"]
+__all__ = [
+    "CLIP",
+    "LINE_CHANGE",
+    "LinePrior",
+    "Measured",
+    "anchor_curves",
+    "at_shift",
+    "cosines",
+    "marginalize",
+    "measure",
+]
 
 from typing import Any, NamedTuple
 
@@ -27,8 +37,10 @@ from steadystar.kernels import spline
 from steadystar.kernels.matching import inlying_with_scale
 from steadystar.kernels.minimum import lowest_minimum, vertex
 
-_CLIP = 5.0
-_LINE_CHANGE = 0.03
+CLIP = 5.0
+"""Pixels further than this many standard deviations from the model are left out,"""
+LINE_CHANGE = 0.03
+"""unless they are off by less than this share of the star's line there."""
 
 
 class LinePrior(eqx.Module):
@@ -150,10 +162,10 @@ def marginalize(
     )
 
 
-def anchor_curve(
+def anchor_curves(
     equations: spline.NormalEquations, anchors: Float[Array, "anchor knot"], reach: int
-) -> Float[Array, " lag"]:
-    """Return the lowest chi squared of any anchor at every whole shift.
+) -> Float[Array, "anchor lag"]:
+    """Return chi squared of every anchor at every whole shift, less that of no lines.
 
     The depth of the lines is free within a factor of two.
     """
@@ -166,7 +178,7 @@ def anchor_curve(
         depth = jnp.clip(linear / jnp.where(norm > 0, norm, 1), 0.5, 2.0)
         return depth * (depth * norm - 2 * linear)
 
-    return jax.vmap(curve)(anchors).min(0)
+    return jax.vmap(curve)(anchors)
 
 
 class _State(NamedTuple):
@@ -202,8 +214,8 @@ def _settle(
         residual = placed.value - spline.evaluate(model, placed.u)[0]
         # Small misfits of lines stay, however significant; what no model has right, as
         # the core of H alpha in some giants, is left out.
-        change = _LINE_CHANGE * spline.evaluate(found.star, placed.u)[0]
-        kept, _ = inlying_with_scale(residual, placed.weight, _CLIP, change)
+        change = LINE_CHANGE * spline.evaluate(found.star, placed.u)[0]
+        kept, _ = inlying_with_scale(residual, placed.weight, CLIP, change)
         cleaned = spline.keep_only(placed, kept)
         step = jnp.round(jnp.clip(phases * found.step, -phases, phases))
         tenths = state.tenths + step.astype(state.tenths.dtype)
@@ -251,7 +263,8 @@ def measure(
     """
     dtype, phases = pixels.value.dtype, prior.lines.shape[0]
     placed = spline.place(pixels, jnp.zeros((), dtype), slots)
-    search = anchor_curve(spline.normal_equations(placed), prior.anchors, reach)
+    curves = anchor_curves(spline.normal_equations(placed), prior.anchors, reach)
+    search = curves.min(0)
     lowest, rival = lowest_minimum(search)
     state = _settle(placed, prior, lowest, rounds, reach)
     placed, equations = state.placed, state.equations
@@ -276,7 +289,7 @@ def measure(
     slope = _slope(prior, state.tenths, tried.coefficients[1])
     known = (slope * spline.matvec(equations.bands, slope)).sum(dtype=jnp.float64)
     residual = placed.value - spline.evaluate(model, placed.u)[0]
-    _, scale = inlying_with_scale(residual, placed.weight, _CLIP)
+    _, scale = inlying_with_scale(residual, placed.weight, CLIP)
     n_good = (placed.weight > 0).sum(dtype=jnp.float64)
     freedom = jnp.maximum(n_good - prior.precision.size - 1, 1)
     gain, strength = spline.companion_at_lags(equations, star, reach, model=model)

@@ -8,11 +8,18 @@ and a status. The method is that of Saydjari et al. (2023, 2025); pixels are not
 interpolated here, the star's components are.
 """
 
-__all__ = ["VelocityOptions", "measure_velocities"]
+__all__ = [
+    "FLAT_CONTRAST",
+    "LEFT_OVER",
+    "RIVAL_CHI2",
+    "VelocityOptions",
+    "by_resolution",
+    "measure_velocities",
+]
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 import jax
@@ -27,31 +34,29 @@ from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
 from steadystar.kernels import spline, velocity
 from steadystar.measure.doubles import brighter_first, fit_pairs, shows_companion
-from steadystar.measure.normalize import (
-    Prepared,
-    Window,
-    grid_for,
-    prepare,
-    template_level,
+from steadystar.measure.normalize import Prepared, prepare
+from steadystar.measure.prior import (
+    Stretch,
+    grid_of,
+    line_priors,
+    orders_of,
+    reach_of,
+    window_of,
 )
-from steadystar.measure.still import Standing, standing_still
-from steadystar.models.lowrank import StarLines, smoothed
+from steadystar.measure.still import standing_still
 from steadystar.models.sky import StillLines
 from steadystar.models.templates import Templates
 
 _AT_ONCE, _BATCH, _BATCH_ON_DEVICE = 8, 32, 2048
-_ALIKE = 64
 _ROUNDS, _MORE_ROUNDS = 3, 20
-_RIVAL_CHI2 = 9.0
+RIVAL_CHI2 = 9.0
 _POOR_FIT = 3.0
 # Pure noise at S/N 3.5 to 300, 640 spectra each: its best lag is better than the median
 # one and than no lines by 18.8 at most. See tests/measure/test_velocities.py.
-_FLAT_CONTRAST = 20.0
+FLAT_CONTRAST = 20.0
 # Stars whose velocity is beyond the search: the best lag leaves at least 29 times what it
 # explains; stars within it 0.0 times.
-_LEFT_OVER = 10.0
-_CONTINUUM_WIDTH = 0.1
-_NOTHING = Standing()
+LEFT_OVER = 10.0
 
 
 @dataclass(frozen=True)
@@ -132,36 +137,30 @@ def measure_velocities(
     curves: list[list[float] | None] = [None] * n
     lags: list[list[float] | None] = [None] * n
     spectra, standing = standing_still(spectra, still, bary_corr)
-    window = _window(spectra, templates, options, arm)
+    window = window_of(
+        spectra,
+        templates,
+        options.windows.get(arm or ""),
+        options.margin,
+        options.search_kms,
+    )
     # As recorded: the star moves, and the search is over its whole motion.
     moved = np.zeros(n)
     with jax.enable_x64(True):
-        for resolution, rows in _by_resolution(spectra):
+        for resolution, rows in by_resolution(spectra):
             some = spectra[rows]
-            grid = _grid(some, resolution, window, options.search_kms)
-            prepared = prepare(
-                some,
-                moved[rows],
-                window,
-                grid,
-                "spline",
-                options.min_good_fraction,
-            )
-            prior = _prior(
-                templates,
-                grid,
-                window,
-                resolution,
-                options.rank,
-                _orders(window, options),
-                standing,
-            )
+            grid = grid_of(some, resolution, window, options.search_kms)
+            fraction = options.min_good_fraction
+            prepared = prepare(some, moved[rows], window, grid, "spline", fraction)
+            orders = orders_of(window, options.continuum_scale)
+            stretch = Stretch(templates, grid, window, resolution, orders, standing)
+            (prior,) = line_priors((stretch,), options.rank)
             low = ~(out["snr"][rows] >= options.min_snr)
             flags = prepared.flags | np.where(low, int(Status.LOW_SNR), 0)
             out["status"][rows] = flags
             out["n_good"][rows] = prepared.n_good
             usable = np.flatnonzero((flags & int(FATAL)) == 0)
-            reach = _reach(grid, options.search_kms)
+            reach = reach_of(grid, options.search_kms)
             for begin in range(0, len(usable), _batch()):
                 members = usable[begin : begin + _batch()]
                 found = _measure_some(prepared, members, prior, reach)
@@ -194,89 +193,13 @@ _COLUMNS = (
 )
 
 
-def _window(spectra: Spectra, templates: Templates, options, arm) -> Window:
-    """The arm's window, or all there is, as far as the templates reach."""
-    wave = spectra.wave_2d
-    low, high = options.windows.get(arm, (wave.min(), wave.max()))
-    room = 1 + options.search_kms / C_KMS
-    first, last = templates.wave[0] * room, templates.wave[-1] / room
-    window = Window(float(max(low, first)), float(min(high, last)), options.margin)
-    if not window.low < window.high:
-        raise ValueError(
-            f"The templates span {templates.wave[0]:.1f} to {templates.wave[-1]:.1f} A "
-            f"and the spectra {wave.min():.1f} to {wave.max():.1f} A (window {low:.1f} "
-            f"to {high:.1f}): with room for {options.search_kms:.0f} km/s at either "
-            "end nothing is left. Use templates of the spectra's wavelengths (vacuum)."
-        )
-    return window
-
-
-def _by_resolution(spectra: Spectra) -> list[tuple[float, NDArray[np.intp]]]:
-    """Spectra in groups of equal resolution, to 2 percent; NaN is one group."""
+def by_resolution(spectra: Spectra) -> list[tuple[float, NDArray[np.intp]]]:
+    """Return spectra in groups of equal resolution, to 2 percent; NaN is one group."""
     groups = np.exp(np.round(np.log(spectra.resolution) / 0.02) * 0.02)
     known = np.unique(groups[np.isfinite(groups)])
     found = [(float(value), np.flatnonzero(groups == value)) for value in known]
     unknown = np.flatnonzero(~np.isfinite(groups))
     return found + ([(float("nan"), unknown)] if len(unknown) else [])
-
-
-def _grid(spectra, resolution: float, window: Window, search_kms: float) -> LogGrid:
-    """The grid; spectra of nearly the same resolution share it, and what is compiled."""
-    if np.isfinite(resolution):
-        resolution = float(np.exp(np.round(np.log(resolution) / 0.15) * 0.15))
-    alike = Spectra(
-        spectra.wave,
-        spectra.flux,
-        spectra.ivar,
-        np.full(len(spectra), resolution),
-        spectra.frame,
-    )
-    grid = grid_for(alike, window, search_kms)
-    # Windows of nearly the same width share what is compiled.
-    return replace(grid, size=-(-grid.size // _ALIKE) * _ALIKE)
-
-
-def _reach(grid: LogGrid, search_kms: float) -> int:
-    return max(3, int(np.ceil(np.log1p(search_kms / C_KMS) / grid.step)))
-
-
-def _orders(window: Window, options: VelocityOptions) -> int:
-    return max(4, 1 + round((window.high - window.low) / options.continuum_scale))
-
-
-@lru_cache(maxsize=32)
-def _prior(
-    templates: Templates,
-    grid: LogGrid,
-    window: Window,
-    resolution: float,
-    rank: int,
-    orders: int,
-    standing: Standing = _NOTHING,
-) -> velocity.LinePrior:
-    """Templates as the kernel wants them, normalized as the spectra are."""
-    log_wave, flux = smoothed(
-        np.log(templates.wave),
-        templates.flux.astype(np.float64),
-        templates.resolution,
-        resolution,
-    )
-    level = template_level(log_wave, flux, window)
-    lines = StarLines.learn(log_wave, flux / level - 1, grid, rank=rank)
-    reach = grid.size // 2
-    padded = np.pad(lines.coefficients, ((0, 0), (0, 0), (reach, reach)))
-    absorption, emission = standing.columns(grid)
-    # Absorption multiplies the star's light as the continuum does.
-    smooth = np.concatenate([velocity.cosines(grid.size, orders), absorption])
-    precision = np.ones(lines.rank + len(smooth) + len(emission))
-    precision[lines.rank : lines.rank + orders] = _CONTINUUM_WIDTH**-2
-    return velocity.LinePrior(
-        lines=jnp.asarray(padded),
-        anchors=jnp.asarray(lines.anchors),
-        smooth=jnp.asarray(smooth, jnp.float32),
-        still=jnp.asarray(emission),
-        precision=jnp.asarray(precision, jnp.float32),
-    )
 
 
 @partial(jax.jit, static_argnames=("slots", "reach"))
@@ -344,9 +267,9 @@ def _fill(out, rows, found: velocity.Measured, grid: LogGrid, options) -> None:
     with np.errstate(invalid="ignore", over="ignore"):
         error = C_KMS * np.exp(shift) * sigma
         hopeless = ~(error < options.search_kms / 4)
-    hopeless |= ~(found.contrast > _FLAT_CONTRAST * np.maximum(scale, 1) ** 2)
-    hopeless |= found.chi2 - found.n_good > _LEFT_OVER * found.contrast
-    rival = found.rival < _RIVAL_CHI2 * np.maximum(scale, 1) ** 2
+    hopeless |= ~(found.contrast > FLAT_CONTRAST * np.maximum(scale, 1) ** 2)
+    hopeless |= found.chi2 - found.n_good > LEFT_OVER * found.contrast
+    rival = found.rival < RIVAL_CHI2 * np.maximum(scale, 1) ** 2
     double = shows_companion(
         found.gain, found.strength, scale, found.chi2 - found.n_good
     )

@@ -7,8 +7,9 @@ are measured, at ten phases of its step: a shift to any tenth of a step is then 
 of phase and a move by whole steps, exact, and nothing sampled in pixels is interpolated.
 """
 
-__all__ = ["PHASES", "StarLines", "as_spline", "smoothed"]
+__all__ = ["PHASES", "StarLines", "as_spline", "learn_together", "smoothed"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -69,27 +70,10 @@ class StarLines:
             inflation: factor on the standard deviation of each component, because real
                 stars are more various than templates.
         """
-        log_wave, lines = np.asarray(log_wave), np.atleast_2d(np.asarray(lines, float))
-        mean = lines.mean(axis=0)
-        if len(lines) == 1:
-            # One template: its depth is all that may vary, by a third.
-            parts, kept = mean[None, :] / 3, 1.0
-        else:
-            # By the small side: there are fewer templates than points.
-            power, sides = np.linalg.eigh((lines - mean) @ (lines - mean).T)
-            number = min(rank, int((power > 1e-10 * power[-1]).sum()))
-            first = sides[:, ::-1][:, :number]
-            parts = inflation / np.sqrt(len(lines)) * first.T @ (lines - mean)
-            kept = float(power[::-1][:number].sum() / power.sum())
-        rows = np.concatenate([mean[None, :], parts])
-        coefficients = _splines(log_wave, rows, grid, np.arange(PHASES) / PHASES)
-        chosen = lines[_spread(lines, anchors)]
-        return cls(
-            grid,
-            coefficients.astype(np.float32),
-            as_spline(log_wave, chosen, grid).astype(np.float32),
-            kept,
-        )
+        stretch = np.asarray(log_wave), np.atleast_2d(np.asarray(lines, float)), grid
+        return learn_together(
+            [stretch], rank=rank, anchors=anchors, inflation=inflation
+        )[0]
 
     def save(self, path: Path) -> None:
         """Write the prior to an ``.npz`` file, byte for byte the same every time."""
@@ -129,6 +113,59 @@ class StarLines:
                 f"{path} holds no prior of star lines ({error}): pass the file that "
                 "StarLines.save wrote."
             ) from error
+
+
+def learn_together(
+    stretches: Sequence[tuple[NDArray[np.float64], NDArray[np.float64], LogGrid]],
+    *,
+    rank: int = 20,
+    anchors: int = 12,
+    inflation: float = 2.0,
+) -> list[StarLines]:
+    """Learn one prior for several stretches of wavelength; see `StarLines.learn`.
+
+    Each stretch: logarithms of wavelengths ``(point,)``, lines ``(template, point)`` and
+    a grid. Row ``i`` is the same star in all of them; so is coefficient ``k`` of the
+    priors, and anchor ``j``.
+
+    Raises:
+        ValueError: the stretches differ in the number of templates.
+    """
+    number = len(stretches[0][1])
+    if any(len(lines) != number for _, lines, _ in stretches):
+        raise ValueError(
+            "The stretches of wavelength have different numbers of templates: row by "
+            "row they must be of the same stars."
+        )
+    means = [lines.mean(axis=0) for _, lines, _ in stretches]
+    if number == 1:
+        # One template: its depth is all that may vary, by a third.
+        mixing, kept = None, 1.0
+    else:
+        # By the small side: there are fewer templates than points.
+        square = sum(
+            (lines - mean) @ (lines - mean).T
+            for (_, lines, _), mean in zip(stretches, means, strict=True)
+        )
+        power, sides = np.linalg.eigh(square)
+        held = min(rank, int((power > 1e-10 * power[-1]).sum()))
+        mixing = inflation / np.sqrt(number) * sides[:, ::-1][:, :held].T
+        kept = float(power[::-1][:held].sum() / power.sum())
+    chosen = _spread(np.concatenate([lines for _, lines, _ in stretches], 1), anchors)
+    priors = []
+    for (log_wave, lines, grid), mean in zip(stretches, means, strict=True):
+        parts = mean[None] / 3 if mixing is None else mixing @ (lines - mean)
+        rows = np.concatenate([mean[None], parts])
+        phases = np.arange(PHASES) / PHASES
+        priors.append(
+            StarLines(
+                grid,
+                _splines(log_wave, rows, grid, phases).astype(np.float32),
+                as_spline(log_wave, lines[chosen], grid).astype(np.float32),
+                kept,
+            )
+        )
+    return priors
 
 
 def smoothed(
