@@ -86,7 +86,8 @@ class StillLines:
         wave, scatter = self.grid.wave, self.scatter
         strongest = int(np.argmax(scatter))
         unit = "of the starlight" if self.multiplies else "in the unit of the flux"
-        share = (self.variance > 0).mean()
+        # Wings of lines go on for ever.
+        share = (self.variance > 1e-6 * scatter[strongest] ** 2).mean()
         text = (
             f"{self.name}, {wave[0]:.1f} to {wave[-1]:.1f} A: {self.rank} patterns, and "
             f"a variance of its own at {share:.0%} of the points. It varies most at "
