@@ -176,17 +176,20 @@ class Templates:
     def __len__(self) -> int:
         return len(self.flux)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the templates to a Parquet file, one column a template."""
         columns = {"wave": self.wave} | {
             f"flux_{i}": row for i, row in enumerate(self.flux)
         }
         sharp = "" if self.resolution is None else repr(float(self.resolution))
-        write_parquet(pl.DataFrame(columns), path, {"kind": _KIND, "resolution": sharp})
+        write_parquet(
+            pl.DataFrame(columns), Path(path), {"kind": _KIND, "resolution": sharp}
+        )
 
     @classmethod
-    def load(cls, path: Path) -> "Templates":
+    def load(cls, path: Path | str) -> "Templates":
         """Read what `save` wrote; raises ValueError for any other file."""
+        path = Path(path)
         notes = read_metadata(path)
         if notes.get("kind") != _KIND:
             raise ValueError(
