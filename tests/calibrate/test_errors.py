@@ -170,3 +170,14 @@ def test_wrong_calls_are_refused():
 def test_an_empty_table_is_no_trouble():
     visits = repeats(stars=2).clear()
     assert fit_error_model(visits).apply(visits).is_empty()
+
+
+def test_methods_have_errors_of_their_own():
+    visits = repeats(visit_id=pl.int_range(9000), method=pl.lit("joint"))
+    halved = visits.with_columns(method=pl.lit("marginal"), rv_err=pl.col("rv_err") / 2)
+    both = fit_error_model(pl.concat([halved, visits])).table
+    alone = fit_error_model(visits).table
+    assert_frame_equal(both.filter(method="joint").drop("method"), alone)
+    ratio = both.filter(method="marginal")["scale"] / alone["scale"]
+    # Not exactly: the widths that variables may have begin at those of the errors.
+    assert ratio.item() == pytest.approx(2.0, rel=0.03)

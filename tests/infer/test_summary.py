@@ -213,3 +213,23 @@ def test_discoveries_step_up():
     # 0.03 alone exceeds its limit of 0.025, but 0.04 <= 0.05 takes it along.
     assert discoveries(np.array([0.03, 0.04]), 0.05).tolist() == [True, True]
     assert not discoveries(np.array([]), 0.05).any()
+
+
+def test_the_mean_is_of_absolute_velocities_and_all_else_of_relative_ones():
+    relative = survey().with_columns(
+        visit_id=pl.int_range(pl.len()),
+        method=pl.lit("joint"),
+        reference_visit_id=pl.col("star_id").cast(pl.String),
+    )
+    absolute = relative.with_columns(
+        method=pl.lit("marginal"),
+        reference_visit_id=pl.lit(None, pl.String),
+        rv=pl.col("rv") + 40.0,
+        rv_err=pl.col("rv_err") * 2,
+    )
+    alone = summarize_stars(relative)
+    both = summarize_stars(pl.concat([absolute, relative]))
+    means = ["rv_mean", "rv_mean_err"]
+    assert_frame_equal(both.drop(means), alone.drop(means))
+    assert_allclose(both["rv_mean"] - alone["rv_mean"], 40.0)
+    assert_allclose(both["rv_mean_err"] / alone["rv_mean_err"], 2.0)

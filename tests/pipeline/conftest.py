@@ -34,6 +34,7 @@ def files(survey, tmp_path) -> Path:
 def stand_ins(monkeypatch):
     """Measure and report with stand-ins: see `stand_in`."""
     monkeypatch.setattr(measuring, "measure_relative", stand_in.measure)
+    monkeypatch.setattr(measuring, "measure_absolute", stand_in.measure_absolute)
     monkeypatch.setattr(report, "write_report", stand_in.write_report)
     monkeypatch.setattr(stand_in, "MEASURED", [])
     assert relative.measure_relative is not stand_in.measure
@@ -41,10 +42,11 @@ def stand_ins(monkeypatch):
 
 @pytest.fixture
 def go(stand_ins, tmp_path):
-    """Run the pipeline with stand-ins, in this process."""
+    """Run the pipeline with stand-ins, in this process; relative velocities only."""
 
-    def go(*inputs, out="out", **values):
-        values = {"run": {"files_per_batch": 3, "shards": 2}} | values
+    def go(*inputs, out="out", velocities="relative", **values):
+        run = {"files_per_batch": 3, "shards": 2} | values.pop("run", {})
+        values["run"] = {"velocities": velocities} | run
         return run_pipeline(
             inputs, tmp_path / out, Configuration.from_values(values), quiet=True
         )

@@ -15,7 +15,7 @@ from steadystar.data.status import Status
 from .conftest import results
 
 HERE = Path(__file__).parent
-OPTIONS = {"run": {"files_per_batch": 1, "shards": 4}}
+OPTIONS = {"run": {"files_per_batch": 1, "shards": 4, "velocities": "both"}}
 CONFIG = "[run]\nfiles_per_batch = 1\nshards = 4\n[report]\npaper_figures = false\n"
 
 

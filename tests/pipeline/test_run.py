@@ -60,6 +60,35 @@ def test_a_run_writes_all_tables_with_all_columns_and_their_origin(go, survey):
     assert "32 velocities" in (outcome.directory / "report/index.html").read_text()
 
 
+def test_each_spectrum_has_a_row_for_each_method(go, survey):
+    outcome = go(survey, velocities="both")
+    both = table(outcome)
+    assert len(both) == 2 * 32
+    assert both.select("visit_id", "method").n_unique() == 2 * 32
+    relative = both.filter(method="joint")
+    assert relative.equals(table(go(survey, out="one")))
+    # The zero points are the exposures', whatever measured them.
+    absolute = both.filter(method="marginal")
+    assert absolute["correction"].to_list() == relative["correction"].to_list()
+    assert absolute["rv"].is_finite().all()
+    # The stand-in's absolute velocities are those of bright stars, relative ones zero.
+    assert (table(outcome, "stars")["rv_mean"] > 5).all()
+    summary = json.loads((outcome.directory / "summary.json").read_text())
+    assert summary["spectra"] == summary["velocities"] == 32
+    assert summary["also_measured"] == {"marginal": 32}
+    assert "A note of measuring." in log(outcome)
+
+
+def test_what_is_measured_is_chosen_in_the_configuration(go, survey):
+    first = go(survey, velocities="absolute")
+    assert table(first)["method"].unique().to_list() == ["marginal"]
+    again = go(survey, velocities="relative")
+    assert table(again)["method"].unique().to_list() == ["joint"]
+    assert again.done["measure"] == 2
+    with pytest.raises(ConfigurationError, match=r"run.velocities = 'all'"):
+        go(survey, velocities="all")
+
+
 def test_running_again_does_nothing(go, survey):
     before = results(go(survey).directory)
     outcome = go(survey)

@@ -28,9 +28,7 @@ import polars as pl
 from steadystar.calibrate.errorfit import fit_noise, sample_of
 from steadystar.calibrate.noise import Noise
 from steadystar.calibrate.options import CalibrationError
-from steadystar.calibrate.visits import (
-    standard_visits,
-)
+from steadystar.calibrate.visits import methods_of, standard_visits
 from steadystar.calibrate.visitsums import Vector, sums
 
 _USUAL = ("telescope", "arm")
@@ -184,7 +182,11 @@ def fit_error_model(
     Raises:
         CalibrationError: a column is missing or unusable.
     """
-    sample = sample_of(_with_correction(visits), _columns(visits, by, options))
+    names = _columns(visits, by, options)
+    methods = methods_of(standard_visits(visits))
+    if "method" in names and len(methods) > 1:
+        return _by_method(visits, methods, names, options)
+    sample = sample_of(_with_correction(visits), names)
     names = list(sample.names.columns)
     if not (sample.groups.n_of_zero > 1).any():
         table = pl.DataFrame(schema={**sample.names.schema, **_FITTED})
@@ -215,6 +217,23 @@ def fit_error_model(
     return ErrorModel(tuple(names), table, scale, floor, notes)
 
 
+def _by_method(
+    visits: pl.DataFrame, methods: list[str], names: list[str], options
+) -> ErrorModel:
+    """Fit each method's velocities on their own: one spectrum's noise is in all of them."""
+    models = [
+        fit_error_model(visits.filter(pl.col("method") == method), names, options)
+        for method in methods
+    ]
+    notes = [
+        f"Method {method}: {note[0].lower()}{note[1:]}"
+        for method, model in zip(methods, models, strict=True)
+        for note in model.notes
+    ]
+    table = pl.concat([model.table for model in models]).sort(names)
+    return ErrorModel(tuple(names), table, models[0].scale, models[0].floor, notes)
+
+
 def _with_correction(visits: pl.DataFrame) -> pl.DataFrame:
     """Return the table with ``rv``, ``rv_raw_err`` and ``correction_err`` in km/s."""
     visits = standard_visits(visits)
@@ -234,7 +253,7 @@ def _columns(visits: pl.DataFrame, by, options: ErrorModelOptions) -> list[str]:
         by = options.by
     if by is None:
         usual = [n for n in _USUAL if n in visits.columns]
-        if "method" in visits.columns and visits["method"].n_unique() > 1:
+        if methods_of(standard_visits(visits)):
             usual.append("method")
         return [n for n in usual if not visits[n].is_null().all()]
     absent = [name for name in by if name not in visits.columns]

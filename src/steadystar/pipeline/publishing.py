@@ -29,6 +29,7 @@ from typing import Any
 import polars as pl
 
 from steadystar.calibrate.errors import ErrorModel
+from steadystar.calibrate.visits import methods_of, of_leading_method
 from steadystar.data.schema import conform, empty
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import SENTENCES, Status
@@ -177,7 +178,17 @@ def describe_errors(model: ErrorModel) -> dict[str, str]:
 def summarize(
     velocities: pl.DataFrame, stars: pl.DataFrame, zeropoints: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the facts of a run that a person or a program wants to know first."""
+    """Return the facts of a run that a person or a program wants to know first.
+
+    Where spectra were measured by several methods, they are counted by the leading one;
+    ``also_measured`` has the number of velocities by the others.
+    """
+    methods = methods_of(velocities)
+    also = {
+        name: int(velocities.filter(method=name)["rv_raw"].is_finite().sum())
+        for name in methods[1:]
+    }
+    velocities = of_leading_method(velocities)
     measured = velocities["rv_raw"].is_finite()
     status = velocities["status"]
     flags = {
@@ -190,6 +201,7 @@ def summarize(
         "spectra": len(velocities),
         "velocities": int(measured.sum()),
         "velocities_by_arm": dict(sorted(arms.iter_rows())),
+        "also_measured": also,
         "uncalibrated": int(
             (measured & (status & int(Status.UNCALIBRATED) != 0)).sum()
         ),

@@ -72,6 +72,10 @@ def describe_results(summary: Mapping[str, Any]) -> list[str]:
     return [
         f"Measured    {summary['velocities']} of {summary['spectra']} spectra"
         + _bracket(summary["velocities_by_arm"]),
+        *(
+            f"{'':<12}{n} of method {name} besides"
+            for name, n in summary["also_measured"].items()
+        ),
         *_counted(summary["statuses"].items()),
         f"Calibrated  {calibrated} of {summary['velocities']} velocities, method "
         f"{summary['zero_point_method']}" + _bracket(summary["zero_points"]),
