@@ -6,7 +6,7 @@ import pytest
 from steadystar.data.constants import C_KMS
 from steadystar.models.broadening import broaden
 from steadystar.models.library import ModelsNotFound, bundled
-from steadystar.models.templates import Templates, bundled_templates
+from steadystar.models.templates import Templates, bundled_templates, templates_for
 
 WAVE = np.linspace(5000, 5100, 200)
 FLUX = 1 - 0.3 * np.exp(-0.5 * ((WAVE - 5050) / 2) ** 2)
@@ -110,3 +110,17 @@ def test_other_tables_are_refused(tmp_path):
     write_parquet(pl.DataFrame({"wave": [1.0]}), path, {"kind": "stars"})
     with pytest.raises(ValueError, match=r"stars\.parquet does not hold templates"):
         Templates.load(path)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "first"), [(4970, 5330, 4866), (15200, 16900, 15114)]
+)
+def test_templates_are_those_of_the_wavelengths_and_sharp_enough(low, high, first):
+    found = templates_for(low, high, 7500.0)
+    assert found is not None
+    assert found.wave[0] == pytest.approx(first, abs=1)
+    sharp = templates_for(low, high, 40_000.0)
+    assert sharp is not None
+    assert 40_000 <= (sharp.resolution or 0) < 45_000
+    assert templates_for(8000, 8500) is None
+    assert templates_for(low - 1e4, high, share=0.5) is None

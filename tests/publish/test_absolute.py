@@ -19,7 +19,6 @@ from steadystar.publish.figures.efficiency import (
 )
 from steadystar.publish.figures.fiber_limits import fiber_limits, limit_by_fiber
 from steadystar.publish.figures.taken_apart import (
-    fitting_templates,
     taken_apart_figure,
 )
 from steadystar.publish.figures.traces import observed_frame
@@ -596,13 +595,3 @@ def test_wavelengths_without_templates_are_said_to_be_so(one_star):
     missing = taken_apart_figure(facts, windows, absolute, rows, far, "blue")
     assert isinstance(missing, Missing)
     assert "No templates" in missing.reason
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "first"), [(4970, 5330, 4866), (15200, 16900, 15114)]
-)
-def test_templates_are_those_of_the_wavelengths_and_sharp_enough(low, high, first):
-    found = fitting_templates(low, high, 7500.0)
-    assert found is not None
-    assert found.wave[0] == pytest.approx(first, abs=1)
-    assert fitting_templates(8000, 8500) is None

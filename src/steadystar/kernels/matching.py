@@ -144,7 +144,9 @@ def inliers(
 
 
 def inlying(
-    residual: Float[Array, "..."], weight: Float[Array, "..."], clip: float | Float[Array, ""]
+    residual: Float[Array, "..."],
+    weight: Float[Array, "..."],
+    clip: float | Float[Array, ""],
 ) -> Bool[Array, "..."]:
     """Return which pixels lie within ``clip`` of their own scatter."""
     return inlying_with_scale(residual, weight, clip)[0]

@@ -9,7 +9,6 @@ own, so that a star of one visit has a velocity as well, and a new visit changes
 __all__ = ["METHOD", "AbsoluteOptions", "AbsoluteVelocities", "measure_absolute"]
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -21,13 +20,10 @@ from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.measure.arm import rows_by
 from steadystar.measure.velocities import VelocityOptions, measure_velocities
-from steadystar.models.library import bundled, bundled_windows
-from steadystar.models.templates import Templates, bundled_templates
+from steadystar.models.templates import Templates, templates_for
 
 METHOD = "marginal"
 """The name of these velocities in the column ``method``."""
-
-_STEP = 0.02
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def measure_absolute(
     for arm, rows in rows_by(visits["arm"].fill_null("all")):
         some = spectra[rows]
         low, high = options.windows.get(arm, _span(some))
-        templates = _bundled_for(low, high, _sharpest(some)) if own is None else own
+        templates = templates_for(low, high, _sharpest(some)) if own is None else own
         if templates is None or not _covers(templates, low, high, options):
             notes.append(
                 f"Spectra of {arm} have no absolute velocities: there are no "
@@ -130,30 +126,9 @@ def _span(spectra: Spectra) -> tuple[float, float]:
 
 
 def _sharpest(spectra: Spectra) -> float:
-    """Return the highest resolving power, to 2 percent upward; 0 where none is known."""
+    """Return the highest resolving power; NaN where none is known."""
     known = spectra.resolution[np.isfinite(spectra.resolution)]
-    if not len(known):
-        return 0.0
-    return float(np.exp(_STEP * np.ceil(np.log(known.max()) / _STEP)))
-
-
-def _bundled_for(first: float, last: float, sharpest: float) -> Templates | None:
-    """Return the bundled templates that cover most of the wavelengths, if any do."""
-    covered = {
-        window: min(last, float(wave[-1])) - max(first, float(wave[0]))
-        for window in bundled_windows()
-        for wave in (bundled(window).wave,)
-    }
-    best = max(covered, key=covered.__getitem__)
-    return _sharp_enough(best, sharpest) if covered[best] > 0 else None
-
-
-@lru_cache(maxsize=8)
-def _sharp_enough(window: str, sharpest: float) -> Templates:
-    usual = bundled_templates(window)
-    if usual.resolution is None or usual.resolution >= sharpest:
-        return usual
-    return bundled_templates(window, sharpest)
+    return float(known.max()) if len(known) else float("nan")
 
 
 def _covers(templates: Templates, low: float, high: float, options) -> bool:

@@ -9,7 +9,7 @@ spread function. Wavelengths recorded at the observatory are first moved to the 
 
 __all__ = ["PixelBatch", "Prepared", "Window", "grid_for", "prepare", "template_level"]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +25,8 @@ from steadystar.kernels.continuum import polynomial_continuum, spline_continuum
 from steadystar.kernels.cosmic import cosmic_rays
 
 _STEP_PER_SIGMA = 0.7
-_BATCH = 64
+_FEW, _BATCH = 8, 64
+_ALIKE, _POINTS = 64, 3000
 _PAD = 256
 
 
@@ -91,7 +92,9 @@ def grid_for(spectra: Spectra, window: Window, search_kms: float) -> LogGrid:
         step = 2 * C_KMS * float(np.median(spacing))
     # Six steps more: the spline needs four terms, and the ends are left out.
     margin = 1 + (search_kms + 6 * step) / C_KMS
-    return LogGrid.covering(window.low / margin, window.high * margin, step)
+    grid = LogGrid.covering(window.low / margin, window.high * margin, step)
+    # Windows of nearly the same width, as arms have, share what is compiled.
+    return replace(grid, size=-(-grid.size // _ALIKE) * _ALIKE)
 
 
 def prepare(
@@ -159,21 +162,22 @@ def template_level(
     window and its margin the level goes on as it ends.
     """
     wave = np.exp(log_wave)
-    low, high = window.low - window.margin, window.high + window.margin
-    inside = np.flatnonzero((wave >= low) & (wave <= high))
+    low = max(window.low - window.margin, wave[0])
+    high = min(window.high + window.margin, wave[-1])
+    segments = max(1, round((high - low) / 100))
     # A continuum needs no more than a few thousand points.
-    stride = max(1, len(inside) // 3000)
-    used = inside[::stride]
-    span = float(wave[used[-1]] - wave[used[0]])
-    segments = max(1, round(span / 100))
-    x = jnp.asarray((wave[used] - wave[used[0]]) / max(span, 1e-3), jnp.float32)
-    chosen = jnp.asarray(flux[:, used], jnp.float32)
+    used = np.linspace(low, high, _POINTS)
+    batch = _batch(len(flux))
+    size = -(-len(flux) // batch) * batch
+    chosen = np.stack([np.interp(used, wave, row) for row in flux])
+    chosen = np.pad(chosen, ((0, size - len(flux)), (0, 0)), mode="edge")
+    x = jnp.linspace(0, 1, _POINTS, dtype=jnp.float32)
     parts = [
-        np.asarray(_levels(x, chosen[begin : begin + _BATCH], segments))
-        for begin in range(0, len(chosen), _BATCH)
+        np.asarray(_levels(x, jnp.asarray(rows, jnp.float32), segments))
+        for rows in np.split(chosen, size // batch)
     ]
-    coarse = np.concatenate(parts)
-    return np.stack([np.interp(wave, wave[used], row) for row in coarse])
+    coarse = np.concatenate(parts)[: len(flux)]
+    return np.stack([np.interp(wave, used, row) for row in coarse])
 
 
 @partial(jax.jit, static_argnums=2)
@@ -190,6 +194,11 @@ def _inverse(position: NDArray[np.float64], size: int) -> NDArray[np.float32]:
         np.interp(knots, row, number, left=0, right=len(number)) for row in position
     ]
     return np.stack(rows).astype(np.float32)
+
+
+def _batch(number: int) -> int:
+    """Return how many are normalized at once: one of two sizes, each compiled once."""
+    return _FEW if number <= _FEW else _BATCH
 
 
 def _normalize(wide: Spectra, continuum: str, grid: LogGrid):
@@ -209,11 +218,12 @@ def _normalize(wide: Spectra, continuum: str, grid: LogGrid):
     reach = max(1, round(0.8 * sigma_steps / spacing))
 
     parts = []
-    for begin in range(0, len(wide), _BATCH):
-        rows = slice(begin, begin + _BATCH)
+    batch = _batch(len(wide))
+    for begin in range(0, len(wide), batch):
+        rows = slice(begin, begin + batch)
         count = len(wide.flux[rows])
         block = [x[rows].astype(np.float32), wide.flux[rows], wide.ivar[rows]]
-        block = [np.pad(a, ((0, _BATCH - count), (0, 0)), mode="edge") for a in block]
+        block = [np.pad(a, ((0, batch - count), (0, 0)), mode="edge") for a in block]
         arrays = [jnp.asarray(a) for a in block]
         out = _normalize_batch(*arrays, continuum, segments, reach)
         parts.append([np.asarray(a)[:count] for a in out])

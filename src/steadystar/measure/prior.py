@@ -21,7 +21,6 @@ from steadystar.measure.still import Standing
 from steadystar.models.lowrank import learn_together, smoothed
 from steadystar.models.templates import Templates
 
-_ALIKE = 64
 _CONTINUUM_WIDTH = 0.1
 
 
@@ -66,13 +65,11 @@ def window_of(
 def grid_of(
     spectra: Spectra, resolution: float, window: Window, search_kms: float
 ) -> LogGrid:
-    """The grid; spectra of nearly the same resolution share it, and what is compiled."""
+    """Return the grid; spectra of nearly the same resolution share it, and what is compiled."""
     if np.isfinite(resolution):
         resolution = float(np.exp(np.round(np.log(resolution) / 0.15) * 0.15))
     alike = replace(spectra, resolution=np.full(len(spectra), resolution))
-    grid = grid_for(alike, window, search_kms)
-    # Windows of nearly the same width share what is compiled.
-    return replace(grid, size=-(-grid.size // _ALIKE) * _ALIKE)
+    return grid_for(alike, window, search_kms)
 
 
 def reach_of(grid: LogGrid, search_kms: float) -> int:
@@ -81,8 +78,12 @@ def reach_of(grid: LogGrid, search_kms: float) -> int:
 
 
 def orders_of(window: Window, scale: float) -> int:
-    """Return the number of half waves of ``scale`` Angstrom in a window, four at least."""
-    return max(4, 1 + round((window.high - window.low) / scale))
+    """Return the number of half waves of about ``scale`` Angstrom in a window.
+
+    A multiple of three: windows of nearly the same width share what is compiled.
+    """
+    number = 1 + round((window.high - window.low) / scale)
+    return max(6, -(-number // 3) * 3)
 
 
 @lru_cache(maxsize=32)

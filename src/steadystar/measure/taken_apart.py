@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadystar.data.component import RESIDUAL, Component
-from steadystar.data.constants import C_KMS
 from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.measure.components import Separation, separate_components
 from steadystar.measure.normalize import Window, grid_for, template_level
+from steadystar.measure.prior import window_of
 from steadystar.models.lowrank import PHASES, StarLines, smoothed
 from steadystar.models.templates import Templates
 
 CONTINUUM, STAR_LINES = "continuum", "star lines"
 
-_ROOM_KMS = 600.0
+_ROOM_KMS, _MARGIN = 600.0, 50.0
 _RANK = 20
 _CONTINUUM_WIDTH = 0.1
 _HALF_WAVE = 60.0  # Angstrom
@@ -67,7 +67,7 @@ def taken_apart(
             "apart."
         )
     room = max(_ROOM_KMS, 1.1 * float(np.abs(rv).max(initial=0.0)))
-    chosen = _window(spectrum, templates, window, room)
+    chosen = window_of(spectrum, templates, window, _MARGIN, room)
     wave = spectrum.wave_2d
     inside = (wave >= chosen.low) & (wave <= chosen.high)
     seen = replace(spectrum, ivar=np.where(inside, spectrum.ivar, np.float32(0)))
@@ -87,22 +87,6 @@ def taken_apart(
     found = first.components[CONTINUUM]
     clean = replace(seen, ivar=_without_hits(seen.ivar, first.components[RESIDUAL]))
     return separate_components(clean, _priors(level, found, shapes, smooth))
-
-
-def _window(spectrum: Spectra, templates: Templates, given, room_kms: float) -> Window:
-    wave = spectrum.wave_2d
-    low, high = given or (float(wave.min()), float(wave.max()))
-    room = 1 + room_kms / C_KMS
-    first, last = templates.wave[0] * room, templates.wave[-1] / room
-    window = Window(float(max(low, first)), float(min(high, last)))
-    if not window.low < window.high:
-        raise ValueError(
-            f"The templates span {templates.wave[0]:.1f} to {templates.wave[-1]:.1f} A "
-            f"and the spectra should be taken apart from {low:.1f} to {high:.1f} A: with "
-            f"room for {room_kms:.0f} km/s at either end nothing is left. Use templates "
-            "of the spectra's wavelengths (vacuum)."
-        )
-    return window
 
 
 def _grid(spectra: Spectra, window: Window, room_kms: float) -> tuple[LogGrid, float]:

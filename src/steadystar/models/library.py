@@ -32,6 +32,7 @@ __all__ = [
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -235,6 +236,7 @@ def bundled_windows() -> list[str]:
     return sorted(f.name[:-4] for f in folder.iterdir() if f.name.endswith(".npz"))
 
 
+@cache
 def bundled(window: str) -> StackedModels:
     """Return the models that come with steadystar.
 

@@ -6,7 +6,7 @@ somebody else's. What a measurement needs of them, mean and principal components
 own grid, is learned from them (`models.lowrank`).
 """
 
-__all__ = ["Templates", "bundled_templates"]
+__all__ = ["Templates", "bundled_templates", "templates_for"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.numbers import Numbers
 from steadystar.data.tables import read_metadata, read_table, write_parquet
 from steadystar.models.broadening import broaden
-from steadystar.models.library import ModelSpectra, bundled
+from steadystar.models.library import ModelSpectra, bundled, bundled_windows
 from steadystar.models.lowrank import smoothed
 
 _KIND = "templates"
@@ -236,6 +236,7 @@ _VSINI_HOT = (10.0, 60.0, 150.0)
 
 
 # Somewhat sharper than the surveys' spectra, which vary from fiber to fiber.
+_SHARPER = 0.05
 _RESOLUTION = {"lamost-mrs-blue": 9000.0, "lamost-mrs-red": 9000.0, "h-band": 30000.0}
 
 
@@ -264,3 +265,26 @@ def bundled_templates(window: str, resolution: float | None = None) -> Templates
     parts = models.domain.contains(table[:, :3])
     table = table[parts]
     return Templates.from_models(models, table[:, :3], resolution, table[:, 3].tolist())
+
+
+def templates_for(
+    low: float, high: float, resolution: float = float("nan"), share: float = 0.0
+) -> Templates | None:
+    """Return the bundled templates that cover most of ``low`` to ``high`` Angstrom.
+
+    They are as sharp as spectra of ``resolution`` (``lambda / FWHM``) need them. None
+    if none cover more than ``share`` of the wavelengths.
+    """
+    covered = {}
+    for window in bundled_windows():
+        first, last = bundled(window).wave[[0, -1]]
+        covered[window] = (min(high, last) - max(low, first)) / max(high - low, 1e-9)
+    best = max(covered, key=covered.__getitem__)
+    if not covered[best] > share:
+        return None
+    usual = bundled_templates(best)
+    if usual.resolution is None or not resolution > usual.resolution:
+        return usual
+    # To 5 percent upward: what is computed for one spectrum serves those alike.
+    sharp = np.exp(_SHARPER * np.ceil(np.log(resolution) / _SHARPER + 0.2))
+    return bundled_templates(best, float(sharp))

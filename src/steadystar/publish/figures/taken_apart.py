@@ -1,6 +1,6 @@
 """One visit of a star taken apart: its spectrum as continuum, lines and noise."""
 
-__all__ = ["fitting_templates", "taken_apart_figure"]
+__all__ = ["taken_apart_figure"]
 
 import numpy as np
 import polars as pl
@@ -8,8 +8,7 @@ import polars as pl
 from steadystar.data.component import RESIDUAL
 from steadystar.data.spectra import Spectra
 from steadystar.measure.taken_apart import CONTINUUM, STAR_LINES, taken_apart
-from steadystar.models.library import bundled, bundled_windows
-from steadystar.models.templates import Templates, bundled_templates
+from steadystar.models.templates import templates_for
 from steadystar.publish.facts import Facts, usable
 from steadystar.publish.inputs import ReportInputs
 from steadystar.publish.numbers import (
@@ -27,10 +26,10 @@ from steadystar.publish.plot import (
     Line,
     Missing,
     Panel,
-    Real,
     arm_color,
 )
 
+_COVERED = 0.5
 _WILD = 5.0
 _REACH = 8.0
 """Residuals, in units of the noise, that the panel holds."""
@@ -62,7 +61,7 @@ def taken_apart_figure(
     visit = best.row(0, named=True)
     one = spectra[[visit["_place"]]]
     window = inputs.windows.get(arm) or _span(one)
-    templates = fitting_templates(*window, float(one.resolution[0]))
+    templates = templates_for(*window, float(one.resolution[0]), _COVERED)
     if templates is None:
         return Missing(
             name,
@@ -75,29 +74,6 @@ def taken_apart_figure(
         return Missing(name, title, f"It cannot be taken apart: {error}")
     parts = {key: values[0] for key, values in separation.components.items()}
     return _figure(name, title, one, window, parts, visit, arm_color(arm, facts.arms))
-
-
-def fitting_templates(
-    low: Real, high: Real, resolution: Real = float("nan")
-) -> Templates | None:
-    """The bundled templates that cover most of ``low`` to ``high`` Angstrom, else None.
-
-    They are as sharp as ``resolution`` (``lambda / FWHM``) where that is more than usual.
-    """
-    best, most = None, 0.5
-    for name in bundled_windows():
-        first, last = bundled(name).wave[[0, -1]]
-        covered = (min(high, last) - max(low, first)) / max(high - low, 1e-9)
-        if covered > most:
-            best, most = name, covered
-    if best is None:
-        return None
-    usual = bundled_templates(best)
-    # What is computed for one star serves the others that are alike: 5% upward.
-    sharp = 1.05 ** np.ceil(np.log(resolution) / np.log(1.05) + 1)
-    if usual.resolution is None or not resolution > usual.resolution:
-        return usual
-    return bundled_templates(best, float(sharp))
 
 
 def _span(spectrum: Spectra) -> tuple[float, float]:
