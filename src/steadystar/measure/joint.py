@@ -46,8 +46,8 @@ class JointFit(NamedTuple):
     """Arrays over exposures, shifts in grid steps; ``template`` over stars.
 
     ``step`` is the Gauss-Newton step that is left for each exposure when the template is
-    held: `solve_gauge` makes the step of all together of it. ``rival`` is how much worse the second best minimum of the search is in chi squared;
-    ``response`` is ``H / I`` of the exposure's star, at most 1. ``gain`` is the fall of
+    held: `solve_gauge` makes the step of all together of it. ``rival`` is how much worse
+    the second best minimum of the search is in chi squared; ``response`` is ``H / I`` of the exposure's star, at most 1. ``gain`` is the fall of
     chi squared that a second copy of the template would bring, with ``strength`` times
     the lines of the first (`kernels.spline.companion_at_lags`).
     """
@@ -119,75 +119,16 @@ def fit_stars(
         iterations: rounds of template and shifts.
     """
     pixels = jax.vmap(spline.Pixels)(*batch)
-    place = jax.vmap(lambda p, d: spline.place(p, d, slots))
-    accumulate = jax.vmap(spline.normal_equations)
     prior = precision[None] / _line_variance(pixels, star, stars)[:, None, None]
-
-    def template_from(equations):
-        bands = jax.ops.segment_sum(equations.bands, star, stars) + prior
-        rhs = jax.ops.segment_sum(equations.rhs, star, stars)
-        return jax.vmap(spline.solve)(bands, rhs), bands
-
-    at_rest = accumulate(place(pixels, jnp.zeros_like(pixels.value[:, 0])))
-    template = jax.vmap(spline.solve)(
-        at_rest.bands[reference] + prior, at_rest.rhs[reference]
-    )
-    search = jax.vmap(lambda e, t: _coarse(e, t, reach))
-    shift, flags, rival = search(at_rest, template[star])
-
-    def search_again(_, state):
-        # An exposure's own noise in the template would confirm the place where it is:
-        # it is compared with the template that the others make.
-        moved = accumulate(place(pixels, state[0]))
-        _, bands = template_from(moved)
-        rhs = jax.ops.segment_sum(moved.rhs, star, stars)
-        others = jax.vmap(spline.solve)(
-            bands[star] - moved.bands, rhs[star] - moved.rhs
-        )
-        return search(at_rest, others)
-
-    shift, flags, rival = jax.lax.fori_loop(
-        0, _SEARCHES, search_again, (shift, flags, rival)
-    )
-    template, _ = template_from(accumulate(place(pixels, shift)))
-
-    match = jax.vmap(lambda t, p, q: match_template(t, p, q, _CLIP))
-    keep = jax.vmap(lambda t, p, q: inliers(t, p, q, _CLIP))
-
-    share = pixels.weight.sum(1)
-    total = jax.ops.segment_sum(share, star, stars)
-    share = share / jnp.where(total > 0, total, 1)[star]
-
-    def centered(shift):
-        # The frame is that of the mean, whichever exposure the alignment began with:
-        # a spline depends a little on where its grid lies.
-        return shift - jax.ops.segment_sum(share * shift, star, stars)[star]
-
-    def update(_, state):
-        following, _, continuum, _, template, _ = state
-        shift = centered(following)
-        placed = place(pixels, shift)
-        kept = keep(template[star], placed, continuum)
-        lines = jax.vmap(spline.keep_only)(
-            jax.vmap(without_continuum)(placed, continuum), kept
-        )
-        template, bands = template_from(accumulate(lines))
-        found = match(template[star], placed, continuum)
-        following = shift + jnp.clip(found.step, -0.5, 0.5)
-        return following, shift, found.continuum, continuum, template, bands
-
-    flat = jnp.zeros((shift.size, _ORDERS), shift.dtype)
-    _, shift, _, continuum, template, bands = jax.lax.fori_loop(
-        0, iterations, update, (shift, shift, flat, flat, template, prior)
-    )
+    company = _Company(pixels, star, prior, slots)
+    shift, flags, rival = _aligned(company, reference, reach)
+    shift, continuum, template, bands = _refined(company, shift, iterations)
     # The last round once more, for all that belongs to it.
-    placed = place(pixels, shift)
-    found = match(template[star], placed, continuum)
-    lines = jax.vmap(spline.keep_only)(
-        jax.vmap(without_continuum)(placed, continuum), found.kept
-    )
+    placed = company.placed(shift)
+    found = _match(template[star], placed, continuum)
+    lines = _lines_of(placed, continuum, found.kept)
     gain, strength = jax.vmap(lambda q, t: _companion(q, t, reach))(
-        accumulate(lines), template[star]
+        _accumulate(lines), template[star]
     )
     coupling = _coupling(placed, found, continuum)
     through = jax.vmap(spline.solve)(bands[star], coupling)
@@ -208,6 +149,88 @@ def fit_stars(
         strength=strength,
         template=template,
     )
+
+
+_accumulate = jax.vmap(spline.normal_equations)
+_match = jax.vmap(lambda t, p, q: match_template(t, p, q, _CLIP))
+_keep = jax.vmap(lambda t, p, q: inliers(t, p, q, _CLIP))
+
+
+class _Company(NamedTuple):
+    """The exposures of a batch, the star of each, and the stars' priors as bands."""
+
+    pixels: spline.Pixels
+    star: Int[Array, " exposure"]
+    prior: Float[Array, "star 4 knot"]
+    slots: int
+
+    def placed(self, shift) -> spline.Placed:
+        return jax.vmap(lambda p, d: spline.place(p, d, self.slots))(self.pixels, shift)
+
+    def sums(self, values) -> Array:
+        return jax.ops.segment_sum(values, self.star, len(self.prior))
+
+    def template(self, equations: spline.NormalEquations):
+        """Return each star's template, and the matrix that it solves, as bands."""
+        bands = self.sums(equations.bands) + self.prior
+        return jax.vmap(spline.solve)(bands, self.sums(equations.rhs)), bands
+
+
+def _lines_of(placed: spline.Placed, continuum, kept) -> spline.Placed:
+    lines = jax.vmap(without_continuum)(placed, continuum)
+    return jax.vmap(spline.keep_only)(lines, kept)
+
+
+def _aligned(company: _Company, reference, reach: int):
+    """Find every exposure's place: shift, status, and how much worse the next one is."""
+    star = company.star
+    search = jax.vmap(lambda e, t: _coarse(e, t, reach))
+    at_rest = _accumulate(company.placed(jnp.zeros_like(company.pixels.value[:, 0])))
+    first = jax.vmap(spline.solve)(
+        at_rest.bands[reference] + company.prior, at_rest.rhs[reference]
+    )
+
+    def again(_, state):
+        # An exposure's own noise in the template would confirm the place where it is:
+        # it is compared with the template that the others make.
+        moved = _accumulate(company.placed(state[0]))
+        _, bands = company.template(moved)
+        others = jax.vmap(spline.solve)(
+            bands[star] - moved.bands, company.sums(moved.rhs)[star] - moved.rhs
+        )
+        return search(at_rest, others)
+
+    return jax.lax.fori_loop(0, _SEARCHES, again, search(at_rest, first[star]))
+
+
+def _refined(company: _Company, shift, iterations):
+    """Alternate between template and Gauss-Newton steps of the shifts."""
+    star = company.star
+    share = company.pixels.weight.sum(1)
+    total = company.sums(share)
+    share = share / jnp.where(total > 0, total, 1)[star]
+
+    def update(_, state):
+        following, _, continuum, _, template, _ = state
+        # The frame is that of the mean, whichever exposure the alignment began with:
+        # a spline depends a little on where its grid lies.
+        shift = following - company.sums(share * following)[star]
+        placed = company.placed(shift)
+        kept = _keep(template[star], placed, continuum)
+        template, bands = company.template(
+            _accumulate(_lines_of(placed, continuum, kept))
+        )
+        found = _match(template[star], placed, continuum)
+        following = shift + jnp.clip(found.step, -0.5, 0.5)
+        return following, shift, found.continuum, continuum, template, bands
+
+    template, _ = company.template(_accumulate(company.placed(shift)))
+    flat = jnp.zeros((shift.size, _ORDERS), shift.dtype)
+    start = shift, shift, flat, flat, template, company.prior
+    _, shift, _, continuum, template, bands = jax.lax.fori_loop(
+        0, iterations, update, start
+    )
+    return shift, continuum, template, bands
 
 
 def _companion(equations, template, reach: int):
