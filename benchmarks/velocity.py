@@ -3,6 +3,7 @@
     python benchmarks/velocity.py precision [--arms blue red apogee] [--number 1000]
     python benchmarks/velocity.py mismatch  [--solar SPECTRUM.fits]
     python benchmarks/velocity.py types     one template, some hundred K off
+    python benchmarks/velocity.py together  both arms of LAMOST measured as one
     python benchmarks/velocity.py speed
 
 `precision`: FGK stars of labels between the templates', velocities within 300 km/s, random
@@ -43,10 +44,12 @@ from _velocity_mocks import (
 
 from steadystar.data.constants import C_KMS
 from steadystar.data.status import Status
+from steadystar.measure.together import Together, measure_together
 from steadystar.measure.velocities import VelocityOptions, measure_velocities
 from steadystar.models.templates import Templates, bundled_templates
 
 SNRS = (10, 20, 50, 100)
+BOTH = ("blue", "red")
 OPTIONS = VelocityOptions(windows=WINDOWS)
 # A synthetic Sun recorded with R of about 8300, brought to 7500 on top of that.
 SOLAR_RESOLUTION = (1 / 7500**2 - 1 / 8300**2) ** -0.5 / 7500
@@ -114,6 +117,39 @@ def solar(path: Path) -> Mismatch:
     wave, flux = air_to_vacuum(wave[kept]), flux[kept]
     level = np.polynomial.Polynomial.fit(wave, flux, 4)(wave)
     return Mismatch((0.0, 0.0), SOLAR_RESOLUTION, spectrum=(wave, flux / level / 1.1))
+
+
+def together(number: int) -> None:
+    """Both arms, each alone and as one; wrong: by more than 8 of its limits."""
+    print("S/N             limit   ratio          pulls          wrong%  lost%")
+    seen = {name: observe_stars(instruments()[name], number, 5) for name in BOTH}
+    for snr in (3, 5, 10, 50):
+        parts, limits = [], []
+        for seed, (name, noiseless) in enumerate(seen.items()):
+            resolution = instruments()[name].resolution
+            spectra, limit = noiseless.observe(snr, snr + 1000 * seed)
+            templates = bundled_templates(MODELS[name], resolution)
+            parts.append(Together(spectra, templates, range(number), name))
+            limits.append(limit)
+            found = measure_velocities(spectra, templates, OPTIONS, arm=name)
+            print(f"{snr:3d} {name:9s}{precision(found, noiseless, limit)}", flush=True)
+        limit = np.sum(np.array(limits) ** -2.0, axis=0) ** -0.5
+        found = measure_together(parts, OPTIONS)
+        print(f"{snr:3d} together {precision(found, seen['blue'], limit)}", flush=True)
+
+
+def precision(found, noiseless: Noiseless, limit) -> str:
+    off = found["rv_raw"].to_numpy() - noiseless.velocity
+    measured = np.isfinite(off)
+    near = measured & (np.abs(off) < 8 * limit)
+    spread = (off / limit)[near].std()
+    pulls = (off / found["rv_raw_err"].to_numpy())[near].std()
+    few = np.sqrt(2 * max(near.sum(), 1))
+    return (
+        f"{np.median(limit):8.3f}  {spread:.3f}+-{spread / few:.3f}  "
+        f"{pulls:.3f}+-{pulls / few:.3f}  {100 * np.mean(measured & ~near):6.2f} "
+        f"{100 * np.mean(~measured):6.2f}"
+    )
 
 
 def types(arms, number: int) -> None:
@@ -227,7 +263,9 @@ def speed(number: int, repeats: int = 5) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "part", choices=["precision", "mismatch", "types", "speed"], nargs="+"
+        "part",
+        choices=["precision", "mismatch", "types", "together", "speed"],
+        nargs="+",
     )
     parser.add_argument("--arms", nargs="+", default=["blue", "red", "apogee"])
     parser.add_argument("--number", type=int, default=1000, help="spectra a row")
@@ -245,6 +283,8 @@ def main() -> None:
         table(arms, cases, given.number, (10, 100))
     if "types" in given.part:
         types(arms, given.number)
+    if "together" in given.part:
+        together(given.number)
     if "speed" in given.part:
         speed(given.number)
 

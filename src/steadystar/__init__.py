@@ -20,6 +20,8 @@ and polars tables.
     measure_velocities     spectra against templates of all types -> absolute velocities
     VelocityOptions        how: windows, search range, rank
     Templates              normalized spectra at rest: models, or the survey's own
+    measure_absolute       the same for a survey's visits, templates chosen by wavelength
+    measure_together       arms, dithers, exposures -> one velocity of all of them
 
     separate_components    spectra -> sky, continuum, lines, noise, each with its error
     Component              what is known of one of them before: mean and covariance
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from steadystar.data.status import Status
     from steadystar.data.tables import read_table
     from steadystar.infer.summary import summarize_stars
+    from steadystar.measure.absolute import measure_absolute
     from steadystar.measure.components import separate_components
     from steadystar.measure.information import photon_limit
     from steadystar.measure.relative import (
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
         StarTemplates,
         measure_relative,
     )
+    from steadystar.measure.together import measure_together
     from steadystar.measure.velocities import VelocityOptions, measure_velocities
     from steadystar.models.templates import Templates
     from steadystar.pipeline.config import Configuration
@@ -97,7 +101,9 @@ __all__ = [
     "export",
     "fit_error_model",
     "fit_zeropoints",
+    "measure_absolute",
     "measure_relative",
+    "measure_together",
     "measure_velocities",
     "photon_limit",
     "read",
@@ -129,7 +135,9 @@ _ROOMS = {
     "export": "publish.catalog",
     "fit_error_model": "calibrate.errors",
     "fit_zeropoints": "calibrate.zeropoint",
+    "measure_absolute": "measure.absolute",
     "measure_relative": "measure.relative",
+    "measure_together": "measure.together",
     "measure_velocities": "measure.velocities",
     "photon_limit": "measure.information",
     "read": "survey.registry",
