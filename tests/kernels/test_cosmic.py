@@ -44,3 +44,16 @@ def test_crowded_lines_and_noise_are_not_cosmic_rays(seed, snr):
 def test_resolved_emission_stays():
     emission = 3 * np.exp(-((PIXEL - 200) ** 2) / (2 * SIGMA**2))
     assert not found_in(emission, 100).any()
+
+
+def test_what_stands_in_pixels_without_weight_is_no_neighbor():
+    rng = np.random.default_rng(3)
+    value = lines(rng, 20, 0.6) + rng.normal(size=NUMBER) / 60
+    weight = np.full(NUMBER, 3600.0)
+    dead = rng.uniform(size=NUMBER) < 0.1
+    weight[dead] = 0
+    garbage = np.where(dead, rng.choice([-9e9, 9e9], NUMBER), value)
+    assert not find(jnp.array(garbage), jnp.array(weight), REACH).any()
+    at = int(np.flatnonzero(~dead[100:])[0]) + 100
+    garbage[at] += 3
+    assert find(jnp.array(garbage), jnp.array(weight), REACH)[at]

@@ -264,6 +264,19 @@ def test_sharper_templates_serve():
     assert np.abs((known["rv_raw"] - velocity[:16]) / known["rv_raw_err"]).max() < 4.5
 
 
+def test_templates_of_the_spectra_s_own_resolution_are_sharp_enough():
+    _, clean = one_hundred()
+    # Resolutions are grouped to 2 percent, which may round the spectra's up.
+    for resolution in (7440.0, 7500.0, 7560.0):
+        own = bundled_templates(WINDOW, resolution)
+        found = measure_velocities(observe(clean[:2], 50.0, 20, resolution), own)
+        assert found["rv_raw"].is_finite().all()
+    with pytest.raises(ValueError, match="at least as sharp"):
+        measure_velocities(
+            observe(clean[:2], 50.0, 20, 7800.0), bundled_templates(WINDOW, 7500.0)
+        )
+
+
 @pytest.mark.slow
 def test_spectra_of_unknown_resolution_are_measured_as_sharp_as_the_templates():
     velocity, clean = one_hundred()

@@ -24,14 +24,20 @@ def cosmic_rays(
     ``value`` is the normalized flux less one and ``weight`` its inverse variance.
     ``threshold`` counts standard deviations.
     """
-    left, right = jnp.roll(value, reach), jnp.roll(value, -reach)
+    known = weight > 0
+    variance = 1.0 / jnp.where(known, weight, 1)
+    blue, red = jnp.roll(known, reach), jnp.roll(known, -reach)
+
+    def neighbors(values):
+        # What stands in a pixel without weight is no number: the other side serves.
+        left, right = jnp.roll(values, reach), jnp.roll(values, -reach)
+        return jnp.where(blue, left, right), jnp.where(red, right, left)
+
+    left, right = neighbors(value)
     sharp = value - (left + right) / 2
-    variance = 1.0 / jnp.where(weight > 0, weight, 1)
-    noise = jnp.sqrt(
-        variance + (jnp.roll(variance, reach) + jnp.roll(variance, -reach)) / 4
-    )
+    noise = jnp.sqrt(variance + sum(neighbors(variance)) / 4)
     # Shoulders between two lines of depth 0.8 stand out by 0.27 * 0.8, say 0.3.
-    hit = (weight > 0) & (sharp > jnp.maximum(threshold * noise, 0.3))
+    hit = known & (blue | red) & (sharp > jnp.maximum(threshold * noise, 0.3))
     hit = hit & (sharp > 0.4 * value)
     hit = hit.at[:reach].set(False).at[-reach:].set(False)
     grown = hit

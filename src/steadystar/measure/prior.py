@@ -96,12 +96,15 @@ def line_priors(
     """
     learned = []
     for stretch in stretches:
-        templates = stretch.templates
+        templates, wanted = stretch.templates, stretch.resolution
+        # Resolutions are known to 2 percent: that much less sharp is sharp enough.
+        if templates.resolution is not None and templates.resolution > 0.98 * wanted:
+            wanted = min(wanted, templates.resolution)
         log_wave, flux = smoothed(
             np.log(templates.wave),
             templates.flux.astype(np.float64),
             templates.resolution,
-            stretch.resolution,
+            wanted,
         )
         level = template_level(log_wave, flux, stretch.window)
         learned.append((log_wave, flux / level - 1, stretch.grid))
