@@ -68,6 +68,14 @@ def test_wavelengths_that_make_no_sense_are_refused(wave, sentence):
         Spectra.from_arrays(wave, np.ones((2, 50)), np.ones((2, 50)))
 
 
+@pytest.mark.parametrize("given", [0.0, -5.0, np.inf, np.nan])
+def test_a_resolution_that_makes_no_sense_is_unknown(given):
+    wave = np.arange(5000.0, 5010.0)
+    ones = np.ones((2, 10))
+    spectra = Spectra.from_arrays(wave, ones, ones, [given, 7500.0])
+    assert np.isnan(spectra.resolution).tolist() == [True, False]
+
+
 def test_shapes_that_disagree_are_refused():
     with pytest.raises(ValueError, match="must be"):
         Spectra.from_arrays(WAVE, np.ones((2, 50)), np.ones((3, 50)))

@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 
+import numpy as np
 import polars as pl
 import pytest
 
 from steadystar.data.schema import columns
 from steadystar.data.status import Status
 from steadystar.data.tables import read_metadata
+from steadystar.models.templates import Templates
 from steadystar.pipeline import ledger as ledger_module
 from steadystar.pipeline import measuring, reading
 from steadystar.pipeline.config import ConfigurationError
@@ -87,6 +89,47 @@ def test_what_is_measured_is_chosen_in_the_configuration(go, survey):
     assert again.done["measure"] == 2
     with pytest.raises(ConfigurationError, match=r"run.velocities = 'all'"):
         go(survey, velocities="all")
+
+
+def test_spectra_without_templates_keep_their_rows(go, survey, monkeypatch):
+    def blue_only(visits, spectra, options):
+        blue = (visits["arm"] == "blue").to_numpy()
+        return stand_in.measure_absolute(visits.filter(blue), spectra[blue], options)
+
+    monkeypatch.setattr(measuring, "measure_absolute", blue_only)
+    found = table(go(survey, velocities="absolute"))
+    assert len(found) == 32
+    red = found.filter(arm="red")
+    assert red["rv_raw"].is_nan().all()
+    assert (red["status"] & int(Status.NO_DATA) != 0).all()
+    assert found["method"].unique().to_list() == ["marginal"]
+
+
+def test_tables_say_by_what_options_absolute_velocities_were_measured(go, survey):
+    names = ("velocities.parquet", "steadystar.configuration")
+    marks = set()
+    for values in ({}, {"absolute": {"rank": 5}}, {"velocities": "relative"}):
+        outcome = go(survey, **({"velocities": "both"} | values))
+        marks.add(read_metadata(outcome.directory / names[0])[names[1]])
+    assert len(marks) == 3
+
+
+def test_a_file_of_templates_is_checked_first_and_followed_by_content(
+    go, survey, tmp_path
+):
+    path = tmp_path / "mine.parquet"
+    values = {"velocities": "both", "absolute": {"templates": str(path)}}
+    for content in (None, b"no templates"):
+        if content:
+            path.write_bytes(content)
+        with pytest.raises(ConfigurationError, match=r"absolute.templates: .*mine"):
+            go(survey, **values)
+    assert not (tmp_path / "out" / "velocities.parquet").exists()
+    wave = np.arange(5000.0, 5300.0)
+    for depth in (0.5, 0.4):
+        Templates.from_arrays(wave, np.full((2, 300), depth)).save(path)
+        assert go(survey, **values).done["measure"] == 2
+    assert not any(go(survey, **values).done.values())
 
 
 def test_running_again_does_nothing(go, survey):

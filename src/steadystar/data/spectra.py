@@ -124,7 +124,7 @@ class Spectra:
             flux: any unit, ``(spectrum, pixel)`` or ``(pixel,)`` for one spectrum.
             ivar: inverse variance of ``flux``, same shape.
             resolution: ``lambda / FWHM``, one for all or one a spectrum; None if
-                unknown.
+                unknown. Values that are not positive and finite count as unknown.
             frame: whether ``wave`` is already barycentric.
 
         Pixels whose flux or ivar is not finite, or whose ivar is negative, get
@@ -162,14 +162,13 @@ class Spectra:
         with np.errstate(over="ignore"):
             flux32, ivar32 = flux.astype(np.float32), ivar.astype(np.float32)
         usable = np.isfinite(flux32) & np.isfinite(ivar32) & (ivar32 > 0)
+        sharp = np.asarray(np.nan if resolution is None else resolution, np.float64)
+        sharp = np.where(np.isfinite(sharp) & (sharp > 0), sharp, np.nan)
         return cls(
             wave=np.ascontiguousarray(wave),
             flux=np.where(usable | np.isfinite(flux32), flux32, np.float32(0)),
             ivar=np.where(usable, ivar32, np.float32(0)),
-            resolution=np.broadcast_to(
-                np.asarray(np.nan if resolution is None else resolution, np.float64),
-                flux.shape[:1],
-            ).copy(),
+            resolution=np.broadcast_to(sharp, flux.shape[:1]).copy(),
             frame=frame,
         )
 

@@ -7,7 +7,13 @@ user asks for new ones by another label (`references` in the section `run`). An 
 the measuring of one star costs that star: its rows say so, and the log has the details.
 """
 
-__all__ = ["fail_shard", "measure_shard", "plan_measuring", "shard_spectra"]
+__all__ = [
+    "fail_shard",
+    "measure_shard",
+    "plan_measuring",
+    "shard_spectra",
+    "templates_hash",
+]
 
 import traceback
 import zlib
@@ -21,13 +27,22 @@ import polars as pl
 from steadystar.data.schema import conform, empty
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
-from steadystar.measure.absolute import AbsoluteOptions, measure_absolute
+from steadystar.data.tables import TableError
+from steadystar.measure.absolute import METHOD, AbsoluteOptions, measure_absolute
 from steadystar.measure.relative import (
     RelativeOptions,
     StarTemplates,
     measure_relative,
 )
-from steadystar.pipeline.ledger import Ledger, Record, atomic, fingerprint
+from steadystar.models.templates import Templates
+from steadystar.pipeline.config import Configuration, ConfigurationError
+from steadystar.pipeline.ledger import (
+    Ledger,
+    Record,
+    atomic,
+    content_hash,
+    fingerprint,
+)
 from steadystar.pipeline.sorting import Part, parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit, first_line, write_tables
 from steadystar.survey.shards import read_shard
@@ -61,23 +76,49 @@ class _Job:
     before: tuple[_Before, ...]
 
 
+def templates_hash(configuration: Configuration) -> str:
+    """Hash of the content of the user's file of templates; empty if none is used.
+
+    Raises:
+        ConfigurationError: there is no such file, or there are no templates in it.
+    """
+    path = Path(configuration.absolute.templates)
+    if not path.name or configuration.run.velocities == "relative":
+        return ""
+    try:
+        Templates.load(path)
+    except (TableError, ValueError) as error:
+        raise ConfigurationError(
+            f"Option absolute.templates: {str(error).rstrip('.')}. Leave it empty for "
+            "the bundled ones."
+        ) from error
+    return content_hash(path)
+
+
 def plan_measuring(run: Run, stage: Stage) -> list[Unit]:
     """One unit a shard, also for those that only remember templates."""
     match = run.ledger.records("match")["all"]
     shards, assigned = match.facts["shards"], run.ledger.path(match, "assigned")
     chosen = run.configuration
     references, velocities = chosen.run.references, chosen.run.velocities
-    options = _Options(velocities, chosen.measure, chosen.absolute)
-    base = stage.mark(chosen, ["references", references, velocities])
+    absolute = chosen.absolute
+    if absolute.templates:  # the same file for workers that begin elsewhere
+        path = str(Path(absolute.templates).absolute())
+        absolute = replace(absolute, templates=path)
+    options = _Options(velocities, chosen.measure, absolute)
+    marks = ["references", references, velocities]
+    own = templates_hash(chosen)
+    base = stage.mark(chosen, [*marks, own] if own else marks)
     records = run.ledger.records(stage.name)
     present = parts(run.ledger)
     units = []
     for shard in range(shards):
-        own, name = tuple(present.get(shard, [])), f"{shards:05d}-{shard:05d}"
-        if own or name in records:
-            inputs = [references, velocities, [part.sha256 for part in own]]
+        held, name = tuple(present.get(shard, [])), f"{shards:05d}-{shard:05d}"
+        if held or name in records:
+            inputs = [references, velocities, [part.sha256 for part in held]]
+            inputs += [own] if own else []
             before = _earlier(run.ledger, records, shard, shards, base)
-            job = _Job(shard, shards, own, assigned, options, base, before)
+            job = _Job(shard, shards, held, assigned, options, base, before)
             units.append(Unit(name, inputs, job))
     return units
 
@@ -229,6 +270,10 @@ class _Shard:
             absolute = measure_absolute(visits, spectra, options.absolute)
             self.tables["velocities"].append(_of(group, absolute.table))
             self.notes |= dict.fromkeys(absolute.notes)
+            if relative is None:
+                # Nothing else has a row of those without templates.
+                left = visits.join(absolute.table, on="visit_id", how="anti")
+                self.tables["velocities"].append(_of(group, _unmeasured(left)))
         if relative is not None:
             new = relative.templates
             self.templates[group] = held.merged_with(new) if held else new
@@ -241,6 +286,11 @@ class _Shard:
         status = pl.col("status").fill_null(0) | int(Status.INTERNAL_ERROR)
         failed = conform(visits.with_columns(status), "velocities")
         self.tables["velocities"].append(_of(group, failed))
+
+
+def _unmeasured(visits: pl.DataFrame) -> pl.DataFrame:
+    status = pl.col("status").fill_null(0) | int(Status.NO_DATA)
+    return conform(visits.with_columns(status, method=pl.lit(METHOD)), "velocities")
 
 
 def _of(group: str, table: pl.DataFrame) -> pl.DataFrame:

@@ -42,7 +42,9 @@ from steadystar.pipeline.sorting import Part, parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 
-_RESULT_SECTIONS = ("read", "match", "measure", "zeropoints", "errors", "stars")
+_RESULT_SECTIONS = (
+    *("read", "match", "measure", "absolute", "zeropoints", "errors", "stars"),
+)
 """Sections of the configuration that change a number in a table."""
 
 
@@ -51,6 +53,7 @@ def provenance(configuration: Configuration, inputs: Any) -> dict[str, str]:
     chosen = [
         configuration.section_hash(*_RESULT_SECTIONS),
         configuration.run.references,
+        configuration.run.velocities,
     ]
     return {
         "steadystar.version": version("steadystar"),

@@ -25,6 +25,7 @@ from steadystar.pipeline.inputs import InputError, find_files
 from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.lock import only_run
 from steadystar.pipeline.log import RunLog, Step, open_log
+from steadystar.pipeline.measuring import templates_hash
 from steadystar.pipeline.stages import STAGES
 from steadystar.pipeline.summary import conclude, describe_inputs
 from steadystar.pipeline.units import Finished, Run, Stage, Unit, first_line, perform
@@ -124,6 +125,7 @@ def run_pipeline(
 
 
 def _advance(run: Run, pool: Pool, log: RunLog) -> Outcome:
+    templates_hash(run.configuration)  # a wrong name is said before hours of reading
     names = [stage.name for stage in STAGES]
     run.ledger.sweep(*names)
     done: dict[str, int] = {}
