@@ -206,7 +206,7 @@ def test_the_pages_of_stars_have_each_spectrum_once(survey):
     row = facts.stars.filter(mine).row(0, named=True)
     # The mean in the table of stars is that of the absolute velocities; without them it
     # is of relative ones and means nothing.
-    assert "mean velocity" in {h.meaning for h in star_facts(facts, row)}
+    assert "mean absolute velocity" in {h.meaning for h in star_facts(facts, row)}
     assert "mean velocity" not in {h.meaning for h in star_facts(before, row)}
     drawn = star_figures(facts, replace(both, spectra=None), star, OPTIONS)[0]
     assert isinstance(drawn, Figure)
@@ -460,7 +460,7 @@ def test_where_a_zero_point_hides_a_trend_the_figure_says_so():
     harmless = observed_frame(facts, ["telescope+fiber"], OPTIONS)
     assert isinstance(hiding, Figure)
     assert isinstance(harmless, Figure)
-    assert "the slope before calibration is the test" in hiding.here
+    assert "Only the slope before calibration could show it" in hiding.here
     assert "before calibration is the test" not in harmless.here
 
 

@@ -150,7 +150,7 @@ def star_facts(facts: Facts, row: dict[str, Any]) -> list[Headline]:
     )
     numbers = (
         ("snr", 3, "median S/N per pixel", ""),
-        ("rv_mean", 4, "mean velocity", " km/s"),
+        ("rv_mean", 4, f"mean {'absolute ' * facts.both}velocity", " km/s"),
         ("scatter_before", 2, "scatter as measured", " km/s"),
         ("scatter_after", 2, "scatter calibrated", " km/s"),
         ("rv_intrinsic", 2, "intrinsic scatter", " km/s"),

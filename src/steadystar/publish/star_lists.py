@@ -135,7 +135,13 @@ def visit_listing(
         ),
         tuple(rows),
         note="Noise / stated: the scatter of the residuals from the star's template over "
-        "what the file's inverse variance predicts.",
+        "what the file's inverse variance predicts."
+        + (
+            ""
+            if beside is None
+            else " Absolute velocities are calibrated; noise and remarks are those of the "
+            "relative ones."
+        ),
         numeric=frozenset((1, 4, 5, 6, 7, 8, *(() if beside is None else (9,)))),
         wordy=frozenset((9 if beside is None else 10,)),
     )

@@ -103,8 +103,8 @@ def efficiency(facts: Facts, options: ReportOptions) -> Figure | Missing:
         wide=len(panels) > 1,
         shows="Each point is a constant star: the smallest scatter that photon noise "
         "allows its absolute velocities, over the scatter that they have after "
-        "calibration (jackknife). 100%, dashed, is perfect. Diamonds: median in a "
-        "range of S/N, with its error.",
+        "calibration (the bias of few visits taken out by jackknife). 100%, dashed, is "
+        "perfect. Diamonds: median in a range of S/N, with its error.",
         good="Medians near 100% at every S/N. Where they fall towards high S/N something "
         "other than photons limits the bright stars. Single points may lie above "
         "100%: from nine visits a star's own scatter is known to a quarter.",

@@ -111,6 +111,8 @@ def _velocities(facts: Facts, options: ReportOptions) -> Section:
             f" Everything here and in the sections on errors, zero points and gain is by "
             f"the method {facts.method} alone; the table also holds the same spectra by "
             f"other methods: {others}."
+            + " Absolute velocities (marginal) have a section of their own."
+            * facts.both
         )
     return Section("velocities", "Velocities", lead, (small_multiples(facts, options),))
 

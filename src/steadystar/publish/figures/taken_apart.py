@@ -142,8 +142,8 @@ def _figure(
         "moved to the measured velocity, and what is left. Absolute velocities are "
         "measured by such a sum, tried at every velocity. The continuum runs through "
         "the crowd of weak lines, not above it.",
-        good="A residual without structure, two thirds of it within the band "
-        f"({MINUS}1 to 1). Lines left over: a star the templates do not know, or a "
+        good="A residual without structure, two thirds of it between "
+        f"{MINUS}1 and 1. Lines left over: a star the templates do not know, or a "
         "second one. Single spikes: cosmic rays.",
         here=_sentence(visit, pull),
     )

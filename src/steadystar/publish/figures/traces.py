@@ -150,7 +150,8 @@ def _hidden(shared: float, families: Iterable[str]) -> str:
     return (
         f" The stars of an exposure move together here ({100 * shared:.0f}% of the "
         "motion is common to them), so that the zero point of the exposure takes such "
-        "a trend away; the slope before calibration is the test."
+        "a trend away. Only the slope before calibration could show it, and that "
+        "also holds what the zero points did by chance."
     )
 
 
