@@ -9,7 +9,7 @@ from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
 from steadystar.measure.information import photon_limit
-from steadystar.measure.velocities import measure_velocities
+from steadystar.measure.velocities import VelocityOptions, measure_velocities
 from steadystar.models.broadening import broaden
 from steadystar.models.library import bundled
 from steadystar.models.templates import Templates, bundled_templates
@@ -183,6 +183,39 @@ def test_spectra_that_cannot_be_measured_keep_their_rows_and_say_why():
     assert has(found, Status.LOW_SNR).tolist()[2:] == [True, False]
     assert found["rv_raw"].is_nan().to_list() == [True, True, True, False]
     assert found["rv_raw_err"].is_nan().to_list() == [True, True, True, False]
+
+
+def test_spectra_without_a_pixel_in_the_window_keep_their_rows():
+    _, clean = one_hundred()
+    seen = observe(clean[:2], 40.0, 11)
+    # Few pixels, none of them where it is measured or next to it.
+    for part in (slice(0, 10), slice(0, 3)):
+        spectra = Spectra.from_arrays(
+            PIXELS[part], seen.flux[:, part], seen.ivar[:, part], RESOLUTION
+        )
+        low, high = PIXELS[len(PIXELS) // 2], PIXELS[-1]
+        options = VelocityOptions(windows={"a": (low, high)}, margin=5.0)
+        found = measure_velocities(spectra, templates(), options, arm="a")
+        assert has(found, Status.NO_DATA).all()
+        assert found["rv_raw"].is_nan().all()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"search_kms": 0.0}, "search_kms = 0.0: give more than 0"),
+        ({"search_kms": -5.0}, "search_kms = -5.0"),
+        ({"rank": 0}, "rank = 0: give 1 or more"),
+        ({"continuum_scale": 0.0}, "continuum_scale = 0.0: give at least 5"),
+        ({"margin": -1.0}, "margin = -1.0"),
+        ({"min_good_fraction": 1.5}, "a share between 0 and 1"),
+        ({"min_snr": float("nan")}, "min_snr = nan"),
+        ({"windows": {"blue": (5300.0, 5000.0)}}, "window of blue is 5300.0 to 5000.0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(values, words):
+    with pytest.raises(ValueError, match=words):
+        VelocityOptions(**values)
 
 
 def test_cosmic_rays_that_nobody_flagged_do_no_harm():

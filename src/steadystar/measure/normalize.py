@@ -113,6 +113,14 @@ def prepare(
     ``min_good_fraction`` is flagged NO_DATA.
     """
     wide = spectra.window(window.low - window.margin, window.high + window.margin)
+    if not wide.flux.shape[1]:
+        # No spectrum has a pixel there; what is placed only keeps the shapes.
+        wide = replace(
+            spectra,
+            wave=spectra.wave[..., :2],
+            flux=spectra.flux[:, :2],
+            ivar=np.zeros_like(spectra.ivar[:, :2]),
+        )
     size = max(_PAD, -(-wide.flux.shape[1] // _PAD) * _PAD)
     wide = wide.pad(size)
     log_wave = np.log(wide.wave_2d)

@@ -51,6 +51,7 @@ _AT_ONCE, _BATCH, _BATCH_ON_DEVICE = 8, 32, 2048
 _ROUNDS, _MORE_ROUNDS = 3, 20
 RIVAL_CHI2 = 9.0
 _POOR_FIT = 3.0
+_FASTEST, _SHORTEST = 10_000.0, 5.0
 # Pure noise at S/N 3.5 to 300, 640 spectra each: its best lag is better than the median
 # one and than no lines by 18.8 at most. See tests/measure/test_velocities.py.
 FLAT_CONTRAST = 20.0
@@ -88,6 +89,36 @@ class VelocityOptions:
     scale_errors: Annotated[
         bool, "Errors are scaled by the scatter of the residuals (ivar_scale)."
     ] = True
+
+    def __post_init__(self) -> None:
+        for name, good, remedy in (
+            ("margin", 0 <= self.margin < np.inf, "0 or more Angstrom"),
+            (
+                "search_kms",
+                0 < self.search_kms <= _FASTEST,
+                f"more than 0 and at most {_FASTEST:.0f} km/s",
+            ),
+            ("rank", self.rank >= 1, "1 or more components"),
+            (
+                "continuum_scale",
+                _SHORTEST <= self.continuum_scale < np.inf,
+                f"at least {_SHORTEST:.0f} Angstrom: shorter waves would take up lines",
+            ),
+            ("min_snr", not np.isnan(self.min_snr), "a number"),
+            (
+                "min_good_fraction",
+                0 <= self.min_good_fraction <= 1,
+                "a share between 0 and 1",
+            ),
+        ):
+            if not good:
+                raise ValueError(f"{name} = {getattr(self, name)}: give {remedy}.")
+        for arm, (low, high) in self.windows.items():
+            if not 0 < low < high < np.inf:
+                raise ValueError(
+                    f"The window of {arm} is {low} to {high}: give its first and its "
+                    "last wavelength, in Angstrom."
+                )
 
 
 def measure_velocities(
