@@ -231,3 +231,32 @@ def test_velocities_scatter_by_the_error_that_they_state(dtype):
     # Of 200 pixels the scatter is known to 5 percent, its median far better; the mean
     # deviation of clipped residuals is 1.4 percent low.
     assert np.median(found.scale) == pytest.approx(1, abs=0.03)
+
+
+def test_spread_is_the_mean_and_width_of_the_whole_probability():
+    problem = draw(7, noise=1.5)
+    nothing = jnp.zeros(GRID.size)
+    shift, steps = 1.5, 15
+    found = velocity.spread(
+        problem.pixels("float64"),
+        problem.prior,
+        jnp.asarray(shift),
+        nothing,
+        nothing,
+        slots=12,
+        steps=steps,
+    )
+    tenths = np.arange(-150, 151, 3) + 15
+    log_p = np.array([dense_log_likelihood(problem, int(t), 1.0) for t in tenths])
+    p = np.exp(log_p - log_p.max())
+    p /= p.sum()
+    mean = p @ tenths / 10
+    assert float(found.shift) == pytest.approx(mean, abs=1e-6)
+    assert float(found.sigma) == pytest.approx(
+        np.sqrt(p @ (tenths / 10 - mean) ** 2), rel=1e-6
+    )
+    # So broad that the deepest minimum's own width would mislead.
+    assert found.sigma > 1.0
+    assert float(found.beyond) == pytest.approx(
+        p[np.abs(tenths - 15) > 130].sum(), abs=1e-9
+    )

@@ -336,3 +336,17 @@ def test_curves_are_kept_on_request():
         best = row["search_rv"][int(np.argmin(row["search_chi2"]))]
         # A step of the grid is 12 km/s.
         assert best == pytest.approx(true, abs=12)
+
+
+def test_hot_stars_have_errors_as_large_as_what_they_do_not_say():
+    # Few and broad lines: noise looks like narrow ones, at many velocities.
+    velocity = np.random.default_rng(11).uniform(-200, 200, 32)
+    label = np.tile([15000.0, 4.0, 0.0], (32, 1))
+    clean = stars(velocity, label, vsini=100.0)
+    found = measure_velocities(observe(clean, 30, 12), templates())
+    measured = found["rv_raw"].is_finite()
+    assert measured.sum() > 24
+    pulls = ((found["rv_raw"] - velocity) / found["rv_raw_err"]).filter(measured)
+    # The width of the deepest minimum would make it three and more.
+    assert pulls.std() < 2.0
+    assert found["rv_raw_err"].filter(measured).median() > 3.0

@@ -17,11 +17,13 @@ __all__ = [
     "LINE_CHANGE",
     "LinePrior",
     "Measured",
+    "Spread",
     "anchor_curves",
     "at_shift",
     "cosines",
     "marginalize",
     "measure",
+    "spread",
 ]
 
 from typing import Any, NamedTuple
@@ -41,6 +43,8 @@ CLIP = 5.0
 """Pixels further than this many standard deviations from the model are left out,"""
 LINE_CHANGE = 0.03
 """unless they are off by less than this share of the star's line there."""
+_FINE = 3
+"""Tenths of a step between the trials of `spread`."""
 
 
 class LinePrior(eqx.Module):
@@ -310,4 +314,56 @@ def measure(
         trials=jnp.stack([trials.astype(apart.dtype) / phases, tried.objective], 1),
         star=star,
         model=model,
+    )
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation of a shift's probability, grid steps.
+
+    ``beyond`` is the share of the probability at the ends of what was looked at.
+    """
+
+    shift: Any
+    sigma: Any
+    beyond: Any
+
+
+def spread(
+    pixels: spline.Pixels,
+    prior: LinePrior,
+    shift: Float[Array, ""],
+    star: Float[Array, " knot"],
+    model: Float[Array, " knot"],
+    *,
+    slots: int,
+    steps: int,
+) -> Spread:
+    """Integrate the probability of the shift over ``steps`` to either side.
+
+    A spectrum that says little, of a hot star or a faint one, has a likelihood of many
+    narrow minima, where noise looks like lines: the width of the deepest is not the
+    error. ``star`` and ``model`` are those that `measure` found at ``shift``.
+    """
+    phases = prior.lines.shape[0]
+    placed = spline.place(pixels, jnp.zeros((), pixels.value.dtype), slots)
+    residual = placed.value - spline.evaluate(model, placed.u)[0]
+    change = LINE_CHANGE * spline.evaluate(star, placed.u)[0]
+    kept, _ = inlying_with_scale(residual, placed.weight, CLIP, change)
+    equations = spline.normal_equations(spline.keep_only(placed, kept))
+    middle = jnp.round(phases * shift).astype(jnp.int32)
+    offset = jnp.arange(-steps * phases, steps * phases + 1, _FINE, dtype=jnp.int32)
+    objective = jax.lax.map(
+        lambda tenths: (
+            marginalize(equations, prior, at_shift(prior, tenths), 1 + star).objective
+        ),
+        middle + offset,
+        batch_size=8,
+    )
+    p = jnp.exp((objective.min() - objective) / 2)
+    p = p / p.sum()
+    at = (middle + offset).astype(p.dtype) / phases
+    mean = (p * at).sum()
+    ends = jnp.abs(offset) > (steps - 2) * phases
+    return Spread(
+        mean, jnp.sqrt((p * (at - mean) ** 2).sum()), (p * ends.astype(p.dtype)).sum()
     )

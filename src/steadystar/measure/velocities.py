@@ -52,6 +52,9 @@ _ROUNDS, _MORE_ROUNDS = 3, 20
 RIVAL_CHI2 = 9.0
 _POOR_FIT = 3.0
 _FASTEST, _SHORTEST = 10_000.0, 5.0
+# In grid steps: a likelihood wider than this is integrated, so far to either side, and
+# holds no velocity if more than this share of the probability lies at the ends.
+_BROAD, _SPREAD, _BEYOND = 0.12, 30, 0.01
 # Pure noise at S/N 3.5 to 300, 640 spectra each: its best lag is better than the median
 # one and than no lines by 18.8 at most. See tests/measure/test_velocities.py.
 FLAT_CONTRAST = 20.0
@@ -287,7 +290,38 @@ def _measure_some(prepared: Prepared, members, prior, reach: int) -> velocity.Me
         again = go(members[open_], _MORE_ROUNDS)
         for values, better in zip(found, again, strict=True):
             values[open_] = better
+    _integrate(prepared, members, prior, found)
     return found
+
+
+def _integrate(prepared: Prepared, members, prior, found: velocity.Measured) -> None:
+    """Where the likelihood is broad, take mean and width of the probability instead."""
+    broad = np.flatnonzero((found.sigma > _BROAD) & (found.flags == 0))
+    if not len(broad):
+        return
+    size = _AT_ONCE if len(broad) <= _AT_ONCE else _batch()
+    at = np.pad(broad, (0, size - len(broad)), mode="edge")
+    seen = _spread_batch(
+        _take(prepared, members[broad], size),
+        prior,
+        jnp.asarray(found.shift[at], jnp.float32),
+        jnp.asarray(found.star[at]),
+        jnp.asarray(found.model[at]),
+        slots=prepared.slots,
+    )
+    shift, sigma, beyond = (np.asarray(a)[: len(broad)] for a in seen)
+    found.shift[broad], found.sigma[broad] = shift, sigma
+    lost = np.where(beyond > _BEYOND, int(Status.FLAT_CHI2), 0)
+    found.flags[broad] |= lost.astype(found.flags.dtype)
+
+
+@partial(jax.jit, static_argnames=("slots",))
+def _spread_batch(batch, prior, shift, star, model, *, slots: int):
+    def one(given):
+        pixels, *rest = given
+        return velocity.spread(pixels, prior, *rest, slots=slots, steps=_SPREAD)
+
+    return jax.lax.map(one, (jax.vmap(spline.Pixels)(*batch), shift, star, model))
 
 
 def _fill(out, rows, found: velocity.Measured, grid: LogGrid, options) -> None:
