@@ -4,6 +4,7 @@
     python benchmarks/velocity.py mismatch  [--solar SPECTRUM.fits]
     python benchmarks/velocity.py types     one template, some hundred K off
     python benchmarks/velocity.py together  both arms of LAMOST measured as one
+    python benchmarks/velocity.py hot       stars that say little
     python benchmarks/velocity.py speed
 
 `precision`: FGK stars of labels between the templates', velocities within 300 km/s, random
@@ -152,6 +153,33 @@ def precision(found, noiseless: Noiseless, limit) -> str:
     )
 
 
+def hot(arms, number: int) -> None:
+    """Hot stars, whose lines are few and broad; `>8` are wrong by 8 errors, unmarked."""
+    print("arm     K       S/N  limit   error   pulls: standard deviation, robust   >8")
+    warned = int(Status.TWO_MINIMA | Status.POOR_FIT | Status.DOUBLE_LINED)
+    for arm in arms:
+        templates = bundled_templates(MODELS[arm.name], arm.resolution)
+        for teff in (9500.0, 15_000.0, 28_000.0):
+            label = np.array([teff, 4.0, 0.0])
+            turning = Mismatch(rotation=(20.0, 200.0))
+            noiseless = observe_stars(arm, number, 3, turning, labels=label)
+            for snr in (15, 60):
+                spectra, limit = noiseless.observe(snr, 4)
+                found = measure_velocities(spectra, templates, OPTIONS, arm=arm.name)
+                error = found["rv_raw_err"].to_numpy()
+                pulls = (found["rv_raw"].to_numpy() - noiseless.velocity) / error
+                unmarked = (found["status"].to_numpy() & warned) == 0
+                far = (np.abs(pulls) > 8) & unmarked
+                pulls = pulls[np.isfinite(pulls)]
+                robust = 1.4826 * np.median(np.abs(pulls - np.median(pulls)))
+                print(
+                    f"{arm.name:7s}{teff:6.0f} {snr:5d} {np.median(limit):6.2f} "
+                    f"{np.nanmedian(error):6.2f}  {pulls.std():6.2f} {robust:6.2f}  "
+                    f"{far.sum():4d} of {len(pulls)}",
+                    flush=True,
+                )
+
+
 def types(arms, number: int) -> None:
     """One template of the wrong temperature, and templates of all types."""
     print("arm    template off by   bias, m/s: one template   all types  (S/N 100)")
@@ -264,7 +292,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "part",
-        choices=["precision", "mismatch", "types", "together", "speed"],
+        choices=["precision", "mismatch", "types", "together", "hot", "speed"],
         nargs="+",
     )
     parser.add_argument("--arms", nargs="+", default=["blue", "red", "apogee"])
@@ -285,6 +313,8 @@ def main() -> None:
         types(arms, given.number)
     if "together" in given.part:
         together(given.number)
+    if "hot" in given.part:
+        hot(arms, given.number)
     if "speed" in given.part:
         speed(given.number)
 
