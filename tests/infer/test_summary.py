@@ -233,3 +233,55 @@ def test_the_mean_is_of_absolute_velocities_and_all_else_of_relative_ones():
     assert_frame_equal(both.drop(means), alone.drop(means))
     assert_allclose(both["rv_mean"] - alone["rv_mean"], 40.0)
     assert_allclose(both["rv_mean_err"] / alone["rv_mean_err"], 2.0)
+
+
+def test_the_error_of_an_absolute_mean_says_that_the_arms_disagree():
+    one = survey(stars=40).with_columns(
+        visit_id=pl.int_range(pl.len()),
+        method=pl.lit("joint"),
+        reference_visit_id=pl.col("star_id").cast(pl.String),
+        arm=pl.when(pl.int_range(pl.len()) % 2 == 0)
+        .then(pl.lit("blue"))
+        .otherwise(pl.lit("red")),
+    )
+    off = pl.when(pl.col("arm") == "red").then(6.0).otherwise(0.0)
+    other = one.with_columns(
+        method=pl.lit("marginal"),
+        reference_visit_id=pl.lit(None, pl.String),
+        rv=pl.col("rv") + off,
+    )
+    same = other.with_columns(rv=pl.col("rv") - off)
+    agree, differ = (summarize_stars(pl.concat([one, t])) for t in (same, other))
+    # Two means that are 6 km/s apart: theirs is known to about 3.
+    assert differ["rv_mean_err"].min() > 1.5
+    assert differ["rv_mean_err"].median() == pytest.approx(3.0, rel=0.2)
+    assert agree["rv_mean_err"].median() < 0.2
+
+
+def test_sums_of_exposures_count_where_there_is_nothing_else():
+    one = survey(stars=20).with_columns(
+        visit_id=pl.int_range(pl.len()),
+        method=pl.lit("joint"),
+        reference_visit_id=pl.col("star_id").cast(pl.String),
+        status=pl.lit(0),
+    )
+    other = one.with_columns(
+        method=pl.lit("marginal"), reference_visit_id=pl.lit(None, pl.String)
+    )
+    only = pl.col("star_id") < "s0010"
+    coadd = pl.when(only | (pl.col("visit_id") % 6 == 0)).then(int(Status.COADD))
+    both = pl.concat([one, other]).with_columns(status=coadd.otherwise(0))
+    stars = summarize_stars(both)
+    every = other.group_by("star_id", maintain_order=True).agg(
+        mean=(pl.col("rv") / pl.col("rv_err") ** 2).sum()
+        / (1 / pl.col("rv_err") ** 2).sum()
+    )
+    lonely = (stars["star_id"] < "s0010").to_numpy()
+    assert_allclose(stars["rv_mean"].to_numpy()[lonely], every["mean"].to_numpy()[:10])
+    exposures = other.filter(pl.col("visit_id") % 6 != 0)
+    mean = exposures.group_by("star_id", maintain_order=True).agg(
+        mean=(pl.col("rv") / pl.col("rv_err") ** 2).sum()
+        / (1 / pl.col("rv_err") ** 2).sum()
+    )
+    assert_allclose(stars["rv_mean"].to_numpy()[~lonely], mean["mean"].to_numpy()[10:])
+    assert (stars["n_visits"].to_numpy()[lonely] == 0).all()

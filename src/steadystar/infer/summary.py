@@ -5,8 +5,9 @@ share (``correction_common_err``) are left out, and come back only in the error 
 mean. Relative velocities of different arms or references have zeros of their own: their
 deviations are taken from the mean of each, every zero costs one degree of freedom, and
 ``rv_mean`` is then a mean of velocities with arbitrary zeros. Where the same spectra have
-absolute velocities too, ``rv_mean`` is the mean of those; all else is that of the relative
-ones, for the noise of a spectrum counts once.
+absolute velocities too, ``rv_mean`` is the mean of those, with an error that is widened
+where the arms disagree; all else is that of the relative ones, for the noise of a spectrum
+counts once.
 
 - ``chi2`` about the weighted mean, and from its p-value ``variable``, at a false-discovery
   rate over all stars (Benjamini and Hochberg 1995);
@@ -122,9 +123,12 @@ def _with_velocity(visits: pl.DataFrame) -> pl.DataFrame:
     return standard_visits(visits)
 
 
-def _usable(table: pl.DataFrame, star: NDArray[np.intp], stars: int) -> _Used:
+def _usable(
+    table: pl.DataFrame, star: NDArray[np.intp], stars: int, but: int = 0
+) -> _Used:
+    """Return the visits without a flag that keeps them out, those in ``but`` allowed."""
     rv, err = table["rv_raw"].to_numpy(), table["rv_raw_err"].to_numpy()
-    flags = int(STAYS_OUT | Status.DUPLICATE)
+    flags = int(STAYS_OUT | Status.DUPLICATE) & ~but
     good = np.isfinite(rv) & np.isfinite(err) & (err > 0) & (star >= 0)
     good &= (table["status"].to_numpy() & flags) == 0
     common = np.zeros(len(table))
@@ -216,9 +220,23 @@ def _absolute_means(table: pl.DataFrame, stars: int) -> dict[str, NDArray]:
     absolute = table.filter(others)
     if not len(absolute):
         return {}
-    used = _usable(absolute, absolute["_star"].to_numpy(), stars)
-    mean, error = _means(used)
-    return {"rv_mean": mean, "rv_mean_err": error}
+    star = absolute["_star"].to_numpy()
+    mean, error = _means(_usable(absolute, star, stars))
+    # A sum of exposures adds nothing to them, but where it is all there is, it counts.
+    lonely = np.isnan(mean)
+    sums_too = _means(_usable(absolute, star, stars, int(Status.COADD)))
+    mean, error = np.where(lonely, sums_too, (mean, error))
+    if "arm" not in absolute.columns:
+        return {"rv_mean": mean, "rv_mean_err": error}
+    # Arms have zeros of their own: where they disagree, the error of the mean says so.
+    chi2, arms = np.zeros(stars), np.zeros(stars)
+    for _, one in absolute.group_by("arm", maintain_order=True):
+        of_arm = _means(_usable(one, one["_star"].to_numpy(), stars))
+        here = np.isfinite(of_arm[0])
+        chi2[here] += ((of_arm[0] - mean) / of_arm[1])[here] ** 2
+        arms += here
+    widened = np.sqrt(np.maximum(chi2 / np.maximum(arms - 1, 1), 1))
+    return {"rv_mean": mean, "rv_mean_err": error * widened}
 
 
 def _means(used: _Used) -> tuple[Vector, Vector]:
