@@ -113,7 +113,8 @@ def test_other_tables_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "first"), [(4970, 5330, 4866), (15200, 16900, 15114)]
+    ("low", "high", "first"),
+    [(4970.0, 5330.0, 4866), (15200.0, 16900.0, 15114)],
 )
 def test_templates_are_those_of_the_wavelengths_and_sharp_enough(low, high, first):
     found = templates_for(low, high, 7500.0)
@@ -122,5 +123,5 @@ def test_templates_are_those_of_the_wavelengths_and_sharp_enough(low, high, firs
     sharp = templates_for(low, high, 40_000.0)
     assert sharp is not None
     assert 40_000 <= (sharp.resolution or 0) < 45_000
-    assert templates_for(8000, 8500) is None
+    assert templates_for(8000.0, 8500.0) is None
     assert templates_for(low - 1e4, high, share=0.5) is None

@@ -77,7 +77,9 @@ def test_each_spectrum_has_a_row_for_each_method(go, survey):
     assert (table(outcome, "stars")["rv_mean"] > 5).all()
     summary = json.loads((outcome.directory / "summary.json").read_text())
     assert summary["spectra"] == summary["velocities"] == 32
-    assert summary["also_measured"] == {"marginal": 32}
+    assert summary["also_measured"] == {
+        "marginal": {"velocities": 32, "statuses_without": {}}
+    }
     assert "A note of measuring." in log(outcome)
 
 

@@ -184,21 +184,19 @@ def summarize(
     """Return the facts of a run that a person or a program wants to know first.
 
     Where spectra were measured by several methods, they are counted by the leading one;
-    ``also_measured`` has the number of velocities by the others.
+    ``also_measured`` has the number of velocities by the others, and why some have none.
     """
-    methods = methods_of(velocities)
-    also = {
-        name: int(velocities.filter(method=name)["rv_raw"].is_finite().sum())
-        for name in methods[1:]
-    }
+    also = {}
+    for name in methods_of(velocities)[1:]:
+        rows = velocities.filter(method=name)
+        found = rows["rv_raw"].is_finite()
+        also[name] = {
+            "velocities": int(found.sum()),
+            "statuses_without": _statuses(rows.filter(~found)),
+        }
     velocities = of_leading_method(velocities)
     measured = velocities["rv_raw"].is_finite()
     status = velocities["status"]
-    flags = {
-        SENTENCES[flag]: int((status & int(flag) != 0).sum())
-        for flag in Status
-        if flag in SENTENCES
-    }
     arms = velocities.filter(measured).drop_nulls("arm").group_by("arm").len()
     return {
         "spectra": len(velocities),
@@ -208,7 +206,7 @@ def summarize(
         "uncalibrated": int(
             (measured & (status & int(Status.UNCALIBRATED) != 0)).sum()
         ),
-        "statuses": {sentence: n for sentence, n in flags.items() if n},
+        "statuses": _statuses(velocities),
         "stars": len(stars),
         "constant_stars": int(stars["constant"].sum() or 0),
         "variable_stars": int(stars["variable"].sum() or 0),
@@ -218,6 +216,13 @@ def summarize(
         "errors": zeropoints["errors"]["groups"],
         "notes": [*zeropoints["notes"], *zeropoints["errors"]["notes"]],
     }
+
+
+def _statuses(rows: pl.DataFrame) -> dict[str, int]:
+    """Count the flags that occur, by their sentences."""
+    status = rows["status"]
+    counts = {flag: int((status & int(flag) != 0).sum()) for flag in Status}
+    return {SENTENCES[flag]: n for flag, n in counts.items() if n and flag in SENTENCES}
 
 
 def _counts(values: pl.Series) -> dict[str, int]:

@@ -72,17 +72,24 @@ def describe_results(summary: Mapping[str, Any]) -> list[str]:
     return [
         f"Measured    {summary['velocities']} of {summary['spectra']} spectra"
         + _bracket(summary["velocities_by_arm"]),
-        *(
-            f"{'':<12}{n} of method {name} besides"
-            for name, n in summary["also_measured"].items()
-        ),
         *_counted(summary["statuses"].items()),
+        *_others(summary["also_measured"]),
         f"Calibrated  {calibrated} of {summary['velocities']} velocities, method "
         f"{summary['zero_point_method']}" + _bracket(summary["zero_points"]),
         *(f"{'':<12}errors of {who}: {how}" for who, how in summary["errors"].items()),
         *(f"{'':<12}{note}" for note in summary["notes"]),
         f"Stars       {summary['stars']}: {stars.replace('_', '-')}",
     ]
+
+
+def _others(also: Mapping[str, Any]) -> list[str]:
+    """Say what other methods measured of the same spectra, and why not all."""
+    lines = []
+    for name, facts in also.items():
+        lines.append(f"{'':<12}{facts['velocities']} velocities by method {name} too")
+        without = facts["statuses_without"].items()
+        lines += [f"{'':<14}without: {n} x {sentence}" for sentence, n in without]
+    return lines
 
 
 def _counted(items: Iterable[tuple[str, int]]) -> list[str]:
