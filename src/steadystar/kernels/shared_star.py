@@ -26,10 +26,7 @@ from steadystar.kernels.velocity import (
 
 
 class Share(NamedTuple):
-    """``constant - 2 b.z + z.A z``, and the derivative's information on the shift.
-
-    ``A`` is ``matrix``, ``b`` ``vector``; any array type.
-    """
+    """``constant - 2 b.z + z.A z``: ``A`` is ``matrix``, ``b`` is ``vector``."""
 
     constant: Any
     matrix: Any

@@ -34,7 +34,11 @@ from steadystar.measure.own_templates import (
     group_names,
     make_templates,
 )
-from steadystar.measure.velocities import VelocityOptions, measure_velocities
+from steadystar.measure.velocities import (
+    COLUMNS,
+    VelocityOptions,
+    measure_velocities,
+)
 from steadystar.models.templates import Templates
 
 _SETTLED = 0.3
@@ -250,12 +254,8 @@ def _table(state: _State, bary) -> pl.DataFrame:
         out["rv_raw"] = np.where(measured, state.rv, np.nan)
     out["snr"] = state.spectra.snr()
     out["rv_obs"] = C_KMS * ((1 + out["rv_raw"] / C_KMS) / (1 + bary / C_KMS) - 1)
-    return pl.DataFrame({name: out[name] for name in _COLUMNS})
+    return pl.DataFrame({name: out[name] for name in COLUMNS})
 
 
-_COLUMNS = (
-    *("rv_obs", "rv_raw", "rv_raw_err", "rv_limit", "chi2", "dof", "n_good", "snr"),
-    *("ivar_scale", "rv_2", "rv_2_err", "light_ratio", "status"),
-)
 _INTEGERS = ("dof", "n_good", "status")
-_FLOATS = tuple(name for name in _COLUMNS if name not in _INTEGERS)
+_FLOATS = tuple(name for name in COLUMNS if name not in _INTEGERS)

@@ -21,7 +21,7 @@ the template; that is taken off by passing noise of known sign through the same 
 variance is that of the gradient over the response squared, ``I / H^2``.
 """
 
-__all__ = ["JointFit", "fit_stars", "match_stars", "solve_gauge"]
+__all__ = ["JointFit", "fit_stars", "line_variance", "match_stars", "solve_gauge"]
 
 from functools import partial
 from typing import NamedTuple
@@ -79,8 +79,8 @@ def _coarse(spectrum, template, reach: int):
     return shift, best.status, rival
 
 
-def _line_variance(pixels, star, stars: int):
-    """Mean square of the lines of each star, the noise taken out."""
+def line_variance(pixels, star, stars: int):
+    """Return the mean square of the lines of each star, the noise taken out."""
     w, y = pixels.weight, pixels.value
     w = jnp.where(jnp.abs(y) < 1.5, w, 0)
     excess = jax.ops.segment_sum((w * (w * y**2 - 1)).sum(1), star, stars)
@@ -119,7 +119,7 @@ def fit_stars(
         iterations: rounds of template and shifts.
     """
     pixels = jax.vmap(spline.Pixels)(*batch)
-    prior = precision[None] / _line_variance(pixels, star, stars)[:, None, None]
+    prior = precision[None] / line_variance(pixels, star, stars)[:, None, None]
     company = _Company(pixels, star, prior, slots)
     shift, flags, rival = _aligned(company, reference, reach)
     shift, continuum, template, bands = _refined(company, shift, iterations)

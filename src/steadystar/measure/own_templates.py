@@ -30,14 +30,10 @@ from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.kernels import spline
 from steadystar.kernels.matching import inliers, match_template, without_continuum
-from steadystar.measure.normalize import (
-    Prepared,
-    Window,
-    grid_for,
-    prepare,
-    template_level,
-)
-from steadystar.models.lowrank import StarLines, smoothed
+from steadystar.measure.joint import line_variance
+from steadystar.measure.normalize import Prepared, Window, grid_for, prepare
+from steadystar.measure.prior import lines_of
+from steadystar.models.lowrank import StarLines
 from steadystar.models.templates import Templates
 
 _CLIP = 5.0
@@ -210,17 +206,10 @@ def _anchors(fallback: Templates | None, rest: Spectra, grid: LogGrid):
             "that reach over all of them, or a narrower window."
         )
     known = rest.resolution[np.isfinite(rest.resolution) & used.any(axis=1)]
-    log_wave, flux = smoothed(
-        np.log(fallback.wave),
-        fallback.flux.astype(np.float64),
-        fallback.resolution,
-        float(np.median(known)) if len(known) else float("nan"),
-    )
-    level = template_level(log_wave, flux, Window(float(low), float(high)))
-    lines = StarLines.learn(
-        log_wave, flux / level - 1, grid, rank=1, anchors=len(fallback)
-    )
-    return jnp.asarray(lines.anchors)
+    sharp = float(np.median(known)) if len(known) else float("nan")
+    lines = lines_of(fallback, Window(float(low), float(high)), sharp)
+    learned = StarLines.learn(*lines, grid, rank=1, anchors=len(fallback))
+    return jnp.asarray(learned.anchors)
 
 
 def _fit(prepared: Prepared, members: NDArray[np.intp], anchors, leave_one_out: bool):
@@ -253,7 +242,8 @@ def _fit_group(batch, precision, anchors, *, slots: int, leave_one_out: bool):
     zero = jnp.zeros((), pixels.value.dtype)
     placed = jax.vmap(lambda p: spline.place(p, zero, slots))(pixels)
     accumulate = jax.vmap(spline.normal_equations)
-    prior = precision / _line_variance(pixels)
+    alone = jnp.zeros(len(batch.value), jnp.int32)
+    prior = precision / line_variance(pixels, alone, 1)[0]
 
     first = jax.tree.map(lambda a: a.sum(0), accumulate(placed))
     misfit = jax.vmap(lambda a: a @ (spline.matvec(first.bands, a) - 2 * first.rhs))
@@ -285,15 +275,6 @@ def _fit_group(batch, precision, anchors, *, slots: int, leave_one_out: bool):
         return template, whole.bands[0]
     bands, rhs = whole.bands[None] - equations.bands, whole.rhs[None] - equations.rhs
     return jax.vmap(solve)(bands, rhs), bands[:, 0]
-
-
-def _line_variance(pixels: spline.Pixels):
-    """Mean square of a group's lines, the noise taken out; 1% of the continuum at least."""
-    w, y = pixels.weight, pixels.value
-    w = jnp.where(jnp.abs(y) < 1.5, w, 0)
-    total = (w**2).sum()
-    excess = (w * (w * y**2 - 1)).sum()
-    return jnp.maximum(excess / jnp.where(total > 0, total, 1), 1e-4)
 
 
 def _finished(grid: LogGrid, coefficients, weight, number, names) -> OwnTemplates:

@@ -4,7 +4,16 @@ Several stretches of wavelength, an arm each, can share one prior: a coefficient
 means the same star in all of them (`line_priors`).
 """
 
-__all__ = ["Stretch", "grid_of", "line_priors", "orders_of", "reach_of", "window_of"]
+__all__ = [
+    "Stretch",
+    "grid_of",
+    "line_priors",
+    "lines_of",
+    "orders_of",
+    "reach_of",
+    "rounded_resolution",
+    "window_of",
+]
 
 from dataclasses import replace
 from functools import lru_cache
@@ -12,6 +21,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import LogGrid, Spectra
@@ -66,10 +76,14 @@ def grid_of(
     spectra: Spectra, resolution: float, window: Window, search_kms: float
 ) -> LogGrid:
     """Return the grid; spectra of nearly the same resolution share it, and what is compiled."""
-    if np.isfinite(resolution):
-        resolution = float(np.exp(np.round(np.log(resolution) / 0.15) * 0.15))
+    resolution = rounded_resolution(resolution, 0.15)
     alike = replace(spectra, resolution=np.full(len(spectra), resolution))
     return grid_for(alike, window, search_kms)
+
+
+def rounded_resolution(resolution: float, share: float = 0.02) -> float:
+    """Return a resolution to a ``share`` of it, so that spectra alike have the same."""
+    return float(np.exp(np.round(np.log(resolution) / share) * share))
 
 
 def reach_of(grid: LogGrid, search_kms: float) -> int:
@@ -86,6 +100,29 @@ def orders_of(window: Window, scale: float) -> int:
     return max(6, -(-number // 3) * 3)
 
 
+def lines_of(
+    templates: Templates, window: Window, resolution: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return templates as spectra of ``resolution`` would be normalized in ``window``.
+
+    Logarithms of wavelengths ``(point,)`` and ``flux / continuum - 1``, ``(template,
+    point)``.
+
+    Raises:
+        ValueError: the templates are less sharp than the spectra.
+    """
+    # Resolutions are known to 2 percent: that much less sharp is sharp enough.
+    if templates.resolution is not None and templates.resolution > 0.98 * resolution:
+        resolution = min(resolution, templates.resolution)
+    log_wave, flux = smoothed(
+        np.log(templates.wave),
+        templates.flux.astype(np.float64),
+        templates.resolution,
+        resolution,
+    )
+    return log_wave, flux / template_level(log_wave, flux, window) - 1
+
+
 @lru_cache(maxsize=32)
 def line_priors(
     stretches: tuple[Stretch, ...], rank: int
@@ -96,18 +133,8 @@ def line_priors(
     """
     learned = []
     for stretch in stretches:
-        templates, wanted = stretch.templates, stretch.resolution
-        # Resolutions are known to 2 percent: that much less sharp is sharp enough.
-        if templates.resolution is not None and templates.resolution > 0.98 * wanted:
-            wanted = min(wanted, templates.resolution)
-        log_wave, flux = smoothed(
-            np.log(templates.wave),
-            templates.flux.astype(np.float64),
-            templates.resolution,
-            wanted,
-        )
-        level = template_level(log_wave, flux, stretch.window)
-        learned.append((log_wave, flux / level - 1, stretch.grid))
+        lines = lines_of(stretch.templates, stretch.window, stretch.resolution)
+        learned.append((*lines, stretch.grid))
     return tuple(
         _prior(lines, stretch)
         for lines, stretch in zip(

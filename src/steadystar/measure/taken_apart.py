@@ -14,14 +14,20 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import BSpline
 
 from steadystar.data.component import RESIDUAL, Component
 from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.measure.components import Separation, separate_components
 from steadystar.measure.normalize import Window, grid_for, template_level
-from steadystar.measure.prior import window_of
-from steadystar.models.lowrank import PHASES, StarLines, smoothed
+from steadystar.measure.prior import (
+    lines_of,
+    orders_of,
+    rounded_resolution,
+    window_of,
+)
+from steadystar.models.lowrank import PHASES, StarLines
 from steadystar.models.templates import Templates
 
 CONTINUUM, STAR_LINES = "continuum", "star lines"
@@ -92,9 +98,7 @@ def taken_apart(
 def _grid(spectra: Spectra, window: Window, room_kms: float) -> tuple[LogGrid, float]:
     """The grid of the lines, and the resolution, rounded so that visits share them."""
     known = spectra.resolution[np.isfinite(spectra.resolution)]
-    sharp = float(np.median(known)) if len(known) else float("nan")
-    if np.isfinite(sharp):
-        sharp = float(np.exp(np.round(np.log(sharp) / 0.02) * 0.02))
+    sharp = rounded_resolution(float(np.median(known)) if len(known) else np.nan)
     alike = replace(spectra, resolution=np.full(len(spectra), sharp))
     return grid_for(alike, window, room_kms), sharp
 
@@ -103,14 +107,7 @@ def _grid(spectra: Spectra, window: Window, room_kms: float) -> tuple[LogGrid, f
 def _lines(
     templates: Templates, window: Window, grid: LogGrid, resolution: float
 ) -> StarLines:
-    log_wave, flux = smoothed(
-        np.log(templates.wave),
-        templates.flux.astype(np.float64),
-        templates.resolution,
-        resolution,
-    )
-    level = template_level(log_wave, flux, window)
-    return StarLines.learn(log_wave, flux / level - 1, grid, rank=_RANK)
+    return StarLines.learn(*lines_of(templates, window, resolution), grid, rank=_RANK)
 
 
 def _levels(spectrum: Spectra, window: Window) -> NDArray[np.float64]:
@@ -133,25 +130,17 @@ def _moved(lines: StarLines, wave: NDArray, rv: float) -> NDArray[np.float64]:
     shift = float(lines.grid.shift(rv))
     tenths = round(PHASES * shift)
     whole, phase = divmod(tenths, PHASES)
-    position = lines.grid.position(wave) - whole - (shift - tenths / PHASES)
-    index = np.floor(position).astype(np.int64)
-    u = position - index
-    v = 1 - u
-    weights = (
-        *(v**3 / 6, (3 * u**3 - 6 * u**2 + 4) / 6),
-        *((3 * v**3 - 6 * v**2 + 4) / 6, u**3 / 6),
-    )
+    at = lines.grid.position(wave) - whole - (shift - tenths / PHASES)
     # Beyond the ends of the grid there are no lines.
-    rows = np.pad(lines.coefficients[phase].astype(np.float64), ((0, 0), (1, 1)))
-    taps = [np.clip(index + k, 0, rows.shape[1] - 1) for k in range(4)]
-    return np.asarray(
-        sum(w * rows[:, tap] for w, tap in zip(weights, taps, strict=True))
-    )
+    rows = np.pad(lines.coefficients[phase].astype(np.float64), ((0, 0), (3, 3)))
+    knots = np.arange(rows.shape[1] + 4) - 5.0
+    inside = (at > -2) & (at < lines.grid.size + 1)
+    return np.where(inside, BSpline(knots, rows.T, 3)(at).T, 0)
 
 
 def _cosines(wave: NDArray, window: Window) -> NDArray[np.float64]:
     """Half waves over the window, the constant first, ``(spectrum, order, pixel)``."""
-    orders = max(4, 1 + round((window.high - window.low) / _HALF_WAVE))
+    orders = orders_of(window, _HALF_WAVE)
     x = np.clip((wave - window.low) / (window.high - window.low), 0, 1)
     return np.cos(np.pi * np.arange(orders)[:, None] * x[:, None, :])
 

@@ -9,6 +9,7 @@ interpolated here, the star's components are.
 """
 
 __all__ = [
+    "COLUMNS",
     "FLAT_CONTRAST",
     "LEFT_OVER",
     "RIVAL_CHI2",
@@ -41,6 +42,7 @@ from steadystar.measure.prior import (
     line_priors,
     orders_of,
     reach_of,
+    rounded_resolution,
     window_of,
 )
 from steadystar.measure.still import standing_still
@@ -208,7 +210,7 @@ def measure_velocities(
                         curves[i] = curve.tolist()
                         lags[i] = (C_KMS * np.expm1(shifts)).tolist()
     _frames(out, spectra.frame, bary_corr)
-    table = pl.DataFrame({name: out[name] for name in _COLUMNS})
+    table = pl.DataFrame({name: out[name] for name in COLUMNS})
     if keep_curves:
         table = table.with_columns(
             search_rv=pl.Series(lags, dtype=pl.List(pl.Float64)),
@@ -221,7 +223,7 @@ _FLOATS = (
     *("rv", "rv_obs", "rv_raw", "rv_raw_err", "rv_limit", "chi2", "ivar_scale"),
     *("rv_2", "rv_2_err", "light_ratio"),
 )
-_COLUMNS = (
+COLUMNS = (
     *("rv_obs", "rv_raw", "rv_raw_err", "rv_limit", "chi2", "dof", "n_good", "snr"),
     *("ivar_scale", "rv_2", "rv_2_err", "light_ratio", "status"),
 )
@@ -229,7 +231,7 @@ _COLUMNS = (
 
 def by_resolution(spectra: Spectra) -> list[tuple[float, NDArray[np.intp]]]:
     """Return spectra in groups of equal resolution, to 2 percent; NaN is one group."""
-    groups = np.exp(np.round(np.log(spectra.resolution) / 0.02) * 0.02)
+    groups = np.array([rounded_resolution(one) for one in spectra.resolution])
     known = np.unique(groups[np.isfinite(groups)])
     found = [(float(value), np.flatnonzero(groups == value)) for value in known]
     unknown = np.flatnonzero(~np.isfinite(groups))

@@ -5,8 +5,8 @@ noise, whose inverse variances are known and differ from point to point (zero wh
 nothing was recorded), plus a variance ``d`` of each point that no pattern explains.
 Expectation and maximization in turn (Rubin and Thayer 1982; the rotation after each round
 is the parameter expansion of Liu, Rubin and Wu 1998) find ``mu``, ``V`` and ``d``.
-Because the noise has its own place in the model, and what noise adds to patterns is known (`_visible`), what
-comes out is the covariance of the data less that of the noise.
+Because the noise has its own place in the model, and what noise adds to patterns is
+known (`_visible`), what comes out is the covariance of the data less that of the noise.
 """
 
 __all__ = ["Factors", "fit_factors"]
@@ -53,9 +53,8 @@ def fit_factors(
     ``values`` and ``ivar`` (inverse variance of the noise): ``(row, point)``. ``width``:
     standard deviation of the narrowest feature, in points. What of the mean and the
     patterns may be noise, seen through a Gaussian of that width, is set to zero: noise
-    that was learned would stand still in every spectrum. Half as
-    many patterns as there are rows are looked for at most. A pattern that may be
-    noise is dropped.
+    that was learned would stand still in every spectrum. A pattern that may be noise as
+    a whole is dropped; half as many as there are rows are looked for at most.
 
     Raises:
         ValueError: fewer than three rows.

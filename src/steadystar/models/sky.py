@@ -24,13 +24,12 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d, median_filter
 
 from steadystar.data.component import Component
-from steadystar.data.constants import C_KMS
+from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.models.factors import fit_factors
 from steadystar.models.lowrank import as_spline
 
-_FWHM_PER_SIGMA = 2.354820045
 # A cubic spline through points half a standard deviation apart has a line to 0.1%.
 _STEP_PER_SIGMA = 0.5
 _REACH = 6.0
@@ -132,7 +131,7 @@ class StillLines:
                 f"The {name} cannot be learned from {len(spectra)} spectra of unknown "
                 "resolution: pass resolution to Spectra.from_arrays."
             )
-        step = _STEP_PER_SIGMA * C_KMS / float(np.median(sharp)) / _FWHM_PER_SIGMA
+        step = _STEP_PER_SIGMA * C_KMS / float(np.median(sharp)) / FWHM_PER_SIGMA
         wave = spectra.wave_2d[used]
         wave = wave if len(used) else spectra.wave_2d
         grid = LogGrid.covering(float(wave.min()), float(wave.max()), step)
@@ -196,7 +195,7 @@ class StillLines:
                 "Some airglow lines have no positive wavelength, or a strength that is "
                 "negative or not finite: leave them out of the list."
             )
-        sigma = 1 / resolution / _FWHM_PER_SIGMA
+        sigma = 1 / resolution / FWHM_PER_SIGMA
         grid = _around(wave.min(), wave.max(), sigma)
         number = {label: k for k, label in enumerate(dict.fromkeys(labels))}
         rows = np.zeros((len(number), grid.size))
@@ -245,7 +244,7 @@ class StillLines:
                 f"{through.shape} make no prior of {name}: give (point,), increasing, and "
                 "(sample, point), finite."
             )
-        sigma = 1 / resolution / _FWHM_PER_SIGMA
+        sigma = 1 / resolution / FWHM_PER_SIGMA
         log_wave = np.log(wave)
         fine = min(sigma / 4, float(np.median(np.diff(log_wave))))
         at = np.arange(log_wave[0], log_wave[-1], fine)

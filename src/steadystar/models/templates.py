@@ -235,8 +235,8 @@ _VSINI = (0.0, 15.0, 40.0)
 _VSINI_HOT = (10.0, 60.0, 150.0)
 
 
-# Somewhat sharper than the surveys' spectra, which vary from fiber to fiber.
 _SHARPER = 0.05
+# Somewhat sharper than the surveys' spectra, which vary from fiber to fiber.
 _RESOLUTION = {"lamost-mrs-blue": 9000.0, "lamost-mrs-red": 9000.0, "h-band": 30000.0}
 
 
@@ -282,9 +282,8 @@ def templates_for(
     best = max(covered, key=covered.__getitem__)
     if not covered[best] > share:
         return None
-    usual = bundled_templates(best)
-    if usual.resolution is None or not resolution > usual.resolution:
-        return usual
+    if not resolution > _RESOLUTION[best]:
+        return bundled_templates(best)
     # To 5 percent upward: what is computed for one spectrum serves those alike.
     sharp = np.exp(_SHARPER * np.ceil(np.log(resolution) / _SHARPER + 0.2))
     return bundled_templates(best, float(sharp))

@@ -11,8 +11,7 @@ __all__ = ["add_bad_pixels", "add_cosmic_rays", "emission", "nebular_lines"]
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystar.data.constants import C_KMS
-from steadystar.simulate.instrument import FWHM_PER_SIGMA
+from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 
 # Vacuum wavelengths (Angstrom) of [N II], H alpha, [N II], and strength over H alpha.
 _NEBULAR = ((6549.86, 0.12), (6564.61, 1.0), (6585.27, 0.35))

@@ -30,10 +30,8 @@ from numpy.fft import irfft, rfft, rfftfreq
 from numpy.typing import NDArray
 from scipy.special import j1
 
-from steadystar.data.constants import C_KMS
+from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.numbers import Numbers
-
-FWHM_PER_SIGMA = 2.354820045030949  # 2 sqrt(2 ln 2)
 
 
 @dataclass(frozen=True)
