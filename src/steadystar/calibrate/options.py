@@ -19,8 +19,10 @@ class ZeroPointOptions:
     by: Annotated[
         tuple[tuple[str, ...], ...],
         "Families of offsets, each a list of columns; all are solved together. Where two "
-        "families contain the same offset, it is given to the one named first.",
-    ] = (("spectrograph", "arm", "exposure_id"),)
+        "families contain the same offset, it is given to the one named first. Empty: "
+        "those usual for the survey, such as spectrograph, arm, exposure_id for LAMOST and "
+        "telescope, fiber for APOGEE.",
+    ] = ()
     method: Annotated[
         str,
         "joint (constancy inferred), linear (Saydjari 2025), xiong (Xiong 2021) or "
@@ -37,7 +39,8 @@ class ZeroPointOptions:
     prior_width: Annotated[
         float,
         "Width of the offsets, km/s, for groups that stay undetermined when too few "
-        "others are determined to measure it; 0.5 is LAMOST's per exposure and arm.",
+        "others are determined to measure it. 0.5 is LAMOST's per exposure and arm; "
+        "where families are the usual ones of another survey, so is the width.",
     ] = 0.5
     fiber_prior_width: Annotated[
         float,

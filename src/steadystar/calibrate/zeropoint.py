@@ -19,6 +19,7 @@ from steadystar.calibrate import common_constant, joint, linear, xiong
 from steadystar.calibrate.case import Case, Solution
 from steadystar.calibrate.correction import ZeroPoints
 from steadystar.calibrate.covariance import OffsetCovariance, offset_covariance
+from steadystar.calibrate.families import with_usual_families
 from steadystar.calibrate.gauge import (
     active_design,
     center,
@@ -62,6 +63,7 @@ def fit_zeropoints(
             ``rv_raw_err`` (or ``rv_err``) and the columns of ``by``; km/s.
         by: families of offsets, each the names of its columns; instead of
             ``options.by``. Where families contain each other, the first has precedence.
+            If neither names any, those usual for the ``survey`` of the visits.
         method: instead of ``options.method``.
         options: thresholds and the rest.
 
@@ -77,6 +79,7 @@ def fit_zeropoints(
     if method is not None:
         options = replace(options, method=method)
     visits = standard_visits(visits)
+    options, where_from = with_usual_families(visits, options)
     methods = methods_of(visits)
     problem = pose(
         of_leading_method(visits), options, need_errors=options.method != "xiong"
@@ -95,6 +98,7 @@ def fit_zeropoints(
         prior_widths=widths,
         errors=_errors(case, solution, options),
         notes=[
+            *where_from,
             *_of_methods(methods),
             *problem.notes,
             *solution.notes,
@@ -123,6 +127,9 @@ def _select(problem: Problem, options: ZeroPointOptions) -> tuple[Case, NDArray]
     family = problem.family_of_unknown
     design = Design(problem.zero[rows], problem.unknown[:, rows], zeros, size, family)
     found = determine(design, problem.star[rows], options.min_stars)
+    # The only visit of a star is its mean, whatever the offsets are.
+    repeated = np.bincount(problem.zero[rows], minlength=zeros)[problem.zero[rows]] > 1
+    found = replace(found, rows=found.rows & repeated)
     rows = rows[found.rows]
     design = Design(problem.zero[rows], problem.unknown[:, rows], zeros, size, family)
     design = active_design(design, found.active)

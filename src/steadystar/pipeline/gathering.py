@@ -16,14 +16,19 @@ __all__ = [
     "plan_zeropoints",
 ]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from steadystar.calibrate.errors import ErrorModelOptions, fit_error_model
-from steadystar.calibrate.zeropoint import ZeroPointOptions, fit_zeropoints
+from steadystar.calibrate.families import families_by_survey, with_usual_width
+from steadystar.calibrate.zeropoint import (
+    ZeroPointOptions,
+    ZeroPoints,
+    fit_zeropoints,
+)
 from steadystar.data.schema import empty
 from steadystar.infer.summary import SummaryOptions, summarize_stars
 from steadystar.pipeline.ledger import atomic
@@ -75,18 +80,62 @@ def plan_zeropoints(run: Run, stage: Stage) -> list[Unit]:
 def calibrate_velocities(job: _ZeroPointJob, prefix: Path) -> Result:
     """Fit the zero points and take them off every velocity."""
     raw = pl.read_parquet(job.velocities)
-    zero = fit_zeropoints(raw, options=job.options)
-    calibrated = zero.apply(raw)
-    frames = {"velocities": calibrated, "p_constant": zero.stars}
-    frames |= {offsets_name(family): zero.offsets[family] for family in zero.offsets}
+    calibrated, parts, notes = fit_by_survey(raw, job.options)
+    frames = {
+        "velocities": calibrated,
+        "p_constant": pl.concat([zero.stars for zero in parts]),
+    }
+    families = {name: table for zero in parts for name, table in zero.offsets.items()}
+    frames |= {offsets_name(name): table for name, table in families.items()}
     before = pl.read_parquet(job.before) if job.before else None
     facts = {
         "method": job.options.method,
-        "families": {family: len(table) for family, table in zero.offsets.items()},
-        "notes": list(zero.notes),
+        "families": {name: len(table) for name, table in families.items()},
+        "notes": notes,
         "changes": changes(before, calibrated),
     }
     return Result(write_tables(frames, prefix), facts)
+
+
+def fit_by_survey(
+    raw: pl.DataFrame, options: ZeroPointOptions
+) -> tuple[pl.DataFrame, list[ZeroPoints], list[str]]:
+    """Fit and apply zero points by the families that are asked for, or usual.
+
+    Surveys whose usual families differ are solved apart: no offset of one says anything
+    on the other, and their zeros are not tied. Rows keep their order.
+
+    Returns the calibrated visits, the zero points of each part, and notes.
+    """
+    if options.by:
+        zero = fit_zeropoints(raw, options=options)
+        return zero.apply(raw), [zero], list(zero.notes)
+    groups = families_by_survey(raw)
+    raw = raw.with_row_index("_row")
+    frames, parts, notes = [], [], []
+    for by, surveys in groups.items():
+        mine = pl.col("survey").is_in([name for name in surveys if name is not None])
+        if None in surveys:
+            mine |= pl.col("survey").is_null()
+        rows = raw.filter(mine.fill_null(False) if None not in surveys else mine)
+        said = with_usual_width(replace(options, by=by), surveys)
+        zero = fit_zeropoints(rows, options=said)
+        frames.append(zero.apply(rows))
+        parts.append(zero)
+        notes += zero.notes
+    if len(groups) > 1:
+        each = "; ".join(
+            f"{', '.join(name or 'unnamed' for name in surveys)} by "
+            f"{' and by '.join('+'.join(family) for family in by)}"
+            for by, surveys in groups.items()
+        )
+        notes.insert(
+            0,
+            f"The zero points of surveys were solved apart ({each}): each has a zero of "
+            "its own, and nothing ties one to the other.",
+        )
+    calibrated = pl.concat(frames, how="diagonal_relaxed").sort("_row").drop("_row")
+    return calibrated, parts, notes
 
 
 def changes(before: pl.DataFrame | None, now: pl.DataFrame) -> list[str]:
