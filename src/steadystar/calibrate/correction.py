@@ -13,6 +13,7 @@ __all__ = ["ZeroPoints"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -21,6 +22,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadystar.calibrate.archive import pack, unpack
+from steadystar.calibrate.bins import with_bins
+from steadystar.calibrate.contrasts import contrasts
 from steadystar.calibrate.covariance import OffsetCovariance
 from steadystar.calibrate.options import CalibrationError
 from steadystar.calibrate.visits import (
@@ -75,43 +78,79 @@ class ZeroPoints:
             CalibrationError: a column is missing or of another kind than in the fit.
         """
         visits = standard_visits(visits)
-        rows = [
-            self._rows_of(visits, columns, "+".join(columns)) for columns in self.by
-        ]
-        tables = [self.offsets["+".join(columns)] for columns in self.by]
-        starts = np.cumsum([0] + [len(t) for t in tables])
-        offset = [
-            _take(t["offset"].to_numpy(), r) for t, r in zip(tables, rows, strict=True)
-        ]
-        flags = [
-            _take(t["status"].to_numpy(), r, int(Status.UNCALIBRATED))
-            for t, r in zip(tables, rows, strict=True)
-        ]
-        known = [np.isfinite(o) for o in offset]
-        unknown = np.stack(
-            [
-                np.where(k, r + s, -1)
-                for k, r, s in zip(known, rows, starts, strict=False)
-            ]
-        )
-        missing = [
-            ~k & ((f & int(Status.REDUNDANT)) == 0)
-            for k, f in zip(known, flags, strict=True)
-        ]
-        widths = [self.prior_widths["+".join(columns)] for columns in self.by]
-        prior = [np.where(m, w**2, 0.0) for m, w in zip(missing, widths, strict=True)]
-        variance = self.covariance.of_sums(unknown) + sum(prior)
-        stays = self._stays(visits, rows)
+        found = self._find(visits)
+        variance = self.covariance.of_sums(found.unknown) + sum(found.prior)
+        stays = self._stays(visits, found.rows)
         common = np.zeros(len(visits))
-        for f in range(len(rows)):
-            single = self.covariance.of_sums(unknown[f : f + 1]) + prior[f]
+        for f in range(len(found.rows)):
+            single = self.covariance.of_sums(found.unknown[f : f + 1]) + found.prior[f]
             common += np.where(stays[f], single, 0.0)
-        lost = ~np.any(known, axis=0)
-        partly = np.any([m & ~s for m, s in zip(missing, stays, strict=True)], axis=0)
-        status = _status(visits, flags, lost, lost | partly)
-        return _filled(visits, np.nansum(offset, axis=0), variance, common, status)
+        lost = np.all(found.unknown < 0, axis=0)
+        parts = zip(found.missing, stays, strict=True)
+        partly = np.any([m & ~s for m, s in parts], axis=0)
+        status = _status(visits, found.flags, lost, lost | partly)
+        return _filled(visits, found.total, variance, common, status)
 
-    def covariance_of(self, family: str, groups: Sequence[int]) -> NDArray[np.float64]:
+    def correction_covariance(self, visits: pl.DataFrame) -> NDArray[np.float64]:
+        """Covariance of the corrections of visits, km^2/s^2, ``(visit, visit)``.
+
+        Visits of one exposure share its offset and so the error of it: who compares
+        velocities of several visits, of one star or of many, adds ``rv_err^2 -
+        correction_err^2`` to the diagonal of this matrix and has the covariance of ``rv``.
+
+        Arguments:
+            visits: some visits, with the columns of the families; at most some thousands.
+
+        Raises:
+            CalibrationError: a column is missing or of another kind than in the fit.
+        """
+        visits = standard_visits(visits)
+        found = self._find(visits)
+        used, place = np.unique(found.unknown, return_inverse=True)
+        place = place.reshape(found.unknown.shape)
+        share = np.zeros((len(visits), len(used)))
+        for one in place:
+            np.add.at(share, (np.arange(len(visits)), one), 1.0)
+        known = used >= 0
+        share = share[:, known]
+        out = share @ self.covariance.matrix(used[known]) @ share.T
+        for row, prior in zip(found.rows, found.prior, strict=True):
+            same = (row[:, None] == row) & (row >= 0)
+            np.fill_diagonal(same, val=True)
+            out += same * np.sqrt(np.outer(prior, prior))
+        return out
+
+    def compare(self, column: str) -> pl.DataFrame:
+        """Compare the values of a column of a family, such as two telescopes.
+
+        The mean offset of all groups of one value (all fibers of a telescope, say) less
+        that of another, with the error that the full covariance gives (Saydjari 2025,
+        section 5.1). Only groups of one component can be compared.
+
+        Returns:
+            ``family``, ``component``, ``column``'s values ``first`` and ``second``,
+            ``difference`` and ``difference_err`` (km/s), and the numbers of groups
+            ``n_first`` and ``n_second``; no rows where no two values are tied.
+
+        Raises:
+            CalibrationError: no family has the column.
+        """
+        families = [c for c in self.by if column in c]
+        if not families:
+            raise CalibrationError(
+                f"No family of offsets has a column {column}: there are "
+                f"{', '.join('+'.join(c) for c in self.by)}."
+            )
+        names = ["+".join(columns) for columns in families]
+        parts = [
+            contrasts(n, self.offsets[n], column, partial(self.covariance_of, n))
+            for n in names
+        ]
+        return pl.concat(parts)
+
+    def covariance_of(
+        self, family: str, groups: Sequence[int] | NDArray[np.intp]
+    ) -> NDArray[np.float64]:
         """Covariance of offsets of one family, by their rows in its table, km^2/s^2.
 
         NaN in rows and columns of undetermined offsets.
@@ -159,8 +198,31 @@ class ZeroPoints:
             covariance=OffsetCovariance.from_arrays(meta["size"], arrays),
         )
 
+    def _find(self, visits: pl.DataFrame) -> "_Found":
+        """Return what is known of the offsets of every visit."""
+        names = ["+".join(columns) for columns in self.by]
+        tables = [self.offsets[name] for name in names]
+        rows = [
+            self._rows_of(visits, columns, name)
+            for columns, name in zip(self.by, names, strict=True)
+        ]
+        starts = np.cumsum([0] + [len(t) for t in tables])
+        total, unknown, missing, flags = np.zeros(len(visits)), [], [], []
+        for table, row, start in zip(tables, rows, starts, strict=False):
+            offset = _take(table["offset"].to_numpy(), row)
+            flag = _take(table["status"].to_numpy(), row, int(Status.UNCALIBRATED))
+            known = np.isfinite(offset)
+            total += np.where(known, offset, 0.0)
+            unknown.append(np.where(known, row + start, -1))
+            missing.append(~known & ((flag & int(Status.REDUNDANT)) == 0))
+            flags.append(flag)
+        widths = [self.prior_widths[name] for name in names]
+        prior = [np.where(m, w**2, 0.0) for m, w in zip(missing, widths, strict=True)]
+        return _Found(rows, np.stack(unknown), total, missing, prior, flags)
+
     def _rows_of(self, visits, columns, name: str) -> NDArray[np.intp]:
         """Return the row of each visit's group in the family's table, -1 if it has none."""
+        visits = with_bins(visits, columns)
         absent = [c for c in columns if c not in visits.columns]
         if absent:
             raise CalibrationError(
@@ -192,6 +254,23 @@ class ZeroPoints:
             np.maximum.at(high, zero[seen], row[seen])
             out.append((low >= high)[zero] & (zero >= 0) & (row >= 0))
         return out
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The offsets of visits: all but ``total`` one array a family, each ``(visit,)``.
+
+    ``rows``: in the family's table, -1 if none; ``unknown``: index of a determined
+    offset, else -1; ``missing``: whether one is not determined, and ``prior`` its
+    variance, else 0; ``total``: the sum of the determined ones.
+    """
+
+    rows: list[NDArray[np.intp]]
+    unknown: NDArray[np.intp]
+    total: Vector
+    missing: list[NDArray[np.bool_]]
+    prior: list[Vector]
+    flags: list[NDArray[np.int64]]
 
 
 def _take(values: NDArray, row: NDArray[np.intp], default=np.nan) -> NDArray:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from steadystar.calibrate.bins import with_bins
 from steadystar.calibrate.options import CalibrationError, ZeroPointOptions
 from steadystar.calibrate.visits import (
     STAYS_OUT,
@@ -141,9 +142,10 @@ def pose(
     Raises:
         CalibrationError: a column is missing or unusable; the message names it.
     """
-    visits = standard_visits(visits)
     by = families_of(options.by)
-    for column in dict.fromkeys(name for columns in by for name in columns):
+    asked = dict.fromkeys(name for columns in by for name in columns)
+    visits = with_bins(standard_visits(visits), asked)
+    for column in asked:
         if column not in visits.columns:
             raise CalibrationError(
                 f"The table has no column {column}, by which offsets were asked for: "

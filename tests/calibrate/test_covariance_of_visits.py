@@ -1,0 +1,118 @@
+"""Covariance between visits that share offsets, and between telescopes."""
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose
+
+from steadystar.calibrate.options import CalibrationError, ZeroPointOptions
+from steadystar.calibrate.zeropoint import fit_zeropoints
+
+_BY = (("exposure_id",), ("fiber",))
+
+
+@pytest.fixture(scope="module")
+def two_families(mocks) -> pl.DataFrame:
+    rng = np.random.default_rng(2)
+    visits = mocks.field(3, stars=60, exposures=8)
+    return visits.with_columns(fiber=pl.Series(rng.integers(0, 6, len(visits))))
+
+
+def test_the_diagonal_is_the_error_of_the_correction(two_families):
+    zero = fit_zeropoints(two_families, _BY)
+    out = zero.apply(two_families)
+    some = out.sample(80, seed=1)
+    matrix = zero.correction_covariance(some)
+    assert_allclose(np.sqrt(np.diag(matrix)), some["correction_err"], rtol=1e-6)
+    assert np.linalg.eigvalsh(matrix).min() > -1e-12
+
+
+def test_visits_that_share_all_offsets_share_all_of_their_error(two_families):
+    zero = fit_zeropoints(two_families, _BY)
+    same = two_families.filter(exposure_id="f02", fiber=3)
+    matrix = zero.correction_covariance(same)
+    assert len(same) > 1
+    assert_allclose(matrix, matrix[0, 0])
+
+
+def test_covariance_of_visits_is_how_they_scatter_together(mocks):
+    """Repeated noise on one design: what the corrections really do."""
+    rng = np.random.default_rng(0)
+    base = mocks.field(4, stars=30, exposures=5, variable=0.0)
+    some = base.group_by("exposure_id", maintain_order=True).first()
+    clean = base["rv_raw"].to_numpy()
+    drawn = []
+    for _ in range(300):
+        noisy = clean + rng.normal(0, 1, len(base)) * base["rv_raw_err"].to_numpy()
+        visits = base.with_columns(rv_raw=pl.Series(noisy))
+        zero = fit_zeropoints(visits, ["exposure_id"], "linear")
+        drawn.append(zero.apply(some.clone())["correction"].to_numpy())
+    found = fit_zeropoints(base, ["exposure_id"], "linear").correction_covariance(some)
+    # Of 300 draws, an entry of the sample covariance is uncertain by 8% of a variance.
+    assert_allclose(np.cov(np.array(drawn).T), found, atol=0.3 * found[0, 0])
+    assert found[0, 1] < 0
+
+
+def test_uncalibrated_visits_share_the_prior_width_of_their_group(mocks):
+    visits = mocks.field(1, stars=30, exposures=6)
+    options = ZeroPointOptions(by=(("exposure_id",),), prior_width=0.5)
+    few = visits.filter((pl.col("exposure_id") != "f02") | (pl.col("star_id") < "f002"))
+    zero = fit_zeropoints(few, options=options)
+    lost = few.filter(exposure_id="f02")
+    width = zero.prior_widths["exposure_id"]
+    assert len(lost) == 2
+    assert width > 0
+    assert_allclose(zero.correction_covariance(lost), np.full((2, 2), width**2))
+    unseen = pl.concat([lost, lost]).with_columns(exposure_id=pl.lit("elsewhere"))
+    matrix = zero.correction_covariance(unseen)
+    assert_allclose(matrix, width**2 * np.eye(4))
+
+
+def _telescopes(seed: int, shared: int, offset: float) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    star = np.repeat(np.arange(300), 8)
+    north = star < 150
+    both = star >= 300 - shared
+    telescope = np.where(both, rng.integers(0, 2, len(star)), north)
+    fiber = rng.integers(0, 10, len(star))
+    bias = rng.normal(0, 0.05, (2, 10))
+    bias -= bias.mean(axis=1, keepdims=True)
+    rv = rng.normal(0, 30, 300)[star] + bias[telescope, fiber] + offset * telescope
+    return pl.DataFrame(
+        {
+            "star_id": star,
+            "telescope": np.where(telescope == 1, "apo", "lco"),
+            "fiber": fiber,
+            "rv": rv + rng.normal(0, 0.1, len(star)),
+            "rv_err": np.full(len(star), 0.1),
+        }
+    )
+
+
+def test_telescopes_differ_by_what_was_added_within_the_error():
+    pulls = []
+    for seed in range(30):
+        zero = fit_zeropoints(
+            _telescopes(seed, 20, 0.104), ["telescope,fiber"], "linear"
+        )
+        row = zero.compare("telescope").row(0, named=True)
+        assert (row["first"], row["second"]) == ("apo", "lco")
+        assert (row["n_first"], row["n_second"]) == (10, 10)
+        pulls.append((row["difference"] - 0.104) / row["difference_err"])
+    assert abs(np.mean(pulls)) < 3 / np.sqrt(30)
+    # The width of 30 pulls is uncertain by 13%.
+    assert np.std(pulls) == pytest.approx(1, abs=0.4)
+
+
+def test_telescopes_that_share_no_star_are_not_compared():
+    zero = fit_zeropoints(_telescopes(0, 0, 0.104), ["telescope,fiber"])
+    assert len(zero.compare("telescope")) == 0
+    fibers = zero.compare("fiber")
+    assert set(fibers["component"]) == {0, 1}
+    assert len(fibers) == 2 * 45
+
+
+def test_a_column_of_no_family_is_refused():
+    zero = fit_zeropoints(_telescopes(0, 20, 0.1), ["telescope,fiber"])
+    with pytest.raises(CalibrationError, match="No family of offsets has a column arm"):
+        zero.compare("arm")
