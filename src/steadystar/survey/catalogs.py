@@ -2,19 +2,28 @@
 
 A table of any survey becomes one row a velocity with ``star_id``, ``rv_raw`` (km/s,
 barycentric), ``rv_raw_err``, ``status`` and whatever else the table says of it; its own
-columns are kept beside ours, rows keep their order, and columns keep their types. A row
-without a usable velocity, or that its survey marks as failed, stays, with NaN and the
-status that says so.
+columns are kept beside ours as they are, and rows keep their order. A row without a
+usable velocity, or that its survey marks as failed, stays, with NaN and the status that
+says so. Units in the file are honored.
 
 Which survey's table it is shows in its columns; see `SURVEYS`. Any other table needs
-`columns`, such as ``{"star_id": "ID", "rv": "V", "rv_err": "E_V"}``.
+`columns`, such as ``{"star_id": "ID", "rv": "V[m/s]", "rv_err": "E_V[m/s]"}``.
 """
 
-__all__ = ["SURVEYS", "CatalogError", "parse_columns", "read_velocity_table"]
+__all__ = [
+    "SURVEYS",
+    "CatalogError",
+    "VelocityTable",
+    "open_velocity_table",
+    "parse_columns",
+    "read_velocity_table",
+]
 
 import difflib
+import logging
 from collections.abc import Mapping, Sequence
-from os import PathLike
+from dataclasses import dataclass, field, replace
+from os import PathLike, fspath
 
 import numpy as np
 import polars as pl
@@ -22,8 +31,19 @@ import polars as pl
 from steadystar.data.match import assign_stars
 from steadystar.data.schema import columns as schema_columns
 from steadystar.data.status import Status
-from steadystar.data.tables import read_table
+from steadystar.data.tables import Table, TableError, open_table
+from steadystar.survey.columns import named, numbers
+from steadystar.survey.doubts import doubt_errors, doubt_velocities
 from steadystar.survey.surveys import SURVEYS, CatalogError, Survey, parse_columns
+from steadystar.survey.units import (
+    UnitError,
+    bjd_of,
+    degrees_of,
+    split_unit,
+    velocity_factor,
+)
+
+_logger = logging.getLogger(__name__)
 
 _RENAMED = {"rv": "rv_raw", "rv_err": "rv_raw_err"}
 _NEEDED = ("star_id", "rv_raw", "rv_raw_err")
@@ -33,13 +53,44 @@ _HINTS = {
     "rv_raw": ("rv", "rv_raw", "v", "vrad", "vhelio", "radial_velocity", "velocity"),
     "rv_raw_err": ("rv_err", "err", "e_rv", "sigma_rv", "rv_error", "vrelerr", "sigma"),
 }
-_NUMBERS = (
-    *("rv_raw", "rv_raw_err", "rv_obs", "bary_corr", "bjd", "exptime", "snr"),
-    *("ra", "dec"),
-)
+_VELOCITIES = ("rv_raw", "rv_raw_err", "rv_obs", "bary_corr")
+_NUMBERS = (*_VELOCITIES, "bjd", "exptime", "snr", "ra", "dec")
+_COPIED = ("ra", "dec", "snr", "bjd", "exptime", "visit_id")
+"""Our names that are also found in another case, and then copied."""
 _MAX_RV, _MAX_ERR = 5000.0, 1000.0
 """km/s. Beyond are the -9999 and 999999 of catalogs, not stars: no star of the Galaxy
 moves at more than a few per cent of this, but for those at its central black hole."""
+_MOST_EXTENSIONS = 8
+
+
+@dataclass(frozen=True)
+class VelocityTable:
+    """A table of velocities under our names, and what was found on the way."""
+
+    frame: pl.DataFrame
+    notes: tuple[str, ...] = ()
+    """Sentences on units, on what was left out, on what is doubtful."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a column of ours comes from: a column of the table, and its unit."""
+
+    name: str
+    unit: str | None = None
+    by_user: bool = False
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A table on its way to our names; ``sources`` of the columns not yet converted."""
+
+    path: str
+    frame: pl.DataFrame
+    units: Mapping[str, str]
+    notes: list[str]
+    sources: dict[str, _Source] = field(default_factory=dict)
+    survey: Survey | None = None
 
 
 def read_velocity_table(
@@ -47,109 +98,201 @@ def read_velocity_table(
     survey: str | None = None,
     columns: Mapping[str, str] | str | None = None,
 ) -> pl.DataFrame:
-    """Read a table of velocities of any format and survey.
+    """Read a table of velocities as `open_velocity_table` does; notes go to the log."""
+    table = open_velocity_table(path, survey, columns)
+    for note in table.notes:
+        _logger.warning("%s: %s", fspath(path), note)
+    return table.frame
+
+
+def open_velocity_table(
+    path: str | PathLike[str],
+    survey: str | None = None,
+    columns: Mapping[str, str] | str | None = None,
+) -> VelocityTable:
+    """Read a table of velocities of any format and survey, with notes.
 
     Arguments:
         path: Parquet, FITS, VOTable, ECSV, CSV or text.
         survey: a name in `SURVEYS`; None to find out from the columns.
         columns: our name -> the table's name, as a mapping or as text
-            (``"star_id=ID,rv=V"``); added to, and overruling, what the survey says.
+            (``"star_id=ID,rv=V"``); added to, and overruling, what the survey says. A
+            unit in brackets, ``V[m/s]``, overrules that of the file.
 
     Returns rows in the order of the table (LAMOST's wide tables: blue before red).
     Columns named ``rv`` and ``rv_err`` become ``rv_raw`` and ``rv_raw_err``, if the
     table has none of that name.
 
     Raises:
-        CatalogError: the survey is unknown, or a needed column is missing.
+        CatalogError: the survey is unknown, a needed column is missing, empty or in
+            doubt, or a unit is unknown; the message says what to do.
         steadystar.data.tables.TableError: the file is missing, damaged or no table.
     """
     mapping = (
         parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
     )
-    frame = read_table(path)
-    own = frame.columns
-    found = _survey(survey, frame)
-    if found is not None:
-        frame = found.join_extensions(path, frame)
-        frame = found.convert(frame)
-    frame = _mapped(frame, mapping, path)
-    frame = _with_defaults(frame, found)
-    _require(frame, own, path)
-    if not len(frame):
+    name = fspath(path)
+    found, table = _recognized(name, survey, open_table(path))
+    own = table.frame.columns
+    if not len(table.frame):
         raise CatalogError(
-            f"{path} has columns but no rows: check that it was written to its end."
+            f"{name} has columns but no rows: check that it was written to its end."
         )
-    _require_numbers(frame, path)
-    return _checked(frame)
+    draft = _Draft(name, table.frame, table.units, list(table.notes), survey=found)
+    if found is not None:
+        draft = _converted(draft, found, table, survey is not None)
+    draft = _mapped(draft, mapping)
+    draft = _with_defaults(draft)
+    _require(draft.frame, own, name)
+    _doubt(draft)
+    frame = _checked(_in_our_units(draft))
+    return VelocityTable(frame, tuple(draft.notes))
 
 
-def _survey(name: str | None, frame: pl.DataFrame) -> Survey | None:
-    if name is None:
-        return next((s for s in SURVEYS.values() if s.recognizes(frame)), None)
-    if name not in SURVEYS:
+def _recognized(
+    path: str, name: str | None, table: Table
+) -> tuple[Survey | None, Table]:
+    """Return the survey, and the table: of several in a file, the first it knows."""
+    if name is not None and name not in SURVEYS:
         near = difflib.get_close_matches(name, SURVEYS, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise CatalogError(
             f"There is no survey {name!r}. {hint}There are: {', '.join(SURVEYS)}; for "
             "any other table, name its columns."
         )
-    return SURVEYS[name]
+    asked = [SURVEYS[name]] if name is not None else list(SURVEYS.values())
+    found = next((s for s in asked if s.recognizes(table.frame)), None)
+    if found is None and any("the file has others" in note for note in table.notes):
+        for extension in range(2, _MOST_EXTENSIONS + 1):
+            try:
+                other = open_table(path, extension)
+            except TableError:
+                continue
+            found = next((s for s in asked if s.recognizes(other.frame)), None)
+            if found is not None:
+                said = f"Read table {extension} of the file: it is {found.description}."
+                return found, replace(other, notes=(said, *other.notes))
+    return (SURVEYS[name] if name is not None else found), table
 
 
-def _mapped(
-    frame: pl.DataFrame, mapping: Mapping[str, str], path: str | PathLike[str]
-) -> pl.DataFrame:
+def _converted(draft: _Draft, survey: Survey, table: Table, asked: bool) -> _Draft:
+    """Apply a survey's names; the columns of the table come out as they went in."""
+    if survey.convert is SURVEYS["steadystar"].convert:
+        return draft
+    if asked and not survey.recognizes(table.frame):
+        lower = {name.casefold() for name in table.frame.columns}
+        lacks = survey.lacks(lower if survey.any_case else set(table.frame.columns))
+        draft.notes.append(
+            f"The table lacks {', '.join(lacks)}, which {survey.description} has."
+        )
+    frame, units = survey.join_extensions(draft.path, table, draft.notes)
+    aside = {
+        name: f"{name}_original" for name in ("status", "survey") if name in frame
+    }
+    frame = frame.rename(aside).with_row_index("_from")
+    scaled = {}
+    for name, unit in units.items():
+        try:
+            factor = velocity_factor(unit)
+        except UnitError:
+            continue  # of a column that is no velocity; else `_unit_of` refuses it
+        if factor not in (None, 1.0) and frame[name].dtype.is_numeric():
+            scaled[name] = frame[name]
+            frame = frame.with_columns(frame[name].cast(pl.Float64) * factor)
+            draft.notes.append(f"{name} is in {unit}: it was converted to km/s.")
+    made = survey.convert(frame, draft.notes)
+    rows = made["_from"]
+    made = made.with_columns(
+        values.gather(rows) for name, values in scaled.items() if name in made.columns
+    ).drop("_from")
+    if "survey" not in made.columns:
+        made = made.with_columns(survey=pl.lit(_SURVEY_OF.get(survey.name, survey.name)))
+    return replace(draft, frame=made, units=units)
+
+
+_SURVEY_OF = {"sdss-v-drp": "sdss-v"}
+
+
+def _mapped(draft: _Draft, mapping: Mapping[str, str]) -> _Draft:
     """Add the columns that the user names; what had the name before is set aside."""
+    frame, sources = draft.frame, dict(draft.sources)
     added = {}
-    for ours, theirs in mapping.items():
+    for ours, said in mapping.items():
+        theirs, unit = (said, None) if said in frame.columns else split_unit(said)
         if theirs not in frame.columns:
-            near = difflib.get_close_matches(theirs, frame.columns, n=3)
+            near = difflib.get_close_matches(theirs, frame.columns[:2000], n=3)
             hint = f"Nearest are {', '.join(near)}. " if near else ""
             raise CatalogError(
-                f"{path} has no column {theirs!r}, which was named as {ours}. {hint}"
-                f"There are: {', '.join(frame.columns)}."
+                f"{draft.path} has no column {theirs!r}, which was named as {ours}. "
+                f"{hint}There are: {named(frame.columns)}."
             )
-        added[_RENAMED.get(ours, ours)] = frame[theirs]
+        name = _RENAMED.get(ours, ours)
+        added[name] = frame[theirs]
+        sources[name] = _Source(theirs, unit or draft.units.get(theirs), bool(unit))
     aside = {
         name: f"{name}_original"
         for name in added
         if name in frame.columns and name not in mapping.values()
     }
-    return frame.rename(aside).with_columns(**added)
+    frame = frame.rename(aside).with_columns(**added)
+    return replace(draft, frame=frame, sources=sources)
 
 
-def _with_defaults(frame: pl.DataFrame, survey: Survey | None) -> pl.DataFrame:
-    lower = {name.casefold(): name for name in frame.columns}
+def _with_defaults(draft: _Draft) -> _Draft:
+    frame, sources = draft.frame, dict(draft.sources)
+    lower: dict[str, list[str]] = {}
+    for name in frame.columns:
+        lower.setdefault(split_unit(name)[0].casefold(), []).append(name)
     for ours in (*_RENAMED, *_NEEDED):
-        theirs = lower.get(ours, ours)
-        taken = {ours, _RENAMED.get(ours, ours)} & set(frame.columns)
-        if theirs in frame.columns and not taken:
-            frame = frame.rename({theirs: ours})
+        final = _RENAMED.get(ours, ours)
+        if {ours, final} & set(frame.columns) or ours not in lower:
+            continue
+        theirs = _one_of(lower[ours], ours, draft.path)
+        frame = frame.rename({theirs: ours})
+        sources[ours] = _Source(theirs, _unit_in(draft, theirs))
     for old, new in _RENAMED.items():
         if old in frame.columns and new not in frame.columns:
             frame = frame.rename({old: new})
+            sources[new] = sources.pop(old, _Source(old, draft.units.get(old)))
+    for ours in _COPIED:
+        others = [name for name in lower.get(ours, ()) if name != ours]
+        if ours not in frame.columns and len(others) == 1:
+            frame = frame.with_columns(frame[others[0]].alias(ours))
+            sources[ours] = _Source(others[0], _unit_in(draft, others[0]))
+    for ours in (*_VELOCITIES, "bjd", "ra", "dec"):
+        if ours in draft.units and ours in frame.columns:
+            sources.setdefault(ours, _Source(ours, draft.units[ours]))
     if "visit_id" not in frame.columns:
         names = [f"row-{row}" for row in range(len(frame))]
         frame = frame.with_columns(pl.Series("visit_id", names, dtype=pl.String))
-    if "survey" not in frame.columns and survey is not None:
-        frame = frame.with_columns(survey=pl.lit(survey.name))
     if "star_id" not in frame.columns and _placed(frame):
         frame = frame.with_columns(star_id=pl.lit(None, pl.String))
-    return frame
+    return replace(draft, frame=frame, sources=sources)
+
+
+def _unit_in(draft: _Draft, name: str) -> str | None:
+    return draft.units.get(name) or split_unit(name)[1]
+
+
+def _one_of(names: Sequence[str], ours: str, path: str) -> str:
+    if len(names) > 1:
+        raise CatalogError(
+            f"{path} has {len(names)} columns that may be {ours}: {named(names)}. Say "
+            f"which, as in {ours}={names[0]}."
+        )
+    return names[0]
 
 
 def _placed(frame: pl.DataFrame) -> bool:
     return {"ra", "dec"} <= set(frame.columns)
 
 
-def _require(
-    frame: pl.DataFrame, own: Sequence[str], path: str | PathLike[str]
-) -> None:
+def _require(frame: pl.DataFrame, own: Sequence[str], path: str) -> None:
     missing = [name for name in _NEEDED if name not in frame.columns]
     if not missing:
         return
     hints = []
-    lower = {name.casefold(): name for name in own}
+    lower = {name.casefold(): name for name in own[:2000]}
     for name in missing:
         near = [
             lower[match]
@@ -161,17 +304,97 @@ def _require(
     example = ",".join(hints) or "star_id=ID,rv=V,rv_err=E_V"
     raise CatalogError(
         f"{path} lacks a column for {', '.join(_ASKED[n] for n in missing)}; it has "
-        f"{', '.join(own)}. Say which they are, perhaps {example}."
+        f"{named(own)}. Say which they are, perhaps {example}."
     )
 
 
-def _require_numbers(frame: pl.DataFrame, path: str | PathLike[str]) -> None:
+def _doubt(draft: _Draft) -> None:
+    """Refuse columns that hold no numbers or no velocities; note what is doubtful."""
     for name in ("rv_raw", "rv_raw_err"):
-        if frame[name].dtype == pl.String and _number(frame[name]).is_nan().all():
+        column = draft.frame[name]
+        if column.dtype == pl.String and np.isnan(_number(column).to_numpy()).all():
+            first = next((v for v in column.to_list() if v is not None), "")
             raise CatalogError(
-                f"The column {_ASKED[name]} of {path} holds no numbers; it begins with "
-                f"{frame[name][0]!r}. Name the right one, as in {_ASKED[name]}=COLUMN."
+                f"The column {_ASKED[name]} of {draft.path} holds no numbers; it begins "
+                f"with {first[:40]!r}. Name the right one, as in {_ASKED[name]}=COLUMN."
             )
+    units = [_unit_of(draft, name) for name in ("rv_raw", "rv_raw_err")]
+    said = any(unit is not None for unit in units)
+    known = draft.survey is not None and "rv_raw" not in draft.sources
+    names = [
+        draft.sources.get(name, _Source(_ASKED[name])).name
+        for name in ("rv_raw", "rv_raw_err")
+    ]
+    sure = said or known
+    velocity, error = draft.frame["rv_raw"], draft.frame["rv_raw_err"]
+    draft.notes.extend(
+        doubt_velocities(velocity, names[0], draft.path, unit_said=sure)
+    )
+    draft.notes.extend(doubt_errors(error, names[1], unit_said=sure))
+
+
+def _unit_of(draft: _Draft, name: str) -> float | None:
+    """Return what turns a column of velocities into km/s, None if nobody says."""
+    source = draft.sources.get(name)
+    if source is None:
+        return None
+    try:
+        return velocity_factor(source.unit)
+    except UnitError as error:
+        ours = _ASKED.get(name, name)
+        raise CatalogError(
+            f"Column {source.name} of {draft.path} is in {error}. Say what it is in, as "
+            f"in {ours}={source.name}[km/s] (option --columns), or convert it."
+        ) from error
+
+
+def _in_our_units(draft: _Draft) -> pl.DataFrame:
+    """Convert what the user or the file gives in other units, and note it."""
+    frame, made = draft.frame, []
+    factors = {name: _unit_of(draft, name) for name in _VELOCITIES}
+    pair = ("rv_raw", "rv_raw_err")
+    for one, other in (pair, pair[::-1]):
+        if factors[one] is None and factors[other] not in (None, 1.0):
+            if one not in draft.sources and draft.survey is not None:
+                continue
+            factors[one] = factors[other]
+            draft.notes.append(
+                f"{_ASKED[one]} has no unit: it was taken to be in that of "
+                f"{_ASKED[other]}, m/s."
+            )
+    for name, factor in factors.items():
+        if factor not in (None, 1.0) and name in frame.columns:
+            source = draft.sources.get(name, _Source(name))
+            made.append(pl.Series(name, _number(frame[name]).to_numpy() * factor))
+            draft.notes.append(f"{source.name} was converted from m/s to km/s.")
+    for name in ("ra", "dec"):
+        source = draft.sources.get(name, _Source(name))
+        text = name in frame.columns and frame[name].dtype == pl.String
+        if name in frame.columns and (source.unit or text):
+            made.append(_angle(draft, name, source))
+    if "bjd" in frame.columns:
+        source = draft.sources.get("bjd", _Source("bjd"))
+        try:
+            dates, note = bjd_of(numbers(frame, "bjd"), source.unit, source.name)
+        except UnitError as error:
+            raise CatalogError(
+                f"Column {source.name} of {draft.path} is in {error}. Say what it is, "
+                f"as in bjd={source.name}[MJD]."
+            ) from error
+        made.append(pl.Series("bjd", dates))
+        draft.notes.extend([note] if note else [])
+    return frame.with_columns(made)
+
+
+def _angle(draft: _Draft, name: str, source: _Source) -> pl.Series:
+    try:
+        found = degrees_of(draft.frame[name], source.unit, hours=name == "ra")
+    except UnitError as error:
+        raise CatalogError(
+            f"Column {source.name} of {draft.path} is in {error}. Say what it is in, as "
+            f"in {name}={source.name}[deg]."
+        ) from error
+    return pl.Series(name, found)
 
 
 def _checked(frame: pl.DataFrame) -> pl.DataFrame:
@@ -183,7 +406,8 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
     status = np.zeros(len(frame), np.int64)
     if "status" in frame.columns:
         if frame["status"].dtype.is_integer():
-            status |= frame["status"].fill_null(0).cast(pl.Int64).to_numpy()
+            given = frame["status"].cast(pl.Int64, strict=False).fill_null(0)
+            status |= given.to_numpy() & _ALL
         else:
             frame = frame.rename({"status": "status_original"})
     if _placed(frame):
@@ -206,12 +430,24 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
         pl.Series("status", status),
     )
     ours = [name for name in schema_columns("velocities") if name in frame.columns]
-    return frame.select(*ours, pl.exclude(ours))
+    rest = [name for name in frame.columns if name not in set(ours)]
+    return frame.select(*ours, *rest)
+
+
+_ALL = int(sum(Status))
+"""Every flag there is: other bits of a column called status are not ours."""
 
 
 def _named(frame: pl.DataFrame) -> pl.DataFrame:
     """Give every row a star: its own identifier, its position, or itself."""
-    star_id = frame["star_id"].cast(pl.String).str.strip_chars()
+    names = frame["star_id"]
+    if names.dtype.is_float():
+        # 5853498713190525696.0 and NaN are what a table makes of whole numbers with gaps.
+        names = names.fill_nan(None)
+        whole = names.cast(pl.Int64, strict=False)
+        if (whole.cast(pl.Float64) == names).all():
+            names = whole
+    star_id = names.cast(pl.String).str.strip_chars()
     frame = frame.with_columns(star_id.replace("", None))
     if not frame["star_id"].null_count():
         return frame
