@@ -6,7 +6,14 @@ its identifier when nights are added: new positions join the nearest known star 
 the radius before they form groups of their own.
 """
 
-__all__ = ["RADIUS_ARCSEC", "assign_stars", "name_from_position", "nearest"]
+__all__ = [
+    "RADIUS_ARCSEC",
+    "assign_stars",
+    "chord",
+    "name_from_position",
+    "nearest",
+    "unit_vectors",
+]
 
 import numpy as np
 import polars as pl
@@ -21,15 +28,17 @@ RADIUS_ARCSEC = 3.0
 """Half of LAMOST's fiber is 1.65 arcsec; designations of one star differ by 0.3."""
 
 
-def _unit_vectors(ra: Numbers, dec: Numbers) -> NDArray[np.float64]:
+def unit_vectors(ra: Numbers, dec: Numbers) -> NDArray[np.float64]:
+    """Return directions (degrees) as vectors of length one, ``(n, 3)``."""
     ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
     return np.stack(
         [np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1
     )
 
 
-def _chord(arcsec: float) -> float:
-    return 2 * np.sin(np.radians(arcsec / 3600) / 2)
+def chord(arcsec: Numbers) -> NDArray[np.float64]:
+    """Return the distance of two unit vectors that are ``arcsec`` apart."""
+    return 2 * np.sin(np.radians(np.asarray(arcsec, float) / 3600) / 2)
 
 
 def name_from_position(ra: float, dec: float) -> str:
@@ -57,20 +66,20 @@ def nearest(
     Returns its index, -1 where none is within ``radius_arcsec``, and the separation in
     arcsec (infinite where none).
     """
-    points = np.atleast_2d(_unit_vectors(ra, dec))
+    points = np.atleast_2d(unit_vectors(ra, dec))
     index = np.full(len(points), -1, np.intp)
     separation = np.full(len(points), np.inf)
     finite = np.isfinite(points).all(axis=1)
-    catalog = np.atleast_2d(_unit_vectors(ra_of, dec_of))
+    catalog = np.atleast_2d(unit_vectors(ra_of, dec_of))
     placed = np.flatnonzero(np.isfinite(catalog).all(axis=1))
     if len(placed) and finite.any():
-        chord, found = KDTree(catalog[placed]).query(
-            points[finite], distance_upper_bound=_chord(radius_arcsec) * (1 + 1e-9)
+        distance, found = KDTree(catalog[placed]).query(
+            points[finite], distance_upper_bound=chord(radius_arcsec) * (1 + 1e-9)
         )
-        found, hit = np.asarray(found), np.isfinite(chord)
+        found, hit = np.asarray(found), np.isfinite(distance)
         rows = np.flatnonzero(finite)[hit]
         index[rows] = placed[found[hit]]
-        separation[rows] = np.degrees(2 * np.arcsin(chord[hit] / 2)) * 3600
+        separation[rows] = np.degrees(2 * np.arcsin(distance[hit] / 2)) * 3600
     return index, separation
 
 
@@ -120,8 +129,8 @@ def _groups(ra, dec, radius_arcsec: float) -> list[NDArray[np.intp]]:
     """Connected groups of positions, each as indices in increasing order."""
     if not len(ra):
         return []
-    tree = KDTree(_unit_vectors(ra, dec))
-    pairs = tree.query_pairs(_chord(radius_arcsec) * (1 + 1e-9), output_type="ndarray")
+    tree = KDTree(unit_vectors(ra, dec))
+    pairs = tree.query_pairs(chord(radius_arcsec) * (1 + 1e-9), output_type="ndarray")
     links = coo_matrix(
         (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(ra),) * 2
     )
