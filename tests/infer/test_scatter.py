@@ -4,7 +4,11 @@ from numpy.testing import assert_allclose
 from scipy.optimize import minimize_scalar
 
 from steadystar.calibrate.visitsums import Groups
-from steadystar.infer.scatter import intrinsic_scatter, jackknife_scatter
+from steadystar.infer.scatter import (
+    intrinsic_scatter,
+    jackknife_about,
+    jackknife_scatter,
+)
 
 
 def visits(seed, stars, n, tau=0.0, error=1.0):
@@ -61,6 +65,21 @@ def test_two_visits_have_no_jackknife():
     value, error = jackknife_scatter(rv, Groups.of_stars(star))
     assert np.isnan(value).all()
     assert np.isnan(error).all()
+
+
+def test_about_a_known_mean_each_visit_is_left_out_in_turn():
+    rng = np.random.default_rng(4)
+    star = np.repeat(np.arange(6), 5)
+    deviation = rng.normal(0, 2, len(star))
+    value, error = jackknife_about(deviation, Groups.of_stars(star))
+    for one in range(6):
+        d = deviation[star == one]
+        left = [np.sqrt(np.mean(np.delete(d, k) ** 2)) for k in range(5)]
+        full = np.sqrt(np.mean(d**2))
+        assert value[one] == pytest.approx(5 * full - 4 * np.mean(left))
+        want = np.sqrt(4 / 5 * np.sum((left - np.mean(left)) ** 2))
+        assert error[one] == pytest.approx(want)
+    assert np.isnan(jackknife_about(np.ones(2), Groups.of_stars(np.zeros(2, int)))[0])
 
 
 def restricted(tau, v, err):

@@ -285,3 +285,19 @@ def test_sums_of_exposures_count_where_there_is_nothing_else():
     )
     assert_allclose(stars["rv_mean"].to_numpy()[~lonely], mean["mean"].to_numpy()[10:])
     assert (stars["n_visits"].to_numpy()[lonely] == 0).all()
+
+
+def test_zero_points_widen_the_scatter_of_raw_velocities_only():
+    visits = survey(stars=2000, visits=5).with_columns(rv_err=pl.lit(0.2))
+    rng = np.random.default_rng(8)
+    zero = pl.Series(rng.normal(0, 0.6, len(visits)))
+    visits = visits.with_columns(
+        rv=survey(stars=2000, visits=5)["rv"], rv_raw=pl.col("rv") + zero
+    )
+    stars = summarize_stars(visits)
+    added = stars["rv_raw_scatter"].pow(2).mean() - stars["rv_scatter"].pow(2).mean()
+    # 10 000 offsets of 0.6 km/s; the raw scatter is about a mean that is known.
+    assert np.sqrt(added) == pytest.approx(0.6, rel=0.1)
+    alone = summarize_stars(visits.drop("rv_raw"))
+    assert_allclose(alone["rv_scatter"], stars["rv_scatter"])
+    assert alone["rv_raw_scatter"].mean() < 0.5 * stars["rv_raw_scatter"].mean()

@@ -167,6 +167,20 @@ STARS = (
         "rv_scatter_err", _FLOAT, "km/s", "stat.error;stat.stdev", "Its jackknife error"
     ),
     Column(
+        "rv_raw_scatter",
+        _FLOAT,
+        "km/s",
+        "stat.stdev;" + _RV,
+        "Scatter of rv_raw about the star's mean rv, bias-corrected by jackknife",
+    ),
+    Column(
+        "rv_raw_scatter_err",
+        _FLOAT,
+        "km/s",
+        "stat.error;stat.stdev",
+        "Its jackknife error",
+    ),
+    Column(
         "rv_intrinsic",
         _FLOAT,
         "km/s",

@@ -4,7 +4,7 @@ Deviations are taken from the mean of each velocity zero (`Groups`); a star with
 zeros pools them, and each costs a degree of freedom.
 """
 
-__all__ = ["intrinsic_scatter", "jackknife_scatter"]
+__all__ = ["intrinsic_scatter", "jackknife_about", "jackknife_scatter"]
 
 import numpy as np
 
@@ -38,9 +38,34 @@ def jackknife_scatter(rv: Vector, groups: Groups) -> tuple[Vector, Vector]:
     left_freedom = np.maximum(freedom[star] - np.where(lone, 0.0, 1.0), 1.0)
     theta_k = np.sqrt(np.maximum(left, 0.0) / left_freedom)
     theta = np.sqrt(total / np.maximum(freedom, 1.0))
+    return _jackknife(theta, theta_k, star, n, enough)
+
+
+def jackknife_about(deviation: Vector, groups: Groups) -> tuple[Vector, Vector]:
+    """Return the root mean square of deviations from known centers, and its error.
+
+    The jackknife of `jackknife_scatter` for the second statistic of Saydjari 2025 (eq.
+    11): uncalibrated velocities less the star's mean calibrated one, ``(visit,)``. It
+    contains what the zero points of the instrument add to the scatter of a star whose
+    mean is known. Shapes ``(star,)``; NaN for stars with fewer than three visits.
+    """
+    star, stars = groups.star, groups.n_stars
+    n = np.bincount(star, minlength=stars).astype(float)
+    square = deviation**2
+    total = sums(star, square, stars)
+    left = np.maximum(total[star] - square, 0.0) / np.maximum(n[star] - 1, 1.0)
+    theta = np.sqrt(total / np.maximum(n, 1.0))
+    return _jackknife(theta, np.sqrt(left), star, n, n >= 3)
+
+
+def _jackknife(theta: Vector, theta_k: Vector, star, n: Vector, enough):
+    """Return bias-corrected values and errors of statistics, ``(star,)``.
+
+    ``theta`` (star,) is that of all ``n`` visits, ``theta_k`` (visit,) that without one.
+    """
     count = np.maximum(n, 1.0)
-    average = sums(star, theta_k, stars) / count
-    spread = sums(star, (theta_k - average[star]) ** 2, stars)
+    average = sums(star, theta_k, len(n)) / count
+    spread = sums(star, (theta_k - average[star]) ** 2, len(n))
     value = n * theta - (n - 1) * average
     error = np.sqrt(np.maximum(n - 1, 0) / count * spread)
     return np.where(enough, value, np.nan), np.where(enough, error, np.nan)

@@ -12,7 +12,8 @@ counts once.
 - ``chi2`` about the weighted mean, and from its p-value ``variable``, at a false-discovery
   rate over all stars (Benjamini and Hochberg 1995);
 - ``rv_scatter``: standard deviation with the bias of few visits taken out by jackknife
-  (Saydjari 2025, eq. 7-10);
+  (Saydjari 2025, eq. 7-10); ``rv_raw_scatter``: that of the uncalibrated velocities about
+  the mean calibrated one (eq. 11), which zero points widen;
 - ``rv_intrinsic``: scatter with the errors taken out, by maximum (restricted) likelihood;
 - ``p_constant``: probability from a mixture of constant stars and variables of several
   widths whose shares are those of this table.
@@ -47,7 +48,11 @@ from steadystar.calibrate.visits import (
 from steadystar.calibrate.visitsums import Groups, Vector, sums
 from steadystar.data import schema
 from steadystar.data.status import Status
-from steadystar.infer.scatter import intrinsic_scatter, jackknife_scatter
+from steadystar.infer.scatter import (
+    intrinsic_scatter,
+    jackknife_about,
+    jackknife_scatter,
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class _Used:
     """The visits that count: velocities, errors within a star, and their groups."""
 
     rv: Vector
+    raw: Vector
     err: Vector
     common: Vector
     groups: Groups
@@ -119,8 +125,12 @@ def _with_velocity(visits: pl.DataFrame) -> pl.DataFrame:
     """Return the table with ``rv_raw`` holding the velocities to be summarized."""
     columns = visits.columns
     if "rv" in columns and "rv_err" in columns:
-        visits = visits.drop("rv_raw", "rv_raw_err", strict=False)
-    return standard_visits(visits)
+        visits = visits.drop("rv_raw_err", strict=False)
+        visits = visits.rename({"rv_raw": "_raw"}, strict=False)
+    visits = standard_visits(visits)
+    if "_raw" not in visits.columns:
+        return visits.with_columns(_raw=pl.col("rv_raw"))
+    return visits.with_columns(pl.col("_raw").cast(pl.Float64, strict=False))
 
 
 def _usable(
@@ -138,6 +148,7 @@ def _usable(
     zero, star_of_zero, _ = velocity_zeros(table, star)
     return _Used(
         rv[good],
+        table["_raw"].fill_null(float("nan")).to_numpy()[good],
         np.sqrt(err[good] ** 2 - common[good] ** 2),
         common[good],
         Groups(zero[good], star_of_zero, stars),
@@ -161,6 +172,7 @@ def _statistics(used: _Used, options: SummaryOptions) -> dict[str, NDArray]:
         several, chdtrc(np.maximum(freedom, 1), np.nan_to_num(chi2)), np.nan
     )
     scatter, scatter_err = jackknife_scatter(used.rv, groups)
+    raw_scatter, raw_err = jackknife_about(used.raw - center[groups.zero], groups)
     intrinsic, intrinsic_err = intrinsic_scatter(used.rv, used.err, groups)
     p_constant = np.where(several, _p_constant(used), np.nan)
     return {
@@ -169,6 +181,8 @@ def _statistics(used: _Used, options: SummaryOptions) -> dict[str, NDArray]:
         "rv_mean_err": mean_err,
         "rv_scatter": scatter,
         "rv_scatter_err": scatter_err,
+        "rv_raw_scatter": raw_scatter,
+        "rv_raw_scatter_err": raw_err,
         "rv_intrinsic": intrinsic,
         "rv_intrinsic_err": intrinsic_err,
         "chi2": chi2,
