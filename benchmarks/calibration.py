@@ -1,6 +1,11 @@
 """How close the zero points come to those of one who knows the truth, and how fast.
 
-    python benchmarks/calibration.py [--seeds 20] [--visits 1000000]
+    python benchmarks/calibration.py [zeropoints] [stars] [families] [speed]
+                                     [--seeds 20] [--visits 2600000]
+
+``zeropoints``: ratios to an oracle; ``stars``: are constant stars kept, binaries found
+and errors right on the survey of 300 fibers; ``families``: exposures and fibers together
+at two telescopes that share no star; ``speed``: large tables. All if none is named.
 
 The oracle knows which stars are constant and the true errors; its offsets are by least
 squares. Ratios are to its rms error on the same mock, worst and mean over the seeds.
@@ -20,6 +25,7 @@ import polars as pl
 from steadystar.calibrate.errors import fit_error_model
 from steadystar.calibrate.solve import Design, solve_offsets
 from steadystar.calibrate.zeropoint import fit_zeropoints
+from steadystar.data.status import Status
 from steadystar.infer.summary import summarize_stars
 
 _MOCKS = Path(__file__).parents[1] / "tests" / "calibrate" / "mocks.py"
@@ -68,6 +74,67 @@ def compare(name: str, make, by: str, seeds: int, methods: tuple[str, ...]) -> N
         )
 
 
+def judged(name: str, mocks, seeds: int, **options) -> None:
+    """Verdicts on stars, and errors, after zero points and errors were calibrated."""
+    print(f"\n{name}, {seeds} seeds")
+    print(
+        "  rms m/s  oracle    kept  missed   scale   floor   pulls by S/N (3000 visits)"
+    )
+    for seed in range(seeds):
+        visits, truth = mocks.fibers(seed, **options)
+        zero = fit_zeropoints(visits, ["fiber"])
+        out = zero.apply(visits)
+        model = fit_error_model(out)
+        out = model.apply(out)
+        stars = summarize_stars(out)
+        steady = truth["amplitude"][stars["star_id"].to_numpy()] == 0
+        constant = stars["constant"].to_numpy()
+        off = zero.offsets["fiber"]["offset"].to_numpy() - truth["zero"]
+        low, high = pulls(out, truth)
+        print(
+            f"{1000 * off.std():9.2f} {1000 * oracle(visits, truth):7.2f} "
+            f"{constant[steady].mean():7.2%} {constant[~steady].mean():7.2%} "
+            f"{model.scale:7.3f} {model.floor:7.4f}   {low:.3f} to {high:.3f}"
+        )
+
+
+def pulls(out: pl.DataFrame, truth: dict) -> tuple[float, float]:
+    """Least and greatest width of the deviations of constant stars over their errors."""
+    rows = truth["constant"]
+    star = out["star_id"].rank("dense").to_numpy().astype(np.intp)[rows] - 1
+    rv, err = (out[name].to_numpy()[rows] for name in ("rv", "rv_err"))
+    total = np.bincount(star, err**-2)
+    mean = np.bincount(star, err**-2 * rv) / np.where(total > 0, total, 1)
+    pull = (rv - mean[star]) / np.sqrt(err**2 - 1 / total[star])
+    ordered = pull[np.argsort(out["snr"].to_numpy()[rows], kind="stable")]
+    widths = [np.std(part) for part in np.array_split(ordered, len(pull) // 3000)]
+    return min(widths), max(widths)
+
+
+def families(mocks, seeds: int) -> None:
+    print(f"\nTwo telescopes, exposures and fibers together, {seeds} seeds")
+    print("  rms m/s  pull   sets   lamp: named / all, false")
+    for seed in range(seeds):
+        visits, truth = mocks.two_sites(seed)
+        zero = fit_zeropoints(visits, ["telescope,exposure_id", "telescope,fiber"])
+        out = zero.apply(visits)
+        miss = out["correction"].to_numpy() - truth["zero"]
+        error = out["correction_err"].to_numpy()
+        for one in range(2):
+            miss[truth["site"] == one] -= miss[truth["site"] == one].mean()
+        sets = zero.offsets["telescope+exposure_id"]["component"].n_unique()
+        named = (out["status"].to_numpy() & int(Status.LAMP_OUTLIER)) != 0
+        exposure = visits.select("telescope", "exposure_id").with_columns(
+            true=truth["lamp"], named=named
+        )
+        each = exposure.unique()
+        print(
+            f"{1000 * miss.std():9.1f} {np.std(miss / error):5.2f} "
+            f"{sets:6d}   {each.filter('named', 'true').height} / "
+            f"{each['true'].sum()}, {each.filter('named', ~pl.col('true')).height}"
+        )
+
+
 def timed(what: str, work):
     start = time.perf_counter()
     result = work()
@@ -105,25 +172,41 @@ def exposures(fields: int, stars: int = 190, visits: int = 48) -> pl.DataFrame:
 
 
 def main() -> None:
+    parts = ("zeropoints", "stars", "families", "speed")
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--visits", type=int, default=1_000_000)
+    parser.add_argument("--visits", type=int, default=2_600_000)
     options = parser.parse_args()
     mocks = load_mocks()
+    wanted = options.parts or parts
+    few = max(1, options.seeds // 4)
+    if "zeropoints" in wanted:
+        zeropoints(mocks, options.seeds)
+    if "stars" in wanted:
+        judged("300 fibers", mocks, few)
+        quiet = {"error": 3.0, "floor": 0.02}
+        judged("300 fibers, 3/SNR and a floor of 20 m/s", mocks, few, **quiet)
+    if "families" in wanted:
+        families(mocks, few)
+    if "speed" in wanted:
+        stars = round(options.visits / 7.5)
+        speed(mocks.fibers(0, stars, 600)[0], ["fiber"])
+        speed(exposures(max(1, options.visits // 5400)), ["field,exposure_id"])
+
+
+def zeropoints(mocks, seeds: int) -> None:
     by = "spectrograph,arm,exposure_id"
     for errors in ("visit", "star"):
         compare(
             f"Xiong's mock, errors per {errors}",
             lambda seed, errors=errors: mocks.xiong(seed, errors=errors),
             by,
-            options.seeds,
+            seeds,
             ("joint", "xiong", "linear"),
         )
-    few = max(1, options.seeds // 2)
+    few = max(1, seeds // 2)
     compare("300 fibers", mocks.fibers, "fiber", few, ("joint", "linear"))
-    stars = round(options.visits / 7.5)
-    speed(mocks.fibers(0, stars, 600)[0], ["fiber"])
-    speed(exposures(max(1, options.visits // 4560)), ["field,exposure_id"])
 
 
 if __name__ == "__main__":

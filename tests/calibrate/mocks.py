@@ -51,10 +51,17 @@ def xiong(seed: int, *, errors: str = "visit") -> tuple[pl.DataFrame, dict]:
     return visits, truth
 
 
-def fibers(seed: int, stars: int = 24_000, n_fibers: int = 300) -> tuple:
+def fibers(
+    seed: int,
+    stars: int = 24_000,
+    n_fibers: int = 300,
+    error: float = 6.0,
+    floor: float = 0.04,
+) -> tuple:
     """A survey like APOGEE: bundles of 30 fibers, few stars that change the bundle.
 
-    12% binaries with semi-amplitudes of 0.2 to 30 km/s, S/N 20 to 300.
+    12% binaries with semi-amplitudes of 0.2 to 30 km/s, S/N 20 to 300. Given errors are
+    ``error / snr``; true ones have the ``floor`` besides (km/s).
     """
     rng = np.random.default_rng(seed)
     n_visits = rng.integers(3, 13, stars)
@@ -67,8 +74,7 @@ def fibers(seed: int, stars: int = 24_000, n_fibers: int = 300) -> tuple:
     zero = rng.normal(0, 0.1, n_fibers)
     snr = np.exp(rng.uniform(np.log(20), np.log(300), stars))[star]
     snr = np.clip(snr * np.exp(rng.normal(0, 0.2, n)), 20, 300)
-    err = 6.0 / snr
-    floor = 0.04
+    err = error / snr
     binary = rng.random(stars) < 0.12
     amplitude = np.where(
         binary, np.exp(rng.uniform(np.log(0.2), np.log(30), stars)), 0.0
@@ -93,9 +99,44 @@ def fibers(seed: int, stars: int = 24_000, n_fibers: int = 300) -> tuple:
         "sigma": sigma,
         "n_groups": n_fibers,
         "star": star,
+        "floor": floor,
         "amplitude": amplitude,
     }
     return visits, truth
+
+
+def two_sites(seed: int, stars: int = 400, visits: int = 12) -> tuple:
+    """Two telescopes that share no star; exposures and fibers have offsets at each.
+
+    Exposures scatter by 1 km/s, fibers by 0.3; an eighth of the exposures of the second
+    telescope's spectrograph was calibrated with a lamp that makes them read 6.5 larger.
+    """
+    rng = np.random.default_rng(seed)
+    exposures, fibers_each = 40, 25
+    star = np.repeat(np.arange(2 * stars), visits)
+    site = star // stars
+    exposure = rng.integers(0, exposures, len(star))
+    fiber = rng.integers(0, fibers_each, len(star))
+    drift = rng.normal(0, 0.3, (2, exposures))
+    lamp = np.zeros((2, exposures), bool)
+    lamp[1, :: exposures // 5] = True
+    bias = rng.normal(0, 0.3, (2, fibers_each))
+    err = 0.2 * rng.uniform(0.5, 2, len(star))
+    varies = (rng.random(2 * stars) < 0.12)[star]
+    rv = rng.normal(0, 30, 2 * stars)[star] + varies * rng.normal(0, 8, len(star))
+    zero = drift[site, exposure] + 6.5 * lamp[site, exposure] + bias[site, fiber]
+    rv += zero + rng.normal(0, 1, len(star)) * err
+    table = pl.DataFrame(
+        {
+            "star_id": star,
+            "telescope": np.where(site == 0, "north", "south"),
+            "exposure_id": exposure,
+            "fiber": fiber,
+            "rv_raw": rv,
+            "rv_raw_err": err,
+        }
+    )
+    return table, {"zero": zero, "lamp": lamp[site, exposure], "site": site}
 
 
 def field(
