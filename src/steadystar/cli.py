@@ -208,7 +208,7 @@ def simulate(
 @app.command(
     epilog=_example(
         "steadystar calibrate allVisit.fits --survey apogee -o out/ --by telescope,fiber",
-        "steadystar calibrate my.csv -o out/ --by exposure --columns star_id=NAME,rv=V",
+        "steadystar calibrate my.csv -o out/ --by night --columns star_id=ID,rv=V[m/s]",
     )
 )
 def calibrate(
@@ -220,18 +220,22 @@ def calibrate(
     ],
     output: Output,
     by: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="COLS",
-            help="A family of offsets: columns separated by commas; may be repeated.",
+            help="A family of offsets: columns separated by commas; may be repeated. If "
+            "there is none: those usual for the survey.",
         ),
-    ],
+    ] = None,
     survey: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose columns the table has.")
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(metavar="a=B,...", help="Our names of the table's columns."),
+        typer.Option(
+            metavar="a=B,...",
+            help="Our names of the table's columns; a unit may follow: rv=V[m/s].",
+        ),
     ] = None,
     method: Annotated[Method, typer.Option(help="How to solve.")] = Method.joint,
     config: Config = None,
@@ -245,7 +249,7 @@ def calibrate(
         calibrate_table(
             table,
             output,
-            with_families(configuration, by, method.value),
+            with_families(configuration, by or (), method.value),
             survey=survey,
             columns=columns,
             quiet=quiet,

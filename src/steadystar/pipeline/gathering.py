@@ -94,7 +94,12 @@ def calibrate_velocities(job: _ZeroPointJob, prefix: Path) -> Result:
         "notes": notes,
         "changes": changes(before, calibrated),
     }
-    return Result(write_tables(frames, prefix), facts)
+    outputs = write_tables(frames, prefix)
+    # For the covariance of the offsets, which the report draws.
+    outputs["zeropoints"] = prefix.with_name(f"{prefix.name}-zeropoints.zip")
+    with atomic(outputs["zeropoints"]) as part:
+        zero.save(part)
+    return Result(outputs, facts)
 
 
 def fit_by_survey(

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
-
 from steadystar.calibrate.errors import fit_error_model
 from steadystar.calibrate.options import CalibrationError
 from steadystar.calibrate.zeropoint import ZeroPoints, fit_zeropoints
@@ -28,7 +26,7 @@ from steadystar.pipeline.publishing import (
 )
 from steadystar.pipeline.summary import describe_results
 from steadystar.publish.report import write_report
-from steadystar.survey.catalogs import read_velocity_table
+from steadystar.survey.catalogs import VelocityTable, open_velocity_table
 
 
 def with_families(
@@ -36,7 +34,8 @@ def with_families(
 ) -> Configuration:
     """Return ``configuration`` with other families of offsets and another method.
 
-    ``by``: each the columns of one family, separated by commas.
+    ``by``: each the columns of one family, separated by commas; none to leave them to
+    the configuration.
 
     Raises:
         CalibrationError: a family names no column.
@@ -48,6 +47,7 @@ def with_families(
                 f"--by {text!r} names no column at one place: give names of columns "
                 "separated by commas, as in --by spectrograph,exposure_id."
             )
+    families = families or configuration.zeropoints.by
     options = replace(configuration.zeropoints, by=families, method=method)
     return configuration.model_copy(update={"zeropoints": options})
 
@@ -59,6 +59,7 @@ def calibrate_table(
     *,
     survey: str | None = None,
     columns: Mapping[str, str] | str | None = None,
+    compare: Sequence[str] = (),
     quiet: bool = True,
 ) -> ZeroPoints:
     """Solve the zero points of a table of velocities and write all results.
@@ -70,6 +71,7 @@ def calibrate_table(
             ``report`` matter.
         survey: whose columns the table has, if that is not clear from their names.
         columns: our names of the table's columns; a mapping, or text as ``rv=V``.
+        compare: other methods that the report holds against the chosen one.
         quiet: write to ``run.log`` only.
 
     Rows keep their order, and columns that we do not know are kept.
@@ -77,26 +79,27 @@ def calibrate_table(
     Raises:
         ValueError: the table cannot be read or calibrated; the message says what to do.
     """
-    visits = read_velocity_table(table, survey, columns)
+    read = open_velocity_table(table, survey, columns)
+    visits = read.frame
     directory = directory.absolute()
     zero = fit_zeropoints(visits, options=configuration.zeropoints)
     with open_log(directory / "run.log", quiet) as log:
         log.say(f"Read        {len(visits)} velocities of {printable(str(table))}")
         origin = provenance(configuration, [content_hash(table), survey, columns])
-        for line in _write(visits, zero, directory, origin, configuration):
+        for line in _write(read, zero, directory, origin, configuration):
             log.say(line)
     return zero
 
 
 def _write(
-    visits: pl.DataFrame,
+    read: VelocityTable,
     zero: ZeroPoints,
     directory: Path,
     origin: Mapping[str, str],
     configuration: Configuration,
 ) -> list[str]:
     """Write all files and return what is to be said of them."""
-    calibrated = zero.apply(visits)
+    calibrated = zero.apply(read.frame)
     model = fit_error_model(calibrated, options=configuration.errors)
     calibrated = model.apply(calibrated)
     own = tuple(calibrated.columns)
@@ -105,7 +108,7 @@ def _write(
     facts = {
         "method": zero.method,
         "families": {family: len(offsets) for family, offsets in zero.offsets.items()},
-        "notes": list(zero.notes),
+        "notes": [*read.notes, *zero.notes],
         "errors": {"groups": describe_errors(model), "notes": model.notes},
     }
     frames = {"velocities": calibrated, "stars": stars}

@@ -186,9 +186,7 @@ def _converted(draft: _Draft, survey: Survey, table: Table, asked: bool) -> _Dra
             f"The table lacks {', '.join(lacks)}, which {survey.description} has."
         )
     frame, units = survey.join_extensions(draft.path, table, draft.notes)
-    aside = {
-        name: f"{name}_original" for name in ("status", "survey") if name in frame
-    }
+    aside = {name: f"{name}_original" for name in ("status", "survey") if name in frame}
     frame = frame.rename(aside).with_row_index("_from")
     scaled = {}
     for name, unit in units.items():
@@ -206,7 +204,9 @@ def _converted(draft: _Draft, survey: Survey, table: Table, asked: bool) -> _Dra
         values.gather(rows) for name, values in scaled.items() if name in made.columns
     ).drop("_from")
     if "survey" not in made.columns:
-        made = made.with_columns(survey=pl.lit(_SURVEY_OF.get(survey.name, survey.name)))
+        made = made.with_columns(
+            survey=pl.lit(_SURVEY_OF.get(survey.name, survey.name))
+        )
     return replace(draft, frame=made, units=units)
 
 
@@ -327,9 +327,7 @@ def _doubt(draft: _Draft) -> None:
     ]
     sure = said or known
     velocity, error = draft.frame["rv_raw"], draft.frame["rv_raw_err"]
-    draft.notes.extend(
-        doubt_velocities(velocity, names[0], draft.path, unit_said=sure)
-    )
+    draft.notes.extend(doubt_velocities(velocity, names[0], draft.path, unit_said=sure))
     draft.notes.extend(doubt_errors(error, names[1], unit_said=sure))
 
 

@@ -87,12 +87,8 @@ SURVEYS: dict[str, Survey] = {
     survey.name: survey
     for survey in (
         Survey("steadystar", "our own tables", ("star_id", ("rv", "rv_raw")), _own),
-        Survey(
-            "apogee", "APOGEE allVisit", ("APOGEE_ID", "VHELIO", "VRELERR"), apogee
-        ),
-        Survey(
-            "sdss-v", "SDSS-V mwmAllVisit", ("sdss_id", "v_rad", "e_v_rel"), sdss_v
-        ),
+        Survey("apogee", "APOGEE allVisit", ("APOGEE_ID", "VHELIO", "VRELERR"), apogee),
+        Survey("sdss-v", "SDSS-V mwmAllVisit", ("sdss_id", "v_rad", "e_v_rel"), sdss_v),
         Survey(
             "sdss-v-drp",
             "SDSS-V allVisit of APOGEE's pipeline",
