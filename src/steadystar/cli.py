@@ -238,6 +238,10 @@ def calibrate(
         ),
     ] = None,
     method: Annotated[Method, typer.Option(help="How to solve.")] = Method.joint,
+    compare: Annotated[
+        list[Method] | None,
+        typer.Option(help="Another method to compare with; may be repeated."),
+    ] = None,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
@@ -252,6 +256,7 @@ def calibrate(
             with_families(configuration, by or (), method.value),
             survey=survey,
             columns=columns,
+            compare=[other.value for other in compare or []],
             quiet=quiet,
         )
 

@@ -13,9 +13,10 @@ from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
 from steadystar.publish.facts import gather
 from steadystar.publish.figures import overview_sections, star_figures
-from steadystar.publish.figures.constancy import before_and_after, fiber_remainders
+from steadystar.publish.figures.constancy import before_and_after
 from steadystar.publish.figures.distributions import by_exposure
 from steadystar.publish.figures.errors import error_against_snr, pulls
+from steadystar.publish.figures.fibers import fiber_remainders
 from steadystar.publish.figures.truth import (
     classification,
     joined_truth,

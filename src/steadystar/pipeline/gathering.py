@@ -31,6 +31,7 @@ from steadystar.calibrate.zeropoint import (
 )
 from steadystar.data.schema import empty
 from steadystar.infer.summary import SummaryOptions, summarize_stars
+from steadystar.pipeline.kept import united
 from steadystar.pipeline.ledger import atomic
 from steadystar.pipeline.publishing import describe_errors, offsets_name
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
@@ -96,9 +97,10 @@ def calibrate_velocities(job: _ZeroPointJob, prefix: Path) -> Result:
     }
     outputs = write_tables(frames, prefix)
     # For the covariance of the offsets, which the report draws.
-    outputs["zeropoints"] = prefix.with_name(f"{prefix.name}-zeropoints.zip")
-    with atomic(outputs["zeropoints"]) as part:
-        zero.save(part)
+    if whole := united(parts):
+        outputs["zeropoints"] = prefix.with_name(f"{prefix.name}-zeropoints.zip")
+        with atomic(outputs["zeropoints"]) as part:
+            whole.save(part)
     return Result(outputs, facts)
 
 

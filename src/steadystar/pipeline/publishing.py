@@ -35,6 +35,7 @@ from steadystar.data.spectra import Spectra
 from steadystar.data.status import SENTENCES, Status
 from steadystar.data.tables import write_parquet
 from steadystar.pipeline.config import Configuration
+from steadystar.pipeline.kept import kept_comparison, kept_zeropoints
 from steadystar.pipeline.ledger import Ledger, atomic, fingerprint
 from steadystar.pipeline.measuring import shard_spectra
 from steadystar.pipeline.reading import known_files
@@ -275,16 +276,24 @@ def report_inputs(
         path.stem.removeprefix("offsets-"): pl.read_parquet(path)
         for path in sorted(directory.glob("offsets-*.parquet"))
     }
+    notes = list(summary.pop("notes", []))
+    zeropoints = kept_zeropoints(directory, offsets, notes)
+    compared, refused = kept_comparison(directory, summary.pop("compared", {}), notes)
+    errors = directory / "errors.json"
     return ReportInputs(
         velocities=pl.read_parquet(directory / "velocities.parquet"),
         stars=pl.read_parquet(directory / "stars.parquet"),
         offsets=offsets,
         rejected=pl.read_parquet(rejected) if rejected.exists() else None,
-        notes=summary.pop("notes", []),
+        notes=notes,
         summary={key.replace("_", " "): value for key, value in summary.items()},
         spectra=spectra,
         windows=windows or {},
         truth=_truth(truth) if truth else None,
+        zeropoints=zeropoints,
+        error_model=ErrorModel.load(errors) if errors.exists() else None,
+        compared=compared,
+        not_compared=refused,
     )
 
 

@@ -13,8 +13,14 @@ from steadystar.calibrate.zeropoint import ZeroPoints, fit_zeropoints
 from steadystar.data.schema import conform
 from steadystar.data.tables import write_parquet
 from steadystar.infer.summary import summarize_stars
+from steadystar.pipeline.comparing import (
+    describe_comparison,
+    keep_comparison,
+    solve_otherwise,
+)
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import printable
+from steadystar.pipeline.kept import zeropoints_path
 from steadystar.pipeline.ledger import atomic, content_hash
 from steadystar.pipeline.log import open_log
 from steadystar.pipeline.publishing import (
@@ -86,7 +92,8 @@ def calibrate_table(
     with open_log(directory / "run.log", quiet) as log:
         log.say(f"Read        {len(visits)} velocities of {printable(str(table))}")
         origin = provenance(configuration, [content_hash(table), survey, columns])
-        for line in _write(read, zero, directory, origin, configuration):
+        others = solve_otherwise(visits, zero, compare, configuration.zeropoints)
+        for line in _write(read, zero, others, directory, origin, configuration):
             log.say(line)
     return zero
 
@@ -94,6 +101,7 @@ def calibrate_table(
 def _write(
     read: VelocityTable,
     zero: ZeroPoints,
+    others: Mapping[str, ZeroPoints | str],
     directory: Path,
     origin: Mapping[str, str],
     configuration: Configuration,
@@ -120,14 +128,19 @@ def _write(
             write_parquet(frame, part, origin)
     summary = summarize(calibrated, stars, facts)
     summary |= {name.removeprefix("steadystar."): text for name, text in origin.items()}
+    if compared := keep_comparison(calibrated, zero, others, directory):
+        summary["compared"] = compared
     with atomic(directory / "summary.json") as part:
         part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     model.save(directory / "errors.json")
+    with atomic(zeropoints_path(directory)) as part:
+        zero.save(part)
     with atomic(directory / "report") as part:
         write_report(part, report_inputs(directory), configuration.report)
     written = ", ".join(f"{name}.parquet ({len(frames[name])} rows)" for name in frames)
     return [
         *describe_results(summary),
+        *describe_comparison(compared),
         f"Written     {written}, errors.json, summary.json",
         f"Report      {printable(str(directory / 'report' / 'index.html'))}",
     ]

@@ -8,13 +8,17 @@ in one arm, so that relative velocities, whose zero is each star's own, can be c
 Absolute velocities of the same spectra are a table beside it, in the same form.
 """
 
-__all__ = ["Facts", "arms_of", "gather", "usable"]
+__all__ = ["Facts", "arms_of", "gather", "rows_of", "usable"]
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from steadystar.calibrate.bins import with_bins
+from steadystar.calibrate.options import CalibrationError
 from steadystar.calibrate.visits import STAYS_OUT
 from steadystar.data import schema
 from steadystar.data.status import Status
@@ -39,7 +43,8 @@ class Facts:
     short to long wavelengths where named. ``steady_words`` says who is taken for
     constant. ``other_methods``: rows of velocities by methods that are not shown.
     ``absolute``: the absolute velocities in the form of ``visits``, no rows if there are
-    none; the visits themselves where these are what is shown.
+    none; the visits themselves where these are what is shown. ``groups``: for each
+    family of offsets the row of every visit's group in its table, -1 if it has none.
     """
 
     visits: pl.DataFrame
@@ -50,6 +55,7 @@ class Facts:
     other_methods: dict[str, int]
     steady_words: str
     relative: bool
+    groups: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
 
     @property
     def both(self) -> bool:
@@ -79,7 +85,8 @@ def gather(inputs: ReportInputs) -> Facts:
     frame = schema.conform(inputs.velocities, "velocities", keep_dtype=_GROUPS)
     frame = frame.with_columns(_sane(name) for name in _DRAWN)
     method, others = shown_method(frame)
-    visits = _residuals(_tidy(of_method(frame, method)))
+    shown = of_method(frame, method)
+    visits = _residuals(_tidy(shown))
     absolute = visits
     if method != ABSOLUTE:
         absolute = _residuals(_tidy(frame.filter(pl.col("method") == ABSOLUTE)))
@@ -95,7 +102,30 @@ def gather(inputs: ReportInputs) -> Facts:
         other_methods=others,
         steady_words=words,
         relative=bool(visits["reference_visit_id"].is_not_null().any()),
+        groups={
+            family: rows_of(shown, table, family.split("+"))
+            for family, table in inputs.offsets.items()
+        },
     )
+
+
+def rows_of(
+    visits: pl.DataFrame, table: pl.DataFrame, columns: Sequence[str]
+) -> NDArray[np.intp]:
+    """Return the row of ``table`` whose ``columns`` are those of each visit, else -1."""
+    try:
+        visits = with_bins(visits, columns)
+    except CalibrationError:
+        return np.full(len(visits), -1)
+    if not set(columns) <= set(visits.columns) & set(table.columns):
+        return np.full(len(visits), -1)
+    alike = all(visits[c].dtype == table[c].dtype for c in columns)
+    keys = [pl.col(c) if alike else pl.col(c).cast(pl.String) for c in columns]
+    groups = table.select(keys).with_row_index("_row").unique(columns, keep="first")
+    found = visits.select(keys).join(
+        groups, on=list(columns), how="left", maintain_order="left"
+    )["_row"]
+    return found.cast(pl.Int64).fill_null(-1).to_numpy().astype(np.intp)
 
 
 def _sane(name: str) -> pl.Expr:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import polars as pl
 
+from steadystar.calibrate.errors import ErrorModel
+from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data.spectra import Spectra
 
 
@@ -19,6 +21,9 @@ class ReportInputs:
     are keyed by family, as ``spectrograph+arm+exposure_id``. ``spectra`` returns the
     visits and spectra of a star, or None; it is called for the stars that get a page.
     ``windows`` are the measuring windows, ``arm: (low, high)`` in vacuum Angstrom.
+    ``zeropoints`` and ``error_model`` are what was fitted, for the covariance of offsets
+    and the parameters of the errors. ``compared``: zero points of the same table by
+    other methods; ``not_compared``: why others could not do it, a sentence each.
     ``truth`` holds the tables of a simulation (``simulate.mock``), any of
     ``"visits"`` (``visit_id, rv_true``), ``"offsets"`` (``family``, its columns and
     ``offset_true``) and ``"stars"`` (``star_id, ra, dec, constant_true``).
@@ -34,6 +39,10 @@ class ReportInputs:
     truth: Mapping[str, pl.DataFrame] | None = None
     title: str = "Velocities of a survey"
     windows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    zeropoints: ZeroPoints | None = None
+    error_model: ErrorModel | None = None
+    compared: Mapping[str, ZeroPoints] = field(default_factory=dict)
+    not_compared: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -31,12 +31,13 @@ from steadystar.publish.plot import (
     Heat,
     Line,
     Mark,
+    Matrix,
     Panel,
     Points,
     Steps,
     Violins,
 )
-from steadystar.publish.web import DIVERGING
+from steadystar.publish.web import DIVERGING, SEQUENTIAL
 
 COLORS = {
     "ink": "#222222",
@@ -143,6 +144,8 @@ def _scale(axes: Axes, which: str, axis: Axis) -> None:
 def _mark(canvas: Canvas, axes: Axes, mark: Mark) -> None:
     if isinstance(mark, Heat):
         _heat(canvas, axes, mark)
+    elif isinstance(mark, Matrix):
+        _matrix(canvas, axes, mark)
     elif isinstance(mark, Density):
         _density(canvas, axes, mark)
     elif isinstance(mark, Violins):
@@ -254,6 +257,32 @@ def _heat(canvas: Canvas, axes: Axes, mark: Heat) -> None:
     )
     bar = canvas.colorbar(image, ax=axes, pad=0.01, aspect=30)
     bar.set_label(_drawable(mark.unit))
+
+
+def _matrix(canvas: Canvas, axes: Axes, mark: Matrix) -> None:
+    edges = np.arange(len(mark.names) + 1) + 0.5
+    scale, norm = DIVERGING, Normalize(-mark.reach, mark.reach)
+    if mark.counts:
+        scale, norm = SEQUENTIAL, LogNorm(1, mark.reach)
+    colors = LinearSegmentedColormap.from_list("matrix", list(scale))
+    shown = np.ma.masked_invalid(np.where(mark.z > 0, mark.z, np.nan))
+    image = axes.pcolormesh(
+        edges, edges, shown if mark.counts else np.ma.masked_invalid(mark.z),
+        cmap=colors, norm=norm, rasterized=True,
+    )  # fmt: skip
+    axes.grid(visible=False)
+    for start in mark.starts:
+        axes.axhline(start + 0.5, color=COLORS["muted"], lw=0.4)
+        axes.axvline(start + 0.5, color=COLORS["muted"], lw=0.4)
+    every = -(-len(mark.names) // 12)
+    names = [_drawable(name, 18) for name in mark.names[::every]]
+    axes.set_yticks(np.arange(1, len(mark.names) + 1, every), names)
+    axes.set_xticks([])
+    axes.set_ylim(len(mark.names) + 0.5, 0.5)
+    bar = canvas.colorbar(image, ax=axes, pad=0.01, aspect=30)
+    bar.set_label(_drawable(mark.unit))
+    if mark.counts:
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _density(canvas: Canvas, axes: Axes, mark: Density) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "Heat",
     "Line",
     "Mark",
+    "Matrix",
     "Missing",
     "Panel",
     "Points",
@@ -126,6 +127,30 @@ class Heat:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """A value for each pair of the same things: ``z`` of shape ``(n, n)``, NaN if none.
+
+    ``names`` are those of the rows, and of the columns in the same order. ``counts``:
+    the values are numbers of things, zero for none, with colors by their logarithm;
+    else colors are symmetric about zero. Lines part the rows before each of ``starts``.
+    """
+
+    names: tuple[str, ...]
+    z: Array
+    unit: str
+    counts: bool = False
+    starts: tuple[int, ...] = ()
+
+    @property
+    def reach(self) -> float:
+        """The largest value that has a color of its own."""
+        size = np.abs(self.z[np.isfinite(self.z)])
+        if self.counts:
+            return max(float(size.max(initial=0.0)), 2.0)
+        return max(float(np.percentile(size, 99.5)) if size.size else 0.0, 1e-3)
+
+
+@dataclass(frozen=True)
 class Density:
     """How many points fall into each cell: ``counts`` of shape ``(y bin, x bin)``."""
 
@@ -162,7 +187,7 @@ class Band:
     label: str = ""
 
 
-Mark = Points | Line | Steps | Bars | Heat | Density | Violins | Band
+Mark = Points | Line | Steps | Bars | Heat | Matrix | Density | Violins | Band
 
 
 @dataclass(frozen=True)

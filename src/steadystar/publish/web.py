@@ -22,6 +22,7 @@ from steadystar.publish.plot import (
     Heat,
     Line,
     Mark,
+    Matrix,
     Panel,
     Points,
     Steps,
@@ -55,6 +56,16 @@ DIVERGING = (
     (1.0, "#b2182b"),
 )
 """ColorBrewer's RdBu, which remains readable with the common color deficiencies."""
+
+
+SEQUENTIAL = (
+    (0.0, "#d9ecef"),
+    (0.25, "#8fc7cf"),
+    (0.5, "#3f95ab"),
+    (0.75, "#1a5f86"),
+    (1.0, "#0b2a4f"),
+)
+"""From light to dark blue: more is darker."""
 
 
 def escape(text: str) -> str:
@@ -91,6 +102,10 @@ def panel_spec(panel: Panel) -> dict[str, Any]:
         "yaxis": _heat_rows(heat, panel.y.label) if heat else _axis(panel.y),
         "showlegend": any(trace.get("showlegend") for trace in data),
     }
+    matrix = next((m for m in panel.marks if isinstance(m, Matrix)), None)
+    if matrix:
+        layout |= _matrix_axes(matrix, panel)
+        shapes += _matrix_lines(matrix)
     if shapes:
         layout["shapes"] = shapes
     return {"data": data, "layout": layout}
@@ -183,6 +198,8 @@ def _traces(mark: Mark) -> list[dict[str, Any]]:
         return [_bars(mark)]
     if isinstance(mark, Heat):
         return [_heat(mark)]
+    if isinstance(mark, Matrix):
+        return [_matrix(mark)]
     if isinstance(mark, Density):
         return [_density(mark)]
     if isinstance(mark, Violins):
@@ -310,6 +327,100 @@ def _heat(mark: Heat) -> dict[str, Any]:
         ]
         trace["texttemplate"] = "%{text}"
     return trace
+
+
+def _matrix(mark: Matrix) -> dict[str, Any]:
+    """A heat map whose hover text comes from its axes: a text a cell would be heavy."""
+    names = _categories(mark)
+    trace: dict[str, Any] = {
+        "type": "heatmap",
+        "x": names,
+        "y": names,
+        "colorbar": {"title": {"text": escape(mark.unit), "side": "top"}},
+    }
+    form = f"%{{y}}<br>%{{x}}<br>%{{{'customdata' if mark.counts else 'z:.3f'}}}"
+    trace["hovertemplate"] = f"{form} {escape(mark.unit)}<extra></extra>"
+    if not mark.counts:
+        limit = mark.reach
+        scale = [list(stop) for stop in DIVERGING]
+        return trace | {
+            "z": _numbers(mark.z), "zmin": -limit, "zmax": limit, "colorscale": scale,
+        }  # fmt: skip
+    # The logarithm in 255 steps; the step below them is for none, and has no color.
+    counts, top = np.nan_to_num(mark.z), np.log10(mark.reach)
+    step = np.where(counts > 0, 1 + 254 * np.log10(np.maximum(counts, 1)) / top, 0)
+    ticks = [t for e in range(7) for t in (10**e, 3 * 10**e) if t <= mark.reach]
+    trace["colorbar"] |= {
+        "tickmode": "array",
+        "tickvals": [float(1 + 254 * np.log10(t) / top) for t in ticks],
+        "ticktext": [f"{t:,}" for t in ticks],
+    }
+    kind = "u2" if counts.max(initial=0) < 2**16 else "u4"
+    none = [[0.0, "rgba(0,0,0,0)"], [0.5 / 255, "rgba(0,0,0,0)"]]
+    colors = [[0.5 / 255 + (1 - 0.5 / 255) * at, color] for at, color in SEQUENTIAL]
+    return trace | {
+        "z": _packed(np.round(step), "u1"),
+        "customdata": _packed(counts, kind),
+        "zmin": 0,
+        "zmax": 255,
+        "colorscale": [*none, *colors],
+    }
+
+
+def _packed(values: np.ndarray, kind: str) -> dict[str, str]:
+    """Whole numbers in plotly's base64 form, of ``kind`` u1, u2 or u4."""
+    data = np.ascontiguousarray(values, f"<{kind}").tobytes()
+    return {
+        "dtype": kind,
+        "bdata": base64.b64encode(data).decode("ascii"),
+        "shape": ", ".join(str(size) for size in values.shape),
+    }
+
+
+def _categories(mark: Matrix) -> list[str]:
+    """The names of rows, no two alike: plotly puts equal ones into one place."""
+    seen: dict[str, int] = {}
+    names = []
+    for name in map(escape, mark.names):
+        seen[name] = seen.get(name, 0) + 1
+        names.append(f"{name} ({seen[name]})" if seen[name] > 1 else name)
+    return names
+
+
+def _matrix_axes(mark: Matrix, panel: Panel) -> dict[str, Any]:
+    names = _categories(mark)
+    every = -(-len(names) // 10)
+    shared = {"type": "category", "showgrid": False, "tickmode": "array"}
+    return {
+        "xaxis": {
+            **shared, "tickvals": [], "title": {"text": escape(panel.x.label)},
+        },
+        "yaxis": {
+            **shared,
+            "tickvals": names[::every],
+            "ticktext": [escape(name[:24]) for name in mark.names[::every]],
+            "autorange": "reversed",
+            "title": {"text": escape(panel.y.label)},
+        },
+    }  # fmt: skip
+
+
+def _matrix_lines(mark: Matrix) -> list[dict[str, Any]]:
+    lines = []
+    for start in mark.starts:
+        for along, across in (("x", "y"), ("y", "x")):
+            lines.append(
+                {
+                    "type": "line",
+                    f"{along}0": start - 0.5,
+                    f"{along}1": start - 0.5,
+                    f"{across}0": 0,
+                    f"{across}1": 1,
+                    f"{across}ref": "paper",
+                    "line": {"width": 0.7, "color": COLORS["muted"]},
+                }
+            )
+    return lines
 
 
 def _density(mark: Density) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""What calibration gained: constant stars before and after, fibers, variability.
+"""What calibration gained: constant stars before and after, and who varies.
 
-Xiong et al. (2021), figures 5 (scatter of constant stars) and 6 and 7 (fibers).
+Xiong et al. (2021), figure 5 (scatter of constant stars).
 """
 
-__all__ = ["before_and_after", "fiber_remainders", "unit_order", "variability"]
+__all__ = ["before_and_after", "variability"]
 
 import numpy as np
 import polars as pl
@@ -22,19 +22,15 @@ from steadystar.publish.plot import (
     Axis,
     Density,
     Figure,
-    Line,
     Mark,
     Missing,
     Panel,
     Points,
     Steps,
-    arm_color,
     arm_title,
 )
 
 _GAIN = "Constant stars before and after calibration"
-_FIBERS = "What remains in each fiber"
-_MOST_UNITS = 16
 
 
 def before_and_after(facts: Facts, options: ReportOptions) -> Figure | Missing:
@@ -152,105 +148,6 @@ def _gain_by_snr(stars: pl.DataFrame, arm: str, options: ReportOptions) -> Panel
         tuple(marks),
         title=title,
     )
-
-
-def fiber_remainders(facts: Facts) -> list[Figure | Missing]:
-    """Mean residual of the constant stars of each fiber, one figure an arm."""
-    rows = facts.measured.filter(
-        pl.col("steady") & pl.col("after").is_finite() & pl.col("fiber").is_not_null()
-    ).with_columns(pl.col("fiber").cast(pl.Float64, strict=False))
-    rows = rows.filter(pl.col("fiber").is_not_null())
-    made = [_fibers_of_arm(facts, rows, arm) for arm in facts.arms]
-    figures: list[Figure | Missing] = [figure for figure in made if figure]
-    return figures or [
-        Missing(
-            "fibers",
-            _FIBERS,
-            "Fewer than three fibers, known by number, saw a constant star twice.",
-        )
-    ]
-
-
-def _fibers_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
-    # Within one star the residuals average to zero: only stars seen through several
-    # fibers say something of the mean. The range of each fiber is what figures 6 and 7
-    # of the paper show, and it is meaningful for any star.
-    fibers = (
-        rows.filter(pl.col("arm") == arm)
-        .group_by("unit", "fiber")
-        .agg(
-            pl.col("after").mean().alias("mean"),
-            pl.col("after").std().alias("std"),
-            pl.len().alias("n"),
-        )
-        .filter(pl.col("n") >= 2)
-        .sort("unit", "fiber")
-    )
-    if len(fibers) < 3:
-        return None
-    busiest = (
-        fibers.group_by("unit").len().sort("len", "unit", descending=[True, False])
-    )
-    units = sorted(busiest["unit"].to_list()[:_MOST_UNITS], key=unit_order)
-    # Some fibers hold a hot or faint star: they may leave the panel, not rule it.
-    reach = np.abs(finite(fibers["mean"])) + finite(fibers["std"])
-    limit = float(min(1.1 * reach.max(), 3 * np.median(reach)))
-    beyond = int((reach > limit).sum())
-    panels = []
-    for unit in units:
-        part = fibers.filter(pl.col("unit") == unit)
-        x = part["fiber"].to_numpy()
-        panels.append(
-            Panel(
-                Axis("fiber"),
-                Axis("remainder (km/s)", low=-limit, high=limit),
-                (
-                    Line(
-                        np.array([x.min() - 1, x.max() + 1]), np.zeros(2), "muted", dash="dot"
-                    ),
-                    Points(
-                        x,
-                        part["mean"].to_numpy(),
-                        arm_color(arm, facts.arms),
-                        error=part["std"].to_numpy(),
-                        hover=[f"fiber {f:g}: {n} velocities" for f, n in zip(x, part["n"], strict=True)],
-                        size=4,
-                    ),
-                ),
-                title=unit,
-                tall=0.7,
-            )
-        )  # fmt: skip
-    means = finite(fibers["mean"])
-    left = len(busiest) - len(units)
-    here = (
-        f"Here: {counted(len(fibers), 'fiber')}; their means scatter by "
-        f"{kms(float(means.std()))}, the typical range of a fiber is "
-        f"±{kms(median(fibers['std']))}."
-    )
-    if beyond:
-        here += f" The bars of {beyond} reach out of the panel."
-    if left:
-        here += f" The {len(units)} spectrographs with the most fibers are drawn."
-    return Figure(
-        name=f"fibers-{arm}",
-        title=f"{_FIBERS}, {arm} arm" if arm != "all" else _FIBERS,
-        panels=tuple(panels),
-        columns=min(4, len(units)),
-        wide=True,
-        shows="Calibrated velocities of the constant stars in each fiber about the mean "
-        "of their star: the mean and, as a bar, the standard deviation "
-        "(Xiong et al. 2021, figures 6 and 7).",
-        good="Means at zero with bars as long as the errors. Where every star keeps one "
-        "fiber the means are zero by construction, and only the bars tell.",
-        here=here,
-    )
-
-
-def unit_order(unit: str) -> tuple:
-    """A key that sorts spectrographs by number, and others by name after them."""
-    number = unit.rpartition(" ")[2]
-    return (0, int(number), unit) if number.isdigit() else (1, 0, unit)
 
 
 def variability(facts: Facts, options: ReportOptions) -> Figure | Missing:

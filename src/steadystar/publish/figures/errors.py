@@ -8,15 +8,12 @@ __all__ = [
     "unit_normal",
 ]
 
-from itertools import pairwise
-
 import numpy as np
 import polars as pl
 
 from steadystar.publish.facts import Facts
 from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.numbers import (
-    DASH,
     MINUS,
     Array,
     counted,
@@ -42,7 +39,7 @@ from steadystar.publish.plot import (
 
 _ERRORS = "Error against signal to noise"
 _PULLS = "Are the error bars right?"
-_SNR_BINS = (0.0, 10.0, 20.0, 40.0, 80.0, np.inf)
+_MOST_BINS = 12
 FEWEST = 20
 """Pulls in a bin below which its width means little (its own error is 16%)."""
 
@@ -197,47 +194,58 @@ def share_per_unit(values: Array, edges: Array, color: str, label: str) -> Steps
 
 
 def _widths(facts: Facts, rows: pl.DataFrame) -> Panel | None:
-    points, number = [], len(_SNR_BINS) - 1
-    for place, arm in enumerate(facts.arms):
-        of_arm = rows.filter(pl.col("arm") == arm)
-        snr, pull = of_arm["snr"].to_numpy(), of_arm["pull"].to_numpy()
-        x, width, error, hover = [], [], [], []
-        for i in range(number):
-            inside = pull[(snr > _SNR_BINS[i]) & (snr <= _SNR_BINS[i + 1])]
-            if inside.size < FEWEST:
-                continue
-            x.append(i + 1 + 0.12 * (place - (len(facts.arms) - 1) / 2))
-            width.append(robust_width(inside))
-            # The quartiles of n Gaussian values give sigma to 1.17 sigma / sqrt(n).
-            error.append(1.17 * width[-1] / np.sqrt(inside.size))
-            hover.append(f"{arm}: {inside.size} velocities")
-        if x:
-            points.append(
-                Points(
-                    np.array(x),
-                    np.array(width),
-                    arm_color(arm, facts.arms),
-                    arm_title(arm),
-                    error=np.array(error),
-                    hover=hover,
-                    size=7,
-                )
-            )
+    """Width of the pulls in bins of S/N; open symbols: with the errors as given."""
+    lit = rows.filter(pl.col("snr") > 0)
+    if not len(lit):
+        return None
+    number = int(np.clip(len(lit) // (5 * FEWEST * len(facts.arms)), 2, _MOST_BINS))
+    edges = log_edges(lit["snr"].to_numpy(), number, share=0.002)
+    rescaled = bool(_as_given(lit, robust_width(lit["pull"])))
+    points = []
+    for arm in facts.arms:
+        of_arm = lit.filter(pl.col("arm") == arm)
+        if rescaled:
+            points += _width_points(of_arm, "pull_given", edges, facts, arm)
+        points += _width_points(of_arm, "pull", edges, facts, arm)
     if not points:
         return None
-    names = [
-        f"{low:g}{DASH}{high:g}" if np.isfinite(high) else f"over {low:g}"
-        for low, high in pairwise(_SNR_BINS)
-    ]
     top = max(1.6, *(1.1 * float(np.max(p.y)) for p in points))
     return Panel(
-        Axis(
-            "S/N per pixel",
-            low=0.5,
-            high=number + 0.5,
-            ticks=tuple((i + 1.0, name) for i, name in enumerate(names)),
-        ),
-        Axis("width of the pulls", low=0, high=top),
+        Axis("S/N per pixel", log=True, low=float(edges[0]), high=float(edges[-1])),
+        Axis("width of the pulls", low=0, high=min(top, 5.0)),
         (Band(0.9, 1.1, "y", label="within 10%"), *points),
-        title="By S/N (band: within 10% of 1)",
+        title="By S/N (band: within 10% of 1"
+        + ("; open: errors as given)" if rescaled else ")"),
     )
+
+
+def _width_points(
+    rows: pl.DataFrame, column: str, edges: Array, facts: Facts, arm: str
+) -> list[Points]:
+    snr, pull = rows["snr"].to_numpy(), rows[column].to_numpy()
+    place = np.searchsorted(edges, snr, side="right")
+    x, width, error, hover = [], [], [], []
+    for i in range(1, len(edges)):
+        inside = finite(pull[place == i])
+        if inside.size < FEWEST:
+            continue
+        x.append(median(snr[place == i]))
+        width.append(robust_width(inside))
+        # The quartiles of n Gaussian values give sigma to 1.17 sigma / sqrt(n).
+        error.append(1.17 * width[-1] / np.sqrt(inside.size))
+        hover.append(f"{arm}: {inside.size} velocities")
+    if not x:
+        return []
+    given = column == "pull_given"
+    return [
+        Points(
+            np.array(x),
+            np.array(width),
+            arm_color(arm, facts.arms),
+            "" if given else arm_title(arm),
+            error=np.array(error),
+            hover=[f"{text}, errors as given" for text in hover] if given else hover,
+            symbol="open" if given else "circle",
+            size=7,
+        )
+    ]

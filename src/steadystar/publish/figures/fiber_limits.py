@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from steadystar.publish.facts import Facts, arms_of
-from steadystar.publish.figures.constancy import unit_order
+from steadystar.publish.figures.fibers import unit_order
 from steadystar.publish.numbers import (
     Array,
     counted,

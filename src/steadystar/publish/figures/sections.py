@@ -4,18 +4,21 @@ __all__ = ["Section", "overview_sections"]
 
 from dataclasses import dataclass
 
+from steadystar.publish.comparison import compare_methods
 from steadystar.publish.facts import Facts
 from steadystar.publish.figures.against_relative import against_relative
-from steadystar.publish.figures.constancy import (
-    before_and_after,
-    fiber_remainders,
-    variability,
-)
+from steadystar.publish.figures.compared import method_figure, method_listing
+from steadystar.publish.figures.constancy import before_and_after, variability
 from steadystar.publish.figures.distributions import by_exposure, by_spectrograph
 from steadystar.publish.figures.efficiency import efficiency, kiel_diagram
+from steadystar.publish.figures.error_models import error_model_figure
 from steadystar.publish.figures.errors import error_against_snr, pulls
 from steadystar.publish.figures.fiber_limits import limit_by_fiber
+from steadystar.publish.figures.fibers import fiber_remainders
 from steadystar.publish.figures.observed import observed
+from steadystar.publish.figures.offset_times import offset_times
+from steadystar.publish.figures.precision import precision_by_run, precision_by_snr
+from steadystar.publish.figures.ties import ties
 from steadystar.publish.figures.timeline import small_multiples
 from steadystar.publish.figures.traces import observed_frame
 from steadystar.publish.figures.truth import (
@@ -34,6 +37,7 @@ from steadystar.publish.lists import (
     rejected_listing,
     status_listing,
 )
+from steadystar.publish.offset_lists import component_listing, set_aside_listing
 from steadystar.publish.plot import Figure, Missing
 
 
@@ -56,10 +60,12 @@ def overview_sections(
         _observed(facts, options),
         _rejected(facts, inputs, options),
         _velocities(facts, options),
-        _errors(facts, options),
-        _zero_points(facts, inputs),
+        _errors(facts, inputs, options),
+        _zero_points(facts, inputs, options),
         _gain(facts, options),
     ]
+    if inputs.compared or inputs.not_compared:
+        sections.append(_compared(inputs, options))
     if len(facts.absolute):
         sections.append(_absolute(facts, inputs, options))
     if inputs.truth:
@@ -117,23 +123,34 @@ def _velocities(facts: Facts, options: ReportOptions) -> Section:
     return Section("velocities", "Velocities", lead, (small_multiples(facts, options),))
 
 
-def _errors(facts: Facts, options: ReportOptions) -> Section:
+def _errors(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> Section:
     lead = (
         "An error is what one velocity is expected to miss by. Constant stars tell "
         "whether it does."
     )
-    items = (error_against_snr(facts, options), pulls(facts, options))
+    model = error_model_figure(facts, inputs.error_model)
+    items = (
+        error_against_snr(facts, options),
+        *((model,) if model else ()),
+        pulls(facts, options),
+    )
     return Section("errors", "Errors", lead, items)
 
 
-def _zero_points(facts: Facts, inputs: ReportInputs) -> Section:
+def _zero_points(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> Section:
     lead = (
-        "The wavelength scale of an exposure can be off by some km/s for all stars of a "
-        "spectrograph alike. Constant stars show by how much: this zero point is "
+        "The wavelength scale of an exposure, a spectrograph or a fiber can be off, for "
+        "all stars alike. Constant stars show by how much: this zero point is "
         "subtracted from all velocities measured there."
     )
+    sets = component_listing(inputs.offsets, options)
+    aside = set_aside_listing(inputs.offsets, options)
     items = (
         *offset_figures(facts, inputs.offsets),
+        *offset_times(facts, inputs.offsets),
+        *((sets,) if sets else ()),
+        *((aside,) if aside else ()),
+        *ties(facts, inputs),
         by_spectrograph(facts),
         by_exposure(facts),
     )
@@ -149,10 +166,34 @@ def _gain(facts: Facts, options: ReportOptions) -> Section:
     )
     items = (
         before_and_after(facts, options),
+        precision_by_snr(facts, options),
+        precision_by_run(facts),
         *fiber_remainders(facts),
         variability(facts, options),
     )
     return Section("gain", "What calibration gained", lead, items)
+
+
+def _compared(inputs: ReportInputs, options: ReportOptions) -> Section:
+    lead = (
+        "The same table was also calibrated by other methods, as they were published. "
+        "Nothing else in this report, nor in the tables, comes from them."
+    )
+    notes = tuple(inputs.not_compared.values())
+    items: tuple[Figure | Missing | Listing, ...] = ()
+    if inputs.zeropoints is not None and inputs.compared:
+        numbers = compare_methods(inputs.velocities, inputs.zeropoints, inputs.compared)
+        notes += tuple(
+            f"{name}: {note}"
+            for name, zero in inputs.compared.items()
+            if numbers[name]["undetermined"]
+            for note in zero.notes
+        )
+        items = (
+            method_listing(numbers),
+            method_figure(inputs, numbers, options),
+        )
+    return Section("methods", "Methods compared", lead, items, notes)
 
 
 def _absolute(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> Section:

@@ -9,11 +9,13 @@ map. What they are made of is in `distributions`.
 __all__ = ["natural", "offset_figures"]
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from steadystar.publish.facts import Facts
+from steadystar.publish.naming import spoken
 from steadystar.publish.numbers import (
     DASH,
     Array,
@@ -40,6 +42,9 @@ _MOST_COLUMNS = 300
 """Columns of a map; more are averaged by neighbors."""
 _MOST_ROWS = 64
 _MOST_PANELS = 6
+_MOST_APART = 4
+"""Telescopes or spectrographs whose fibers get a panel each."""
+_MOST_LABELS = 30
 _MOST_NIGHTS = 40
 
 
@@ -59,7 +64,7 @@ def offset_figures(
 
 
 def _family(facts: Facts, family: str, table: pl.DataFrame) -> Figure | Missing:
-    name, title = f"zero-points-{family}", f"Zero points of {_spoken(family)}"
+    name, title = f"zero-points-{family}", f"Zero points of {spoken(family)}"
     columns = [c for c in family.split("+") if c in table.columns]
     if "offset" in table.columns:
         offset = pl.col("offset").cast(pl.Float64)
@@ -78,8 +83,13 @@ def _family(facts: Facts, family: str, table: pl.DataFrame) -> Figure | Missing:
     ordered = _placed(facts, table, running)
     nights = _night_ends(facts) if running == "exposure_id" else np.empty(0)
     panels = []
+    beside = [c for c in columns if c not in (running, "arm")]
     for arm, rows in _by_arm(ordered, columns, facts.arms)[:_MOST_PANELS]:
-        beside = [c for c in columns if c not in (running, "arm")]
+        names = _row_names(rows, beside)
+        if running == "fiber" and 1 < len(set(names)) <= _MOST_APART:
+            # Fibers are known far better than they differ: their errors are worth seeing.
+            panels += _apart(rows, names, arm, facts.arms)
+            continue
         panels.append(_offset_panel(rows, beside, running, arm, facts.arms, nights))
     return Figure(
         name=name,
@@ -93,6 +103,7 @@ def _family(facts: Facts, family: str, table: pl.DataFrame) -> Figure | Missing:
     )
 
 
+_IN_TIME = {"exposure_id": "exposure, in order of time", "night": "night"}
 _CHANGES = (
     "Offsets of a few hundred m/s to a few km/s that change from night to night, while "
     "neighboring exposures of one night are alike. A single one that stands out by "
@@ -108,7 +119,7 @@ _GOOD = {
 
 def _shows(family: str, panel: Panel, nights: Array) -> str:
     text = (
-        f"The zero point of every {_spoken(family)}: what is subtracted from the "
+        f"The zero point of every {spoken(family)}: what is subtracted from the "
         "velocities measured there."
     )
     heat = next((mark for mark in panel.marks if isinstance(mark, Heat)), None)
@@ -159,13 +170,6 @@ def _offset_sentence(table: pl.DataFrame, known: Array, family: str) -> str:
     return sentence
 
 
-def _spoken(family: str) -> str:
-    words = [c.replace("exposure_id", "exposure") for c in family.split("+")]
-    if len(words) == 1:
-        return words[0]
-    return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
 def _placed(facts: Facts, table: pl.DataFrame, running: str) -> pl.DataFrame:
     """Add ``_place`` (1, 2, ... along the horizontal axis) and ``_label``."""
     key = pl.col(running).cast(pl.String).fill_null(DASH)
@@ -201,6 +205,29 @@ def _by_arm(
     return [(arm, table.filter(pl.col("arm") == arm)) for arm in order]
 
 
+def _row_names(rows: pl.DataFrame, beside: list[str]) -> list[str]:
+    if not beside:
+        return [""] * len(rows)
+    words = [pl.col(c).cast(pl.String).fill_null(DASH) for c in beside]
+    return rows.select(pl.concat_str(words, separator=" ")).to_series().to_list()
+
+
+def _apart(
+    rows: pl.DataFrame, names: list[str], arm: str, arms: tuple[str, ...]
+) -> list[Panel]:
+    """A panel of points for each telescope or spectrograph."""
+    rows = rows.with_columns(pl.Series("_row", names))
+    panels = []
+    for name in sorted(set(names), key=natural):
+        part = rows.filter(pl.col("_row") == name)
+        if not part["offset"].is_finite().any():
+            continue
+        title = f"{name}, {arm_title(arm)}" if arm_title(arm) else name
+        color = arm_color(arm or "all", arms)
+        panels.append(_points_panel(part, Axis("fiber"), title, color, np.empty(0)))
+    return panels
+
+
 def _offset_panel(
     rows: pl.DataFrame,
     beside: list[str],
@@ -209,18 +236,10 @@ def _offset_panel(
     arms: tuple[str, ...],
     nights: Array,
 ) -> Panel:
-    label = (
-        pl.concat_str(
-            [pl.col(c).cast(pl.String).fill_null(DASH) for c in beside], separator=" "
-        )
-        if beside
-        else pl.lit("")
-    )
-    rows = rows.with_columns(label.alias("_row"))
+    rows = rows.with_columns(pl.Series("_row", _row_names(rows, beside)))
     names = sorted(rows["_row"].unique().to_list(), key=natural)[:_MOST_ROWS]
     title = arm_title(arm)
-    words = {"exposure_id": "exposure, in order of time", "night": "night"}
-    axis = Axis(words.get(running, running))
+    axis = Axis(_IN_TIME.get(running, running))
     if len(names) <= 1:
         color = arm_color(arm or "all", arms)
         return _points_panel(rows, axis, title, color, nights)
@@ -237,6 +256,12 @@ def _points_panel(
 ) -> Panel:
     rows = rows.sort("_place")
     x = rows["_place"].to_numpy().astype(float)
+    number = rows["_label"].cast(pl.Float64, strict=False)
+    if axis.label == "fiber" and number.is_not_null().all():
+        x = number.to_numpy()
+    elif len(rows) <= _MOST_LABELS and axis.label not in _IN_TIME.values():
+        texts = rows["_label"].to_list()
+        axis = replace(axis, ticks=tuple(zip(x.tolist(), texts, strict=True)))
     error = (
         rows["offset_err"].cast(pl.Float64).fill_null(np.nan).to_numpy()
         if "offset_err" in rows.columns
@@ -248,7 +273,9 @@ def _points_panel(
     room = 0.1 * (high - low) + 1e-3
     marks = (
         *_posts(nights, low - room, high + room),
-        Line(np.array([0.5, x.max(initial=1) + 0.5]), np.zeros(2), "muted", dash="dot"),
+        Line(
+            np.array([x.min() - 0.5, x.max() + 0.5]), np.zeros(2), "muted", dash="dot"
+        ),
         Points(
             x,
             offset,
