@@ -100,6 +100,7 @@ def fit_zeropoints(
         notes=[
             *where_from,
             *_of_methods(methods),
+            *_of_one_star(problem),
             *problem.notes,
             *solution.notes,
             *result.notes,
@@ -115,6 +116,19 @@ def _of_methods(methods: list[str]) -> list[str]:
     said = (
         f"The zero points are those of the velocities of method {methods[0]}; they are "
         f"taken off those of {', '.join(methods[1:])} too, which are of the same spectra."
+    )
+    return [said]
+
+
+def _of_one_star(problem: Problem) -> list[str]:
+    stars = np.unique(problem.star[np.isfinite(problem.rv) & (problem.star >= 0)])
+    if len(stars) != 1:
+        return []
+    said = (
+        f"All velocities are of one star, {problem.star_ids[int(stars[0])]}: where it "
+        "changes with the group, its own motion and an offset look the same, so that one "
+        "star cannot fix zero points. It takes several that stay constant; or, for one "
+        "star of known kind, a model of its motion fitted together with the offsets."
     )
     return [said]
 

@@ -75,6 +75,11 @@ def _parse_open(
         if head.startswith(b"# %ECSV"):
             text = content.decode("utf-8")
             return _from_astropy(AstropyTable.read(text, format="ascii.ecsv"))
+    if head.startswith((b"PK\x03\x04", b"\x93NUMPY")):
+        raise ValueError(
+            "it is a ZIP or NumPy file, not a table: write the arrays in it as columns, "
+            "as with polars.DataFrame(dict(numpy.load(FILE))).write_csv('table.csv')"
+        )
     frame, notes = parse_text(content)
     return Table(frame, notes=notes)
 

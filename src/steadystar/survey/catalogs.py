@@ -51,7 +51,10 @@ _ASKED = {"star_id": "star_id", "rv_raw": "rv", "rv_raw_err": "rv_err"}
 _HINTS = {
     "star_id": ("star_id", "star", "id", "name", "object", "source_id", "target"),
     "rv_raw": ("rv", "rv_raw", "v", "vrad", "vhelio", "radial_velocity", "velocity"),
-    "rv_raw_err": ("rv_err", "err", "e_rv", "sigma_rv", "rv_error", "vrelerr", "sigma"),
+    "rv_raw_err": (
+        *("rv_err", "err", "e_rv", "sigma_rv", "rv_error", "vrelerr", "sigma"),
+        *("sigmarv", "rvsig", "rv_sig", "error"),
+    ),
 }
 _VELOCITIES = ("rv_raw", "rv_raw_err", "rv_obs", "bary_corr")
 _NUMBERS = (*_VELOCITIES, "bjd", "exptime", "snr", "ra", "dec")
@@ -117,7 +120,8 @@ def open_velocity_table(
         survey: a name in `SURVEYS`; None to find out from the columns.
         columns: our name -> the table's name, as a mapping or as text
             (``"star_id=ID,rv=V"``); added to, and overruling, what the survey says. A
-            unit in brackets, ``V[m/s]``, overrules that of the file.
+            unit in brackets, ``V[m/s]``, overrules that of the file; a text in quotes,
+            ``star_id='HD 1'``, is the value of every row.
 
     Returns rows in the order of the table (LAMOST's wide tables: blue before red).
     Columns named ``rv`` and ``rv_err`` become ``rv_raw`` and ``rv_raw_err``, if the
@@ -138,7 +142,8 @@ def open_velocity_table(
         raise CatalogError(
             f"{name} has columns but no rows: check that it was written to its end."
         )
-    draft = _Draft(name, table.frame, table.units, list(table.notes), survey=found)
+    notes = _fewer(table.notes)
+    draft = _Draft(name, table.frame, table.units, notes, survey=found)
     if found is not None:
         draft = _converted(draft, found, table, survey is not None)
     draft = _mapped(draft, mapping)
@@ -147,6 +152,22 @@ def open_velocity_table(
     _doubt(draft)
     frame = _checked(_in_our_units(draft))
     return VelocityTable(frame, tuple(draft.notes))
+
+
+def _fewer(notes: Sequence[str]) -> list[str]:
+    """Say once, not column by column, what was left out and why."""
+    out: dict[str, list[str]] = {}
+    for note in notes:
+        column, _, reason = note.removeprefix("Column ").partition(" was left out: ")
+        if reason and note.startswith("Column "):
+            out.setdefault(reason, []).append(column)
+    said = [note for note in notes if " was left out: " not in note]
+    for reason, columns in out.items():
+        verb = "Columns" if len(columns) > 1 else "Column"
+        was = "were" if len(columns) > 1 else "was"
+        reason = reason.replace("its ", "their ") if len(columns) > 1 else reason
+        said.append(f"{verb} {named(columns)} {was} left out: {reason}")
+    return said
 
 
 def _recognized(
@@ -218,6 +239,9 @@ def _mapped(draft: _Draft, mapping: Mapping[str, str]) -> _Draft:
     frame, sources = draft.frame, dict(draft.sources)
     added = {}
     for ours, said in mapping.items():
+        if len(said) > 1 and said[0] == said[-1] and said[0] in "'\"":
+            added[_RENAMED.get(ours, ours)] = pl.lit(said[1:-1])
+            continue
         theirs, unit = (said, None) if said in frame.columns else split_unit(said)
         if theirs not in frame.columns:
             near = difflib.get_close_matches(theirs, frame.columns[:2000], n=3)
@@ -302,9 +326,14 @@ def _require(frame: pl.DataFrame, own: Sequence[str], path: str) -> None:
         if near:
             hints.append(f"{_ASKED[name]}={near[0]}")
     example = ",".join(hints) or "star_id=ID,rv=V,rv_err=E_V"
+    alone = ""
+    if "star_id" in missing and not any(hint.startswith("star_id") for hint in hints):
+        alone = (
+            " If all rows are of one star, give it a name in quotes: star_id='HD 1'."
+        )
     raise CatalogError(
         f"{path} lacks a column for {', '.join(_ASKED[n] for n in missing)}; it has "
-        f"{named(own)}. Say which they are, perhaps {example}."
+        f"{named(own)}. Say which they are, perhaps {example} (option --columns).{alone}"
     )
 
 

@@ -77,11 +77,11 @@ def doubt_errors(values: pl.Series, source: str, *, unit_said: bool) -> list[str
     error = _numbers(values)
     good = error[np.isfinite(error) & (error > 0) & (error < 9e5)]
     if not len(good):
-        return [
+        note = (
             f"The column of errors {source} has no positive number: no velocity can "
-            "enter a solution that weighs them. Name the right one, as in "
-            "rv_err=COLUMN."
-        ]
+            "enter a solution that weighs them. Name the right one, as in rv_err=COLUMN."
+        )
+        return [note]
     notes = []
     if len(good) > 10 and np.ptp(good) == 0:
         notes.append(
