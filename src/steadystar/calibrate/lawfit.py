@@ -97,7 +97,7 @@ def fit_squares(
         return gradient, information
 
     theta, information = _minimum(theta, loss, slope)
-    return LawFit(x0, theta, np.linalg.inv(information))
+    return LawFit(x0, theta, np.asarray(np.linalg.inv(information), np.float64))
 
 
 def fit_widths(x: Vector, width: Vector, covariance: NDArray[np.float64]) -> LawFit:
@@ -132,7 +132,7 @@ def fit_widths(x: Vector, width: Vector, covariance: NDArray[np.float64]) -> Law
     by = _law(theta, log)[1]
     back = np.linalg.inv(information) / unit
     prior = np.diag([0, 0, unit**2 / _PRIOR_WIDTH**2])
-    return LawFit(x0, theta, back @ (by @ covariance @ by.T + prior) @ back)
+    return LawFit(x0, theta, np.asarray(back @ (by @ covariance @ by.T + prior) @ back))
 
 
 def _power(log: Vector, b: float) -> tuple[Vector, Vector]:

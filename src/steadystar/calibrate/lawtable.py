@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from steadystar.calibrate.archive import pack, unpack
 from steadystar.calibrate.constancy import Classes, class_widths, judge, updated_shares
+from steadystar.calibrate.grouprows import rows_of_groups
 from steadystar.calibrate.lawfit import fit_squares
 from steadystar.calibrate.laws import (
     LawOptions,
@@ -82,10 +82,10 @@ class UncertaintyLaws:
         Raises:
             CalibrationError: the column of S/N or one of ``by`` is missing.
         """
-        _require(visits, [self.snr, *self.by])
+        _require(visits, [self.snr])
         x = _numbers(visits, self.snr)
         out = np.full(len(visits), np.nan)
-        place = self._places(visits)
+        place = rows_of_groups(visits, self.groups, self.by, "the laws")
         for i, law in enumerate(self.laws):
             here = place == i
             out[here] = law.apply(x[here])
@@ -119,23 +119,6 @@ class UncertaintyLaws:
         groups = tables.get("groups", pl.DataFrame())
         by, notes = tuple(meta["by"]), tuple(meta["notes"])
         return cls(meta["column"], meta["snr"], by, groups, laws, notes)
-
-    def _places(self, visits: pl.DataFrame) -> NDArray[np.intp]:
-        if not self.by:
-            return np.zeros(len(visits), np.intp)
-        try:
-            found = visits.select(self.by).join(
-                self.groups.with_row_index("_row"),
-                on=self.by,
-                how="left",
-                maintain_order="left",
-            )["_row"]
-        except pl.exceptions.PolarsError as error:
-            raise CalibrationError(
-                f"The columns {', '.join(self.by)} are of another kind than those of "
-                "the laws: convert them."
-            ) from error
-        return found.cast(pl.Int64).fill_null(-1).to_numpy().astype(np.intp)
 
 
 def fit_laws(

@@ -36,7 +36,7 @@ def unit_vectors(ra: Numbers, dec: Numbers) -> NDArray[np.float64]:
     )
 
 
-def chord(arcsec: Numbers) -> NDArray[np.float64]:
+def chord(arcsec: Numbers) -> NDArray[np.float64] | np.float64:
     """Return the distance of two unit vectors that are ``arcsec`` apart."""
     return 2 * np.sin(np.radians(np.asarray(arcsec, float) / 3600) / 2)
 
@@ -74,7 +74,8 @@ def nearest(
     placed = np.flatnonzero(np.isfinite(catalog).all(axis=1))
     if len(placed) and finite.any():
         distance, found = KDTree(catalog[placed]).query(
-            points[finite], distance_upper_bound=chord(radius_arcsec) * (1 + 1e-9)
+            points[finite],
+            distance_upper_bound=float(chord(radius_arcsec)) * (1 + 1e-9),
         )
         found, hit = np.asarray(found), np.isfinite(distance)
         rows = np.flatnonzero(finite)[hit]
