@@ -95,13 +95,13 @@ def zeropoints_from_known(
     Raises:
         CalibrationError: a column is missing, or no visit has a known velocity.
     """
-    families: tuple[tuple[str, ...], ...] = tuple(families_of(by))
+    families = families_of(by)
     if len(families) > 1:
         raise CalibrationError(
             "Known velocities give one family of offsets at a time: join the columns, as "
             f"in by=[{tuple(dict.fromkeys(c for f in families for c in f))}]."
         )
-    columns, table = families[0], _with_velocity(visits, velocity)
+    columns, table = next(iter(families)), _with_velocity(visits, velocity)
     absent = [name for name in columns if name not in table.columns]
     if absent:
         raise CalibrationError(

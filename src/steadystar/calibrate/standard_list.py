@@ -24,6 +24,7 @@ from steadystar.data.status import FATAL, Status
 from steadystar.data.tables import open_table
 from steadystar.survey.catalogs import read_velocity_table
 from steadystar.survey.surveys import SURVEYS, parse_columns
+from steadystar.survey.units import degrees_of, split_unit, velocity_factor
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "star_id": (
@@ -60,14 +61,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
 """Our names, and what others call them in lower case, the likeliest first."""
 
 _UNITS = {
-    "ra": units.deg,
-    "dec": units.deg,
-    "rv": units.km / units.s,
-    "rv_err": units.km / units.s,
-    "pmra": units.mas / units.yr,
-    "pmdec": units.mas / units.yr,
-    "epoch": units.yr,
-    "teff": units.K,
+    **dict.fromkeys(("ra", "dec"), "deg"),
+    **dict.fromkeys(("rv", "rv_err"), "km/s"),
+    **dict.fromkeys(("pmra", "pmdec"), "mas/yr"),
+    "epoch": "yr",
+    "teff": "K",
 }
 FLAGS = ("variable", "double_lined", "sb2", "binary", "flag", "excluded")
 _MAX_RV, _MAX_ERR = 5000.0, 100.0
@@ -91,7 +89,8 @@ def read_standards(
 
     Arguments:
         path: Parquet, FITS, VOTable, ECSV, CSV or text.
-        columns: our name -> the table's name, as a mapping or as text (``"rv=V"``).
+        columns: our name -> the table's name, as a mapping or as text (``"rv=V"``, or
+            with a unit ``"rv=V[m/s]"``).
 
     Raises:
         CalibrationError: no velocity, or neither names nor positions; a unit that is none.
@@ -101,22 +100,31 @@ def read_standards(
         parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
     )
     table = open_table(path)
-    if not mapping and any(s.recognizes(table.frame) for s in SURVEYS.values()):
-        return standard_list(read_velocity_table(path))
-    for ours, theirs in mapping.items():
+    foreign = [s for name, s in SURVEYS.items() if name != "steadystar"]
+    if not mapping and any(s.recognizes(table.frame) for s in foreign):
+        visits = read_velocity_table(path).drop("rv", "rv_err", strict=False)
+        return standard_list(visits.rename({"rv_raw": "rv", "rv_raw_err": "rv_err"}))
+    said: dict[str, str | None] = {}
+    for ours, theirs in list(mapping.items()):
         if theirs not in table.frame.columns:
+            mapping[ours], said[ours] = split_unit(theirs)
+        if mapping[ours] not in table.frame.columns:
             raise CalibrationError(
                 f"{path} has no column {theirs!r}, which was named as {ours}; there are: "
                 f"{', '.join(table.frame.columns[:60])}."
             )
     if not len(table.frame):
         raise CalibrationError(f"{path} has columns but no rows: give a list of stars.")
-    frame = _named(table.frame, mapping)
-    converted = [
-        _in_our_unit(frame[ours], table.units.get(theirs, ""), path)
-        for ours, theirs in _found(table.frame, mapping).items()
-        if ours in _UNITS and ours in frame.columns
-    ]
+    rows = table.frame
+    if "reference_visit_id" in rows.columns:
+        # Relative velocities have zeros of their own.
+        rows = rows.filter(pl.col("reference_visit_id").is_null())
+    frame = _named(rows, mapping)
+    converted = []
+    for ours, theirs in _found(table.frame, mapping).items():
+        if ours in _UNITS and ours in frame.columns:
+            unit = said.get(ours) or table.units.get(theirs) or split_unit(theirs)[1]
+            converted.append(_in_our_unit(frame[ours], unit, path))
     return standard_list(frame.with_columns(converted), str(path))
 
 
@@ -161,7 +169,7 @@ def standard_list(frame: pl.DataFrame, origin: str = "The list of standards"):
     if good.any() and np.median(np.abs(rv[good])) > _FASTEST:
         raise CalibrationError(
             f"Half of the velocities of {origin} are beyond {_FASTEST:.0f} km/s: they "
-            "look like m/s. State the unit in the file, or convert them."
+            "look like m/s. Say so, as in rv=V[m/s], or state the unit in the file."
         )
     ra, dec = frame["ra"].to_numpy(), frame["dec"].to_numpy()
     known = (ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)
@@ -191,7 +199,7 @@ def normal_name(name: str) -> str:
 
 def _found(frame: pl.DataFrame, mapping: Mapping[str, str]) -> dict[str, str]:
     """Return our names -> those of ``frame``: as told, else the likeliest."""
-    lower = {name.casefold(): name for name in reversed(frame.columns)}
+    lower = {split_unit(n)[0].casefold(): n for n in reversed(frame.columns)}
     found = dict(mapping)
     for ours, usual in _NAMES.items():
         hit = next((lower[name] for name in usual if name in lower), None)
@@ -216,18 +224,22 @@ def _named(frame: pl.DataFrame, mapping: Mapping[str, str]) -> pl.DataFrame:
     return frame.select(**named)
 
 
-def _in_our_unit(column: pl.Series, unit: str, path) -> pl.Series:
-    if not unit:
-        return column
+def _in_our_unit(column: pl.Series, unit: str | None, path) -> pl.Series:
+    """Turn a column into our unit: the one said, or of the file, or of its name."""
+    name, wanted = column.name, _UNITS[column.name]
     try:
-        factor = units.Unit(unit).to(_UNITS[column.name])
-    except (ValueError, TypeError, units.UnitConversionError) as error:
-        wanted = _UNITS[column.name].to_string()
+        if name in ("ra", "dec"):
+            return pl.Series(name, degrees_of(column, unit, hours=name == "ra"))
+        if name in ("rv", "rv_err"):
+            factor = velocity_factor(unit)
+        else:
+            factor = units.Unit(unit).to(units.Unit(wanted)) if unit else None
+    except (ValueError, TypeError) as error:
         raise CalibrationError(
-            f"The column {column.name} of {path} is in {unit!r}, which cannot be turned "
-            f"into {wanted}: convert it, or correct its unit."
+            f"The column {name} of {path} is in {unit!r}, which cannot be turned into "
+            f"{wanted}: correct its unit, or say it, as in {name}=COLUMN[{wanted}]."
         ) from error
-    return (_number(column, str(path)) * factor).alias(column.name)
+    return column if factor is None else _number(column, str(path)) * factor
 
 
 def _number(column: pl.Series, origin: str) -> pl.Series:
