@@ -273,6 +273,67 @@ RELATIVE = (
 )
 """Table 2 of Xiong et al. (2021): one row a star and exposure, both arms beside."""
 
+STANDARDS = (
+    _STAR_ID,
+    Column("standard_id", _TEXT, "", "meta.id.cross", "Name of the star in the list"),
+    Column("matched", _TEXT, "", "meta.code", "How it was found: by name or position"),
+    Column(
+        "separation", _FLOAT, "arcsec", "pos.angDistance", "Distance of both positions"
+    ),
+    Column("n_visits", _INT, "", "meta.number;obs", "Visits with a velocity"),
+    Column("bjd", _FLOAT, "d", "time.epoch", "Mean time of the visits, BJD_TDB"),
+    Column("rv", _FLOAT, "km/s", _RV + ";stat.mean", "Mean velocity of the star"),
+    Column("rv_err", _FLOAT, "km/s", "stat.error;" + _RV, "Error of rv"),
+    Column("rv_standard", _FLOAT, "km/s", _RV, "Velocity of the star in the list"),
+    Column(
+        "rv_standard_err", _FLOAT, "km/s", "stat.error;" + _RV, "Error of rv_standard"
+    ),
+    Column(
+        "difference",
+        _FLOAT,
+        "km/s",
+        _RV + ";arith.diff",
+        "The rv less that of the list",
+    ),
+    Column(
+        "difference_err",
+        _FLOAT,
+        "km/s",
+        "stat.error;arith.diff",
+        "Error of difference, from those of both",
+    ),
+    Column("teff", _FLOAT, "K", "phys.temperature.effective", "Effective temperature"),
+    Column("color", _FLOAT, "mag", "phot.color", "Color, as the list has it"),
+    Column("used", _BOOL, "", "meta.code", "Whether it enters the offset"),
+    Column("reason", _TEXT, "", "meta.note", "Why it does not"),
+    Column("residual", _FLOAT, "km/s", _RV + ";arith.diff", "difference less offset"),
+    Column(
+        "outlier",
+        _BOOL,
+        "",
+        "meta.code",
+        "More than five robust widths from the offset",
+    ),
+    Column("n_standards", _INT, "", "meta.number", "Standards in the group"),
+    Column(
+        "offset", _FLOAT, "km/s", _RV + ";arith.zp", "Median difference from standards"
+    ),
+    Column("offset_err", _FLOAT, "km/s", "stat.error;arith.zp", "Error of offset"),
+    Column(
+        "scatter",
+        _FLOAT,
+        "km/s",
+        "stat.stdev;" + _RV,
+        "Interquartile range of the differences over 1.349",
+    ),
+    Column("scatter_err", _FLOAT, "km/s", "stat.error;stat.stdev", "Error of scatter"),
+    Column("mean", _FLOAT, "km/s", _RV + ";stat.mean", "Weighted mean difference"),
+    Column("mean_err", _FLOAT, "km/s", "stat.error;" + _RV, "Its error, as chi2 asks"),
+    Column("chi2", _FLOAT, "", "stat.fit.chi2", "Chi squared about mean"),
+    Column("dof", _INT, "", "stat.fit.dof", "Degrees of freedom of chi2"),
+)
+"""Of both tables of a comparison with standards: matches star by star, then groups."""
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "visits": VISITS,
     "velocities": VELOCITIES,
@@ -280,6 +341,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "stars": STARS,
     "rejected": REJECTED,
     "relative": RELATIVE,
+    "standards": STANDARDS,
 }
 
 
