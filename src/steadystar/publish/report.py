@@ -11,17 +11,12 @@ Content-Security-Policy forbids scripts other than the two beside the page.
 
 __all__ = ["ReportInputs", "ReportOptions", "write_report"]
 
-import json
-from importlib.metadata import version
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import polars as pl
 from markupsafe import Markup
 
-from steadystar.publish import paper
 from steadystar.publish.facts import Facts, gather
 from steadystar.publish.figures import Section, overview_sections, star_figures
 from steadystar.publish.figures.timeline import (
@@ -29,16 +24,14 @@ from steadystar.publish.figures.timeline import (
     time_axis,
     velocity_label,
 )
-from steadystar.publish.files import safe_name, slug, write_bytes
+from steadystar.publish.files import safe_name
 from steadystar.publish.headlines import headlines, opening, star_facts
 from steadystar.publish.inputs import ReportInputs, ReportOptions
-from steadystar.publish.lists import Listing, glossary, summary_listing
-from steadystar.publish.plot import Axis, Figure, Missing, Panel
+from steadystar.publish.lists import glossary, summary_listing
+from steadystar.publish.plot import Axis, Panel
 from steadystar.publish.star_lists import star_listing, visit_listing
 from steadystar.publish.web import panel_spec, spec_json
-
-_PAGES = Path(__file__).with_name("pages")
-_MANIFEST = "files.json"
+from steadystar.publish.writer import Writer, page_item, write_assets
 
 
 def write_report(
@@ -55,10 +48,10 @@ def write_report(
     options = options or ReportOptions()
     directory = Path(directory)
     facts = gather(inputs)
-    writer = _Writer(directory, options)
+    writer = Writer(directory, options)
     chosen = facts.stars.sort("interest").head(options.star_pages)["star_id"].to_list()
     pages = {star: f"stars/{safe_name(star)}.html" for star in chosen}
-    _write_assets(writer)
+    write_assets(writer)
     sections = overview_sections(facts, inputs, options)
     _write_index(writer, facts, inputs, sections, pages)
     for place in range(len(chosen)):
@@ -67,95 +60,8 @@ def write_report(
     return directory / "index.html"
 
 
-class _Writer:
-    """Writes files below one directory and remembers which."""
-
-    def __init__(self, directory: Path, options: ReportOptions) -> None:
-        self.directory, self.options = directory, options
-        self.written: set[str] = set()
-        self.templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_PAGES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-
-    def file(self, name: str, content: bytes) -> None:
-        write_bytes(self.directory / name, content)
-        self.written.add(name)
-
-    def page(self, name: str, template: str, **values: Any) -> None:
-        root = "../" * name.count("/")
-        text = self.templates.get_template(template).render(
-            root=root, version=version("steadystar"), **values
-        )
-        self.file(name, text.encode("utf-8"))
-
-    def finish(self) -> None:
-        """Remove what only an earlier report wrote, and note what this one did."""
-        for name in self._earlier() - self.written:
-            (self.directory / name).unlink(missing_ok=True)
-        listing = json.dumps(sorted(self.written), indent=0)
-        write_bytes(self.directory / _MANIFEST, listing.encode("utf-8"))
-
-    def _earlier(self) -> set[str]:
-        path = self.directory / _MANIFEST
-        try:
-            names = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError):
-            return set()
-        # Only what this module can have written: a folder of its own and a plain name.
-        folders = {"stars", "figures", "assets"}
-        return {
-            name
-            for name in names
-            if isinstance(name, str)
-            and len(parts := name.split("/")) == 2
-            and parts[0] in folders
-            and parts[1] not in ("", ".", "..")
-            and "\\" not in name
-        }
-
-
-def _write_assets(writer: _Writer) -> None:
-    for name in ("report.css", "report.js"):
-        writer.file(f"assets/{name}", (_PAGES / "assets" / name).read_bytes())
-    library = package_files("plotly") / "package_data" / "plotly.min.js"
-    writer.file("assets/plotly.min.js", library.read_bytes())
-
-
-def _figure(
-    writer: _Writer, figure: Figure, prefix: str, *, draw: bool
-) -> dict[str, Any]:
-    """Everything that the template needs of one figure; its images are written."""
-    name = slug(f"{prefix}{figure.name}")
-    if draw:
-        for suffix, content in paper.draw(figure, writer.options.dpi).items():
-            writer.file(f"figures/{name}.{suffix}", content)
-    return {
-        "kind": "figure",
-        "id": name,
-        "figure": figure,
-        "drawn": draw,
-        "columns": min(figure.columns, len(figure.panels), 3),
-        # The data are JSON in a script element of a type that no browser runs.
-        "data": Markup(spec_json([panel_spec(panel) for panel in figure.panels])),
-    }
-
-
-def _item(
-    writer: _Writer, item: Figure | Missing | Listing, prefix: str = "", *, draw: bool
-) -> dict[str, Any]:
-    if isinstance(item, Figure):
-        return _figure(writer, item, prefix, draw=draw)
-    if isinstance(item, Missing):
-        return {"kind": "missing", "missing": item}
-    return {"kind": "listing", "listing": item}
-
-
 def _write_index(
-    writer: _Writer,
+    writer: Writer,
     facts: Facts,
     inputs: ReportInputs,
     sections: list[Section],
@@ -175,7 +81,7 @@ def _write_index(
                 "title": section.title,
                 "lead": section.lead,
                 "notes": section.notes,
-                "items": [_item(writer, item, draw=draw) for item in section.items],
+                "items": [page_item(writer, item, draw=draw) for item in section.items],
             }
             for section in sections
         ],
@@ -213,7 +119,7 @@ def _explorer(facts: Facts, pages: dict[str, str]) -> dict[str, Any] | None:
 
 
 def _write_star(
-    writer: _Writer,
+    writer: Writer,
     facts: Facts,
     inputs: ReportInputs,
     chosen: list[str],
@@ -236,7 +142,7 @@ def _write_star(
         star=star,
         facts=star_facts(facts, row),
         items=[
-            _item(writer, item, stem, draw=draw)
+            page_item(writer, item, stem, draw=draw)
             for item in star_figures(facts, inputs, star, options)
         ],
         visits=visit_listing(visits, beside),
