@@ -261,6 +261,74 @@ def calibrate(
         )
 
 
+@app.command(
+    epilog=_example(
+        "steadystar standards allVisit.fits --against standards.fits -o out/",
+        "steadystar standards my.csv --against list.csv -o out/ --by telescope "
+        "--against-columns star_id=NAME,rv=V",
+    )
+)
+def standards(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE", help="Velocities: Parquet, FITS, VOTable, ECSV or CSV."
+        ),
+    ],
+    against: Annotated[
+        Path,
+        typer.Option(
+            metavar="TABLE", help="Stars of known velocity, or another catalog."
+        ),
+    ],
+    output: Output,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLS",
+            help="Columns whose groups have offsets of their own, separated by commas; "
+            "telescope and arm if not given; '' for one offset of all.",
+        ),
+    ] = None,
+    survey: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose columns the table has.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="a=B,...", help="Our names of the table's columns."),
+    ] = None,
+    against_columns: Annotated[
+        str | None,
+        typer.Option(metavar="a=B,...", help="Our names of the standards' columns."),
+    ] = None,
+    radius: Annotated[
+        float,
+        typer.Option(
+            metavar="ARCSEC", help="How far apart a star and a standard may be."
+        ),
+    ] = 3.0,
+    quiet: Quiet = False,
+) -> None:
+    """Tie a table of velocities to stars whose velocities are known."""
+    with _in_sentences(output / "run.log"):
+        from steadystar.pipeline.standards import tie_to_standards
+
+        names = None
+        if by is not None:
+            names = [name.strip() for name in by.split(",")] if by.strip() else []
+        tie_to_standards(
+            table,
+            against,
+            output,
+            by=names,
+            survey=survey,
+            columns=columns,
+            against_columns=against_columns,
+            radius_arcsec=radius,
+            quiet=quiet,
+        )
+
+
 @app.command(epilog=_example("steadystar status out/"))
 def status(directory: Directory) -> None:
     """Say how far a run is, and what it found."""

@@ -274,12 +274,12 @@ def _set_aside(frame: pl.DataFrame, has_velocity: np.ndarray) -> pl.Series:
             frame[name].dtype == pl.Boolean or frame[name].dtype.is_numeric()
         ):
             raised = frame[name].cast(pl.Float64).fill_null(0).fill_nan(0).to_numpy()
-            reason[raised != 0] = f"the list flags it ({name})"
+            reason[raised != 0] = f"flagged in the list ({name})"
     if "status" in frame.columns:
         bad = int(FATAL | Status.SURVEY_FLAG | Status.DOUBLE_LINED)
         status = frame["status"].cast(pl.Int64).fill_null(0).to_numpy()
-        reason[(status & bad) != 0] = "the list flags it (status)"
-    reason[~has_velocity] = "the list has no velocity of it"
+        reason[(status & bad) != 0] = "flagged in the list (status)"
+    reason[~has_velocity] = "without a velocity in the list"
     return pl.Series(reason.tolist(), dtype=pl.String)
 
 

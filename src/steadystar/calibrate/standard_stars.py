@@ -138,11 +138,11 @@ def reasons(visits, star, sky, standards, match: Match, stars) -> list[str | Non
             sky, stars, "double_lined", lambda c: c.fill_null(value=False)
         )
         low = _verdict(sky, stars, "p_constant", lambda c: c.fill_nan(None) < 0.5)
-        varies[low] = "it varies (p_constant below 0.5)"
+        varies[low] = "probably variable by these velocities (p_constant below 0.5)"
         found = _verdict(sky, stars, "variable", lambda c: c.fill_null(value=False))
-        varies[found] = "it varies (variable)"
+        varies[found] = "variable by these velocities"
     return [
-        given or ("it is double-lined" if two else None) or moving
+        given or ("double-lined" if two else None) or moving
         for given, two, moving in zip(out, double, varies, strict=True)
     ]
 

@@ -64,7 +64,8 @@ def left_out(matches: pl.DataFrame) -> list[str]:
         names = part["standard_id"].fill_null(part["star_id"]).to_list()
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         notes.append(
-            f"{len(names)} left out because {reason}: {', '.join(names[:5])}{more}."
+            f"{len(names)} standard{'s' * (len(names) > 1)} left out as {reason}: "
+            f"{', '.join(names[:5])}{more}."
         )
     return notes
 
