@@ -29,12 +29,16 @@ from steadystar.data.status import FATAL, Status
 STAYS_OUT = FATAL | Status.TWO_MINIMA | Status.COADD | Status.USER_EXCLUDED
 """Visits with any of these flags do not enter a solution."""
 
+_NO_ERROR = 1e-9
+"""km/s. Smaller than any error of a velocity, and too small to divide by."""
+
 
 def standard_visits(visits: pl.DataFrame) -> pl.DataFrame:
     """Return ``visits`` with ``star_id``, ``rv_raw``, ``rv_raw_err`` and ``status``.
 
     A velocity ``rv`` without ``rv_raw`` becomes ``rv_raw``; so does its error. A
-    missing error is NaN. Null numbers become NaN, a null status 0.
+    missing error is NaN, and so is one below a millionth of a meter a second, which
+    nothing has. Null numbers become NaN, a null status 0.
 
     Raises:
         CalibrationError: a column is missing or holds text where numbers should be.
@@ -62,6 +66,10 @@ def standard_visits(visits: pl.DataFrame) -> pl.DataFrame:
     visits = visits.with_columns(*missing)
     numbers += [n for n in ("rv_2",) if n in visits.columns]
     visits = visits.with_columns(_as_numbers(visits[name]) for name in numbers)
+    no_error = pl.col("rv_raw_err").is_between(0, _NO_ERROR, closed="right")
+    visits = visits.with_columns(
+        rv_raw_err=pl.when(no_error).then(float("nan")).otherwise(pl.col("rv_raw_err"))
+    )
     status = visits["status"] if "status" in visits.columns else None
     if status is None or not status.dtype.is_integer():
         given = pl.Series("status", np.zeros(len(visits), np.int64))

@@ -89,12 +89,21 @@ def _parse_parquet(source: Path | io.BytesIO) -> Table:
     stored = table.schema.metadata or {}
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
+    plain = {n: not (t.is_nested() or t == pl.Object) for n, t in frame.schema.items()}
+    notes = tuple(
+        f"Column {name} was left out: its cells hold arrays or structures."
+        for name in frame.columns
+        if not plain[name]
+    )
+    if not any(plain.values()):
+        raise ValueError("it has no column that holds one value a row")
+    frame = frame.select(name for name in frame.columns if plain[name])
     metadata = {
         key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
         for key, value in stored.items()
         if key != b"pandas"
     }
-    return Table(frame, metadata=metadata)
+    return Table(frame, metadata=metadata, notes=notes)
 
 
 def _parse_fits(source: Path | io.BytesIO, extension: str | int | None) -> Table:

@@ -63,6 +63,8 @@ _COPIED = ("ra", "dec", "snr", "bjd", "exptime", "visit_id")
 _MAX_RV, _MAX_ERR = 5000.0, 1000.0
 """km/s. Beyond are the -9999 and 999999 of catalogs, not stars: no star of the Galaxy
 moves at more than a few per cent of this, but for those at its central black hole."""
+_MIN_ERR = 1e-9
+"""km/s. Nobody measures a velocity to a millionth of a meter a second."""
 _MOST_EXTENSIONS = 8
 
 
@@ -447,7 +449,7 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
         )
     rv, error = frame["rv_raw"].to_numpy(), frame["rv_raw_err"].to_numpy()
     measured = np.abs(rv) < _MAX_RV
-    trusted = (error > 0) & (error < _MAX_ERR)
+    trusted = (error > _MIN_ERR) & (error < _MAX_ERR)
     status |= np.where(measured, 0, int(Status.NO_VELOCITY))
     status |= np.where(measured & ~trusted, int(Status.BAD_ERROR), 0)
     failed = (status & int(Status.SURVEY_FLAG | Status.NO_VELOCITY)) != 0
