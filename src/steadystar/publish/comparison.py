@@ -116,7 +116,12 @@ def differences(
         theirs.append(b[both] - shift[label])
         errors.append(table["offset_err"].to_numpy()[both])
     none = np.empty(0)
-    return names, *(np.concatenate([none, *part]) for part in (mine, theirs, errors))
+    return (
+        names,
+        np.concatenate([none, *mine]),
+        np.concatenate([none, *theirs]),
+        np.concatenate([none, *errors]),
+    )
 
 
 def _against(chosen: ZeroPoints, other: ZeroPoints) -> dict[str, float | None]:

@@ -155,7 +155,10 @@ def _pulls(visits: pl.DataFrame, steady: pl.Series) -> pl.DataFrame:
         .then(pl.col("after") / pl.col(expected))
         .otherwise(float("nan"))
         .alias(name)
-        for name, expected in (("pull", "expected"), ("pull_given", "expected_given"))
+        for name, expected in (
+            ("pull", "expected_steady"),
+            ("pull_given", "expected_given"),
+        )
     )
 
 
@@ -220,28 +223,38 @@ def _residuals(frame: pl.DataFrame) -> pl.DataFrame:
         centre = product.sum().over(keys) / total
         return pl.when(several & (pl.col(weights) > 0)).then(pl.col(value) - centre)
 
-    # The error as measured, and that of the correction, which no rescaling touches.
-    moved = pl.col("correction_err").fill_nan(0.0).fill_null(0.0)
-    given = (pl.col("raw_error") ** 2 + moved**2).sqrt()
-    frame = frame.with_columns(
-        pl.when(pl.col("_w") > 0).then(given).otherwise(float("nan")).alias("_given")
-    )
+    def square(name: str) -> pl.Expr:
+        return pl.col(name).fill_nan(0.0).fill_null(0.0) ** 2
 
-    def expected(error: str) -> pl.Expr:
+    # The noise of a velocity alone, calibrated and as given, without its correction.
+    noise = pl.col("error") ** 2 - square("correction_err")
+    noise = pl.when(noise > 0).then(noise).otherwise(pl.col("error") ** 2)
+    # A correction that was solved from the very visits of constant stars has followed
+    # their noise, by what the visits of a star do not share; a missing one has not.
+    followed = square("correction_err") - square("correction_common_err")
+    lacking = pl.col("status") & int(Status.UNCALIBRATED | Status.TOO_FEW_STARS) != 0
+    followed = followed.clip(lower_bound=0.0) * pl.when(lacking).then(1.0).otherwise(
+        -1.0
+    )
+    used = pl.col("_w") > 0
+
+    def expected(variance: pl.Expr, moved: pl.Expr) -> pl.Expr:
         # The mean contains the velocity itself, so that it is nearer than its error.
         # Where it is almost the mean itself, nothing is left to compare.
-        usable = (pl.col("_w") > 0) & (pl.col(error) > 0) & pl.col(error).is_finite()
-        weights = pl.when(usable).then(pl.col(error) ** -2)
-        variance = pl.col(error) ** 2 - 1 / weights.sum().over(keys)
-        clear = variance > 1e-3 * pl.col(error) ** 2
-        return pl.when(usable & clear).then(variance.sqrt()).otherwise(float("nan"))
+        usable = used & (variance > 0) & variance.is_finite()
+        weights = pl.when(usable).then(1 / variance)
+        rest = variance + moved - 1 / weights.sum().over(keys)
+        clear = rest > 1e-3 * variance
+        return pl.when(usable & clear).then(rest.sqrt()).otherwise(float("nan"))
 
+    none = pl.lit(0.0)
     return frame.with_columns(
         mean("value", "_w").fill_null(float("nan")).alias("after"),
         mean("raw", "_w_raw").fill_null(float("nan")).alias("before"),
-        expected("error").alias("expected"),
-        expected("_given").alias("expected_given"),
-    ).drop("_w", "_w_raw", "_given")
+        expected(pl.col("error") ** 2, none).alias("expected"),
+        expected(noise, followed).alias("expected_steady"),
+        expected(pl.col("raw_error") ** 2, followed).alias("expected_given"),
+    ).drop("_w", "_w_raw")
 
 
 def _steady(every: pl.Series, stars: pl.DataFrame | None) -> tuple[pl.Series, str]:

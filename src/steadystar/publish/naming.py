@@ -21,7 +21,12 @@ def spoken(family: str) -> str:
 
 def group_names(table: pl.DataFrame, columns: Sequence[str]) -> list[str]:
     """Return each row's group in words: ``telescope lco25m, fiber 12``."""
-    words = [pl.format("{} {}", pl.lit(spoken(c)), _text(c)) for c in columns]
+    words = [
+        pl.format("{} arm", _text(c))
+        if c == "arm"
+        else pl.format("{} {}", pl.lit(spoken(c)), _text(c))
+        for c in columns
+    ]
     return table.select(pl.concat_str(words, separator=", ")).to_series().to_list()
 
 
@@ -43,7 +48,8 @@ def together(table: pl.DataFrame, columns: Sequence[str]) -> str:
         texts = values.cast(pl.String).to_list()
         name = spoken(column)
         if len(texts) <= _LISTED:
-            said.append(f"{name} {', '.join(texts) or DASH}")
+            values = ", ".join(texts) or DASH
+            said.append(f"{values} arm" if name == "arm" else f"{name} {values}")
         else:
             span = f"{texts[0]} to {texts[-1]}"
             said.append(f"{counted(len(texts), name)} ({span})")

@@ -53,13 +53,17 @@ def set_aside_listing(
     if not offsets:
         return None
     total = sum(kinds.values())
-    note = (
-        "Every zero point could be determined."
-        if not total
-        else f"{counted(total, 'zero point').capitalize()} in all. Visits whose zero "
-        "point is not determined keep their velocity as measured, and carry the usual "
-        "width of zero points in their error. The tables of offsets hold all."
-    )
+    note = "Every zero point could be determined."
+    if total:
+        note = (
+            f"{counted(total, 'zero point').capitalize()} in all; the tables of offsets "
+            "hold them too."
+        )
+    if any(reason.startswith("Not determined") for reason in kinds):
+        note += (
+            " Where a zero point is not determined, velocities stay as measured, with "
+            "the usual width of zero points in their errors."
+        )
     if len(rows) > options.listed_rows:
         note = f"The first {options.listed_rows} of {len(rows):,} rows. {note}"
     return Listing(

@@ -37,7 +37,7 @@ from steadystar.publish.plot import (
     Steps,
     Violins,
 )
-from steadystar.publish.web import DIVERGING, SEQUENTIAL
+from steadystar.publish.web_values import DIVERGING, SEQUENTIAL
 
 COLORS = {
     "ink": "#222222",

@@ -7,7 +7,6 @@ came from a file is escaped here, because plotly reads a small HTML in its label
 
 __all__ = ["COLORS", "escape", "panel_spec", "spec_json"]
 
-import base64
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -28,17 +27,8 @@ from steadystar.publish.plot import (
     Steps,
     Violins,
 )
-
-COLORS = {
-    "ink": "var(--ink)",
-    "muted": "var(--muted)",
-    "blue": "var(--blue)",
-    "red": "var(--red)",
-    "green": "var(--green)",
-    "orange": "var(--orange)",
-    "purple": "var(--purple)",
-    "sky": "var(--sky)",
-}
+from steadystar.publish.web_matrix import matrix_axes, matrix_lines, matrix_trace
+from steadystar.publish.web_values import COLORS, DIVERGING, escape, numbers
 
 _SYMBOLS = {
     "circle": "circle",
@@ -47,38 +37,6 @@ _SYMBOLS = {
     "cross": "x",
     "square": "square",
 }
-
-DIVERGING = (
-    (0.0, "#2166ac"),
-    (0.25, "#92c5de"),
-    (0.5, "#f7f7f7"),
-    (0.75, "#f4a582"),
-    (1.0, "#b2182b"),
-)
-"""ColorBrewer's RdBu, which remains readable with the common color deficiencies."""
-
-
-SEQUENTIAL = (
-    (0.0, "#d9ecef"),
-    (0.25, "#8fc7cf"),
-    (0.5, "#3f95ab"),
-    (0.75, "#1a5f86"),
-    (1.0, "#0b2a4f"),
-)
-"""From light to dark blue: more is darker."""
-
-
-def escape(text: str) -> str:
-    """Make text safe for plotly's labels: no markup, no template, at most 120 signs."""
-    if len(text) > 120:
-        text = text[:119] + "…"
-    clean = "".join(c if c.isprintable() else "�" for c in text)
-    return (
-        clean.replace("&", "&amp;")
-        .replace("<", "&lt;")
-        .replace(">", "&gt;")
-        .replace("%{", "% {")
-    )
 
 
 def spec_json(spec: Any) -> str:
@@ -104,28 +62,11 @@ def panel_spec(panel: Panel) -> dict[str, Any]:
     }
     matrix = next((m for m in panel.marks if isinstance(m, Matrix)), None)
     if matrix:
-        layout |= _matrix_axes(matrix, panel)
-        shapes += _matrix_lines(matrix)
+        layout |= matrix_axes(matrix, panel)
+        shapes += matrix_lines(matrix)
     if shapes:
         layout["shapes"] = shapes
     return {"data": data, "layout": layout}
-
-
-def _numbers(values: Any, *, wide: bool = False) -> dict[str, str]:
-    """Numbers in plotly's base64 form: 4 bytes each, 8 where ``wide`` (times).
-
-    Infinities, and what 4 bytes cannot hold, become NaN, which plotly leaves out.
-    """
-    array = np.asarray(values, np.float64)
-    array = np.where(np.abs(array) < 1e38, array, np.nan)
-    array = array.astype("<f8" if wide else "<f4")
-    spec = {
-        "dtype": "f8" if wide else "f4",
-        "bdata": base64.b64encode(array.tobytes()).decode("ascii"),
-    }
-    if array.ndim > 1:
-        spec["shape"] = ", ".join(str(size) for size in array.shape)
-    return spec
 
 
 def _positions(x: np.ndarray) -> dict[str, Any]:
@@ -133,7 +74,7 @@ def _positions(x: np.ndarray) -> dict[str, Any]:
     steps = np.diff(x)
     if len(x) > 100 and np.allclose(steps, steps[0], rtol=1e-6):
         return {"x0": float(x[0]), "dx": float(steps.mean())}
-    return {"x": _numbers(x, wide=True)}
+    return {"x": numbers(x, wide=True)}
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
@@ -154,7 +95,9 @@ def _axis(axis: Axis) -> dict[str, Any]:
         spec["tickvals"] = [float(position) for position, _ in axis.ticks]
         spec["ticktext"] = [escape(text) for _, text in axis.ticks]
     elif axis.log:
-        spec["dtick"] = "D2"
+        # Ticks at 1, 2 and 5; at every digit where that would leave one or none.
+        low, high = axis.low or 1.0, axis.high or 10.0
+        spec["dtick"] = "D2" if high > 5 * low else "D1"
         spec["tickformat"] = "~g"
     return spec
 
@@ -199,7 +142,7 @@ def _traces(mark: Mark) -> list[dict[str, Any]]:
     if isinstance(mark, Heat):
         return [_heat(mark)]
     if isinstance(mark, Matrix):
-        return [_matrix(mark)]
+        return [matrix_trace(mark)]
     if isinstance(mark, Density):
         return [_density(mark)]
     if isinstance(mark, Violins):
@@ -225,8 +168,8 @@ def _points(mark: Points) -> dict[str, Any]:
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "markers",
-        "x": _numbers(mark.x, wide=True),
-        "y": _numbers(mark.y),
+        "x": numbers(mark.x, wide=True),
+        "y": numbers(mark.y),
         "marker": {
             "color": COLORS[mark.color],
             "size": mark.size,
@@ -238,7 +181,7 @@ def _points(mark: Points) -> dict[str, Any]:
     if mark.error is not None:
         trace["error_y"] = {
             "type": "data",
-            "array": _numbers(mark.error),
+            "array": numbers(mark.error),
             "color": COLORS[mark.color],
             "thickness": 1,
             "width": 0,
@@ -252,7 +195,7 @@ def _line(mark: Line) -> dict[str, Any]:
         "type": "scatter",
         "mode": "lines",
         **_positions(mark.x),
-        "y": _numbers(mark.y),
+        "y": numbers(mark.y),
         "line": {"color": COLORS[mark.color], "dash": mark.dash, "width": mark.width},
     }
     trace = _named(trace, mark.label)
@@ -269,8 +212,8 @@ def _steps(mark: Steps) -> dict[str, Any]:
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines",
-        "x": _numbers(x, wide=True),
-        "y": _numbers(y),
+        "x": numbers(x, wide=True),
+        "y": numbers(y),
         "line": {"color": COLORS[mark.color], "width": 1.4},
         "hovertemplate": "%{x:.4~g}: %{y:.4~g}<extra></extra>",
     }
@@ -283,8 +226,8 @@ def _steps(mark: Steps) -> dict[str, Any]:
 def _bars(mark: Bars) -> dict[str, Any]:
     trace: dict[str, Any] = {
         "type": "bar",
-        "x": _numbers(mark.x, wide=True),
-        "y": _numbers(mark.heights),
+        "x": numbers(mark.x, wide=True),
+        "y": numbers(mark.heights),
         "marker": {"color": COLORS[mark.color], "opacity": 0.8},
     }
     return _hover(_named(trace, mark.label), mark.hover, "%{y:.6~g}")
@@ -307,9 +250,9 @@ def _heat(mark: Heat) -> dict[str, Any]:
     ]
     trace: dict[str, Any] = {
         "type": "heatmap",
-        "x": _numbers(np.arange(1, columns + 1)),
-        "y": _numbers(np.arange(1, rows + 1)),
-        "z": _numbers(mark.z),
+        "x": numbers(np.arange(1, columns + 1)),
+        "y": numbers(np.arange(1, rows + 1)),
+        "z": numbers(mark.z),
         "zmin": -limit,
         "zmax": limit,
         "colorscale": [list(stop) for stop in DIVERGING],
@@ -329,110 +272,16 @@ def _heat(mark: Heat) -> dict[str, Any]:
     return trace
 
 
-def _matrix(mark: Matrix) -> dict[str, Any]:
-    """A heat map whose hover text comes from its axes: a text a cell would be heavy."""
-    names = _categories(mark)
-    trace: dict[str, Any] = {
-        "type": "heatmap",
-        "x": names,
-        "y": names,
-        "colorbar": {"title": {"text": escape(mark.unit), "side": "top"}},
-    }
-    form = f"%{{y}}<br>%{{x}}<br>%{{{'customdata' if mark.counts else 'z:.3f'}}}"
-    trace["hovertemplate"] = f"{form} {escape(mark.unit)}<extra></extra>"
-    if not mark.counts:
-        limit = mark.reach
-        scale = [list(stop) for stop in DIVERGING]
-        return trace | {
-            "z": _numbers(mark.z), "zmin": -limit, "zmax": limit, "colorscale": scale,
-        }  # fmt: skip
-    # The logarithm in 255 steps; the step below them is for none, and has no color.
-    counts, top = np.nan_to_num(mark.z), np.log10(mark.reach)
-    step = np.where(counts > 0, 1 + 254 * np.log10(np.maximum(counts, 1)) / top, 0)
-    ticks = [t for e in range(7) for t in (10**e, 3 * 10**e) if t <= mark.reach]
-    trace["colorbar"] |= {
-        "tickmode": "array",
-        "tickvals": [float(1 + 254 * np.log10(t) / top) for t in ticks],
-        "ticktext": [f"{t:,}" for t in ticks],
-    }
-    kind = "u2" if counts.max(initial=0) < 2**16 else "u4"
-    none = [[0.0, "rgba(0,0,0,0)"], [0.5 / 255, "rgba(0,0,0,0)"]]
-    colors = [[0.5 / 255 + (1 - 0.5 / 255) * at, color] for at, color in SEQUENTIAL]
-    return trace | {
-        "z": _packed(np.round(step), "u1"),
-        "customdata": _packed(counts, kind),
-        "zmin": 0,
-        "zmax": 255,
-        "colorscale": [*none, *colors],
-    }
-
-
-def _packed(values: np.ndarray, kind: str) -> dict[str, str]:
-    """Whole numbers in plotly's base64 form, of ``kind`` u1, u2 or u4."""
-    data = np.ascontiguousarray(values, f"<{kind}").tobytes()
-    return {
-        "dtype": kind,
-        "bdata": base64.b64encode(data).decode("ascii"),
-        "shape": ", ".join(str(size) for size in values.shape),
-    }
-
-
-def _categories(mark: Matrix) -> list[str]:
-    """The names of rows, no two alike: plotly puts equal ones into one place."""
-    seen: dict[str, int] = {}
-    names = []
-    for name in map(escape, mark.names):
-        seen[name] = seen.get(name, 0) + 1
-        names.append(f"{name} ({seen[name]})" if seen[name] > 1 else name)
-    return names
-
-
-def _matrix_axes(mark: Matrix, panel: Panel) -> dict[str, Any]:
-    names = _categories(mark)
-    every = -(-len(names) // 10)
-    shared = {"type": "category", "showgrid": False, "tickmode": "array"}
-    return {
-        "xaxis": {
-            **shared, "tickvals": [], "title": {"text": escape(panel.x.label)},
-        },
-        "yaxis": {
-            **shared,
-            "tickvals": names[::every],
-            "ticktext": [escape(name[:24]) for name in mark.names[::every]],
-            "autorange": "reversed",
-            "title": {"text": escape(panel.y.label)},
-        },
-    }  # fmt: skip
-
-
-def _matrix_lines(mark: Matrix) -> list[dict[str, Any]]:
-    lines = []
-    for start in mark.starts:
-        for along, across in (("x", "y"), ("y", "x")):
-            lines.append(
-                {
-                    "type": "line",
-                    f"{along}0": start - 0.5,
-                    f"{along}1": start - 0.5,
-                    f"{across}0": 0,
-                    f"{across}1": 1,
-                    f"{across}ref": "paper",
-                    "line": {"width": 0.7, "color": COLORS["muted"]},
-                }
-            )
-    return lines
-
-
 def _density(mark: Density) -> dict[str, Any]:
     counts = np.where(mark.counts > 0, mark.counts, np.nan).astype(float)
     top = float(np.log10(max(np.nanmax(counts, initial=1.0), 1.0)))
     ticks = list(range(int(np.floor(top)) + 1))
     return {
         "type": "heatmap",
-        "x": _numbers(mark.x_edges, wide=True),
-        "y": _numbers(mark.y_edges),
-        "z": _numbers(np.log10(counts)),
-        "customdata": _numbers(counts),
+        "x": numbers(mark.x_edges, wide=True),
+        "y": numbers(mark.y_edges),
+        "z": numbers(np.log10(counts)),
+        "customdata": numbers(counts),
         "colorscale": "Cividis",
         "reversescale": True,
         "zmin": 0,
@@ -454,8 +303,8 @@ def _violins(mark: Violins) -> list[dict[str, Any]]:
     body = {
         "type": "scatter",
         "mode": "lines",
-        "x": _numbers(x, wide=True),
-        "y": _numbers(y),
+        "x": numbers(x, wide=True),
+        "y": numbers(y),
         "fill": "toself",
         "fillcolor": f"fade({COLORS[mark.color]})",
         "line": {"color": COLORS[mark.color], "width": 1},

@@ -59,12 +59,22 @@ def method_listing(numbers: Mapping[str, Mapping[str, Any]]) -> Listing:
             "error / joint's",
         ),
         tuple(rows),
-        note=f"The scatter is that of {counted(number, 'velocity', 'velocities')} about "
-        "the mean of their star, the same for all methods: of stars that none of them "
-        "takes for variable, where all know the zero points. The last column holds if "
-        "joint is as precise as it says: then another's error is what remains of the "
-        "difference.",
+        note=_note(number),
         numeric=frozenset(range(1, 7)),
+    )
+
+
+def _note(number: int) -> str:
+    scatter = (
+        f"The scatter is that of {counted(number, 'velocity', 'velocities')} about the "
+        "mean of their star, the same for all methods: of stars that none of them takes "
+        "for variable, where all know the zero points."
+        if number
+        else "No constant star has velocities that all methods could calibrate."
+    )
+    return (
+        f"{scatter} The last column holds if joint is as precise as it says: then "
+        "another's error is what remains of the difference."
     )
 
 

@@ -104,7 +104,7 @@ def _panel(rows: pl.DataFrame, name: str) -> Panel | None:
     y_edges = log_edges(everything[everything > 0], 2)
     label = "S/N per pixel" if column == "snr" else "error as given (km/s)"
     return Panel(
-        Axis(label, log=True),
+        Axis(label, log=True, low=float(0.9 * at.min()), high=float(1.1 * at.max())),
         Axis("km/s", log=True, low=float(0.8 * y_edges[0]), high=float(1.25 * y_edges[-1])),
         (
             Line(at, given, "orange", "error as given", width=2),
@@ -152,18 +152,19 @@ def _medians(rows: pl.DataFrame, x: Array, edges: Array) -> tuple[Array, ...]:
 
 
 def _fitted(row: dict) -> str:
-    def spread(name: str, form) -> str:
-        error = row.get(name)
-        return f" ± {form(error)}" if error is not None and np.isfinite(error) else ""
-
-    scale = f"{row['scale']:.3f}{spread('scale_err', lambda e: f'{e:.3f}')}"
-    floor = 1000 * row["floor"]
-    unsure = row.get("floor_err")
-    bar = ""
-    if unsure is not None and np.isfinite(unsure):
-        bar = f" ± {significant(1000 * unsure, 2)}"
-    amount = finite([row.get("n_visits") or 0])
+    scale, floor = row["scale"], 1000 * row["floor"]
+    scale_err, floor_err = (row.get(f"{name}_err") for name in ("scale", "floor"))
+    amount = int(finite([row.get("n_visits") or 0]).sum())
     return (
-        f"scale {scale}, floor {significant(floor, 2)}{bar} m/s from "
-        f"{counted(int(amount.sum()), 'velocity', 'velocities')}"
+        f"scale {_with_error(scale, scale_err)}, floor "
+        f"{_with_error(floor, None if floor_err is None else 1000 * floor_err)} m/s from "
+        f"{counted(amount, 'velocity', 'velocities')}"
     )
+
+
+def _with_error(value: float, error: float | None) -> str:
+    """Write both to the second digit of the error."""
+    if error is None or not np.isfinite(error) or error <= 0:
+        return significant(value, 3)
+    places = int(np.clip(1 - np.floor(np.log10(error)), 0, 4))
+    return f"{value:.{places}f} ± {error:.{places}f}"

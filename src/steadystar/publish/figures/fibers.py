@@ -126,11 +126,10 @@ def _fibers_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
 
 def _roam(rows: pl.DataFrame) -> bool:
     fibers = rows.group_by("star_id", "arm").agg(
-        several=pl.struct("unit", "fiber").n_unique() > 1
+        n=pl.struct("unit", "fiber").n_unique()
     )
-    return len(fibers) > 0 and bool(
-        fibers["several"].cast(pl.Float64).mean() > _ROAMING
-    )  # pyright: ignore[reportOptionalOperand]
+    several = (fibers["n"] > 1).to_numpy()
+    return several.size > 0 and bool(several.mean() > _ROAMING)
 
 
 def _deviations_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | None:
@@ -165,14 +164,12 @@ def _deviations_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | N
     ]
     old, new = (float(finite(fibers[name]).std()) for name in ("before", "after"))
     here = f"Here: {counted(len(fibers), 'fiber')}; their means scatter by {ms(new)}"
-    here += f" calibrated, {ms(old)} as measured" if changed else ""
+    here += f" calibrated, {ms(old)} as measured" if changed else " as measured"
     here += f", where the typical error of a mean is {ms(median(fibers['error']))}."
     beyond = int((means > limit).sum())
-    here += (
-        f" {counted(beyond, 'mean').capitalize()} lie beyond the panels."
-        if beyond
-        else ""
-    )
+    if beyond:
+        lies = "lies" if beyond == 1 else "lie"
+        here += f" {counted(beyond, 'mean').capitalize()} {lies} beyond the panels."
     if len(busiest) > len(units):
         here += f" The {len(units)} units with the most fibers are drawn."
     return Figure(
@@ -182,8 +179,9 @@ def _deviations_of_arm(facts: Facts, rows: pl.DataFrame, arm: str) -> Figure | N
         columns=1 if len(panels) <= 2 else 2,
         wide=True,
         shows="Velocities of constant stars about the mean of their star, averaged in "
-        "each fiber with the error of that mean, before and after calibration (Saydjari "
-        "et al. 2025, figure 3). Stars change fibers here, so that this mean is the "
+        "each fiber with the error of that mean"
+        + (", before and after calibration" if changed else "")
+        + " (Saydjari et al. 2025, figure 3). Stars change fibers here, so that this mean is the "
         "fiber's own.",
         good="Calibrated means at zero within their errors. Structure that neighbors "
         "share, or that calibration leaves, belongs to the spectrograph.",

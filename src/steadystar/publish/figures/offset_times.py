@@ -184,7 +184,10 @@ def _sentence(rows: pl.DataFrame, span: float, left: int, beyond: int) -> str:
         said += f" ({significant(ratio, 2)} times less)" if ratio > 1 else ""
     said += "."
     if beyond:
-        said += f" {counted(beyond, 'zero point').capitalize()} lie beyond the panels."
+        lies = "lies" if beyond == 1 else "lie"
+        said += (
+            f" {counted(beyond, 'zero point').capitalize()} {lies} beyond the panels."
+        )
     if left:
         said += f" The {_MOST_PANELS} panels with the most are drawn, {left} are not."
     return said.replace(DASH, "unknown")

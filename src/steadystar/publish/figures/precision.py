@@ -1,12 +1,12 @@
-"""How well a velocity repeats: against S/N, with the same fiber, and in the course of time.
+"""How well a velocity repeats: against S/N, and with the same fiber.
 
-Saydjari et al. (2025), figures 2, 5 and 6. The scatter of a star is the standard
+Saydjari et al. (2025), figures 2 and 5. The scatter of a star is the standard
 deviation of its visits, freed of its bias by the jackknife (their equations 7 to 10);
 stars with three visits or more count. Whoever keeps the fiber is free of what differs
 between fibers: this is what calibration of fibers can reach at best.
 """
 
-__all__ = ["precision_by_run", "precision_by_snr", "settings", "star_scatters"]
+__all__ = ["MOST_PANELS", "precision_by_snr", "settings", "star_scatters"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,19 +17,13 @@ import polars as pl
 from steadystar.calibrate.visitsums import Groups
 from steadystar.infer.scatter import jackknife_scatter
 from steadystar.publish.facts import Facts, usable
-from steadystar.publish.figures.timeline import TimeAxis, time_axis
-from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.numbers import (
-    Array,
     binned_medians,
-    calendar_date,
     counted,
     finite,
     log_edges,
     median,
     ms,
-    robust_width,
-    scatter_or_density,
 )
 from steadystar.publish.plot import (
     Axis,
@@ -43,15 +37,13 @@ from steadystar.publish.plot import (
 )
 
 _PRECISION = "How well velocities repeat"
-_RUNS = "How well velocities repeat, in the course of time"
 _FEWEST = 20
 """Values in a bin below which its median or width means little."""
-_MOST_PANELS = 6
+MOST_PANELS = 6
+_MOST_STARS = 2000
 _BRIGHT = (120.0, 450.0)
 """S/N at which Saydjari et al. (2025) read off the floor."""
-_MOST_RUNS = 48
-_MJD = 2_400_000.5
-_BEFORE, _AFTER, _SAME = "as measured", "calibrated", "calibrated, same fiber only"
+_BEFORE, _AFTER, _SAME = "as measured", "calibrated", "same fiber only"
 
 
 def settings(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
@@ -67,7 +59,7 @@ def settings(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
         words = [f"telescope {texts['telescope']}"] if "telescope" in texts else []
         words += [arm_title(arm) or "both arms"] if "arm" in texts else []
         named.append((", ".join(words), part))
-    return sorted(named, key=lambda one: -len(one[1]))[:_MOST_PANELS]
+    return sorted(named, key=lambda one: -len(one[1]))[:MOST_PANELS]
 
 
 def star_scatters(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFrame:
@@ -106,7 +98,7 @@ class _Curve:
         return median(bright["s"]), len(bright)
 
 
-def precision_by_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
+def precision_by_snr(facts: Facts) -> Figure | Missing:
     """Scatter of constant stars against S/N: before, after, and in one fiber only."""
     rows = usable(facts.visits).filter("steady")
     lit = rows.filter(pl.col("snr") > 0)
@@ -119,7 +111,7 @@ def precision_by_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
         curves = _curves(part, changed=bool(changed))
         if len(curves[-1].stars) < _FEWEST and len(curves[0].stars) < _FEWEST:
             continue
-        panels.append(_snr_panel(curves, name, options))
+        panels.append(_snr_panel(curves, name))
         sentences.append(_floors(curves, name))
     if not panels:
         reason = (
@@ -137,7 +129,7 @@ def precision_by_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
         columns=2,
         wide=len(panels) > 1,
         shows="The standard deviation of the repeats of each constant star (by jackknife, "
-        "three visits or more) against its S/N; lines are medians, before and after "
+        "three visits or more) against its S/N; dots are calibrated, lines are medians, before and after "
         "calibration"
         + (", and after it for visits with the same fiber only" if fiber else "")
         + " (Saydjari et al. 2025, figures 2 and 5).",
@@ -152,13 +144,19 @@ def _curves(rows: pl.DataFrame, *, changed: bool) -> list[_Curve]:
     curves = []
     if changed and rows["raw"].is_finite().any():
         curves.append(_Curve(_BEFORE, "orange", star_scatters(rows, (), "raw")))
-    curves.append(_Curve(_AFTER, "green", star_scatters(rows, (), "value")))
+    curves.append(
+        _Curve(_after(changed=changed), "green", star_scatters(rows, (), "value"))
+    )
     if rows["fiber"].is_not_null().any():
         fiber = star_scatters(rows, ("unit", "fiber"), "value")
         # Where every star keeps its fiber this is the line before once more.
         if len(fiber) >= _FEWEST and _roam(rows):
             curves.append(_Curve(_SAME, "purple", fiber))
     return curves
+
+
+def _after(*, changed: bool) -> str:
+    return _AFTER if changed else _BEFORE
 
 
 def _roam(rows: pl.DataFrame) -> bool:
@@ -168,22 +166,22 @@ def _roam(rows: pl.DataFrame) -> bool:
     return bool((fibers["n"] > 1).any())
 
 
-def _snr_panel(curves: list[_Curve], name: str, options: ReportOptions) -> Panel:
-    after = next(c for c in curves if c.label == _AFTER).stars
+def _snr_panel(curves: list[_Curve], name: str) -> Panel:
+    after = next(c for c in curves if c.color == "green").stars
     every = pl.concat([c.stars for c in curves])
     x_edges = log_edges(every["snr"].to_numpy(), 80)
     y_edges = log_edges(every["s"].to_numpy(), 60, share=0.005)
-    snr, s = after["snr"].to_numpy(), after["s"].to_numpy()
-    inside = (s > y_edges[0]) & (s < y_edges[-1])
-    cloud = scatter_or_density(
-        snr[inside],
-        s[inside],
-        min(options.aggregate_above, 4000),
-        color="muted",
-        hover=[star for star, keep in zip(after["star_id"], inside, strict=True) if keep],
-        edges=(x_edges, y_edges),
+    inside = after.filter(pl.col("s").is_between(y_edges[0], y_edges[-1]))
+    # The lines say how dense the cloud is; more points would only hide them.
+    inside = inside[:: -(-len(inside) // _MOST_STARS)] if len(inside) else inside
+    cloud = Points(
+        inside["snr"].to_numpy(),
+        inside["s"].to_numpy(),
+        "muted",
+        hover=inside["star_id"].to_list(),
         size=3,
-    )  # fmt: skip
+        opacity=0.5,
+    )
     marks: list[Mark] = [cloud]
     for curve in curves:
         marks += _median_line(curve)
@@ -222,172 +220,4 @@ def _floors(curves: list[_Curve], name: str) -> str:
     if len(curves) == 3 and not bright:
         said[-1] = said[-1].replace(" star)", " pair of star and fiber)")
         said[-1] = said[-1].replace(" stars)", " pairs of star and fiber)")
-    return f"{name + ', ' if name else ''}median {where} {', '.join(said)}"
-
-
-def precision_by_run(facts: Facts) -> Figure | Missing:
-    """Scatter and mean deviation of constant stars in each night, month or year."""
-    rows = usable(facts.visits).filter("steady", pl.col("after").is_finite())
-    rows = rows.with_columns(_time=_times(rows)).filter(pl.col("_time").is_finite())
-    if not len(rows):
-        reason = "No velocity of a constant star with a repeat has a date."
-        return Missing("runs", _RUNS, reason)
-    word, width = _run_width(rows["_time"].to_numpy())
-    rows = _normalized(rows).with_columns(
-        _run=((pl.col("_time") - 0.5) / width).floor() if width < 100 else
-        (pl.col("_time") / width).floor()
-    )  # fmt: skip
-    middle = median(rows["snr"])
-    selected = rows.filter(pl.col("snr") >= middle) if np.isfinite(middle) else rows
-    changed = bool(np.any(finite(rows["correction"]) != 0))
-    time = time_axis(selected.select(pl.col("_time").alias("bjd")))
-    panels, widths = [], []
-    for name, part in settings(selected)[: _MOST_PANELS // 2]:
-        runs = _runs(part, changed=changed)
-        if len(runs) < 2:
-            continue
-        panels += _run_panels(runs, name, time, changed=changed)
-        widths.append(runs)
-    if not panels:
-        reason = (
-            f"Only one {word} holds {_FEWEST} velocities of constant stars with repeats."
-            if selected["_run"].n_unique() > 1
-            else f"All was observed within one {word}."
-        )
-        return Missing("runs", _RUNS, reason)
-    every = pl.concat(widths)
-    best, worst = (every.sort("after")[i].row(0, named=True) for i in (0, -1))
-    half = f", those with S/N {middle:.3g} or more" if np.isfinite(middle) else ""
-    return Figure(
-        name="runs",
-        title=_RUNS,
-        panels=tuple(panels),
-        columns=2,
-        wide=True,
-        shows=f"Velocities of constant stars{half} about the mean of their star, in each "
-        f"{word}: their robust scatter and their median, with errors (Saydjari et al. "
-        "2025, figure 6).",
-        good="Scatter that stays the same or improves; calibrated medians at zero. A "
-        f"{word} that stands out calls for a look at the instrument, or for zero points "
-        "that follow time.",
-        here=f"Here: {counted(len(every), word)} with {_FEWEST} velocities or more; the "
-        f"scatter lies between {ms(best['after'])} ({best['date']}) and "
-        f"{ms(worst['after'])} ({worst['date']}), the medians stray by "
-        f"{ms(float(finite(every['mean_after']).std()))}"
-        + (
-            f" (as measured {ms(float(finite(every['mean_before']).std()))})."
-            if changed
-            else "."
-        ),
-    )
-
-
-def _times(rows: pl.DataFrame) -> pl.Series:
-    night = rows["night"].cast(pl.Float64, strict=False) + _MJD + 0.5
-    bjd = rows["bjd"].fill_nan(None)
-    chosen = bjd if bjd.is_not_null().any() else night
-    return chosen.fill_null(float("nan")).rename("_time")
-
-
-def _run_width(time: Array) -> tuple[str, float]:
-    """The shortest of night, month and year that gives few enough runs."""
-    for word, width in (("night", 1.0), ("month", 30.4375)):
-        if np.unique(np.floor((time - 0.5) / width)).size <= _MOST_RUNS:
-            return word, width
-    return "year", 365.25
-
-
-def _normalized(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add ``_before`` and ``_after``: deviations freed of the mean that contains them."""
-    n = pl.len().over("star_id", "arm")
-    lifted = pl.when(n > 1).then((n / (n - 1)).sqrt())
-    return rows.with_columns(
-        (pl.col(name) * lifted).fill_null(float("nan")).alias(f"_{name}")
-        for name in ("before", "after")
-    )
-
-
-def _runs(rows: pl.DataFrame, *, changed: bool) -> pl.DataFrame:
-    """One row a run with enough velocities, in order of time."""
-    found = []
-    for (run,), part in rows.group_by("_run", maintain_order=True):
-        if len(part) < _FEWEST:
-            continue
-        time = float(np.mean(part["_time"].to_numpy()))
-        row = {"run": run, "time": time, "n": len(part)}
-        row["date"] = calendar_date(time - _MJD)
-        for name in ("before", "after"):
-            width = (
-                robust_width(part[f"_{name}"]) if changed or name == "after" else np.nan
-            )
-            row[name], row[f"mean_{name}"] = width, median(part[name])
-        found.append(row)
-    schema = (
-        "run",
-        "time",
-        "n",
-        "date",
-        "before",
-        "mean_before",
-        "after",
-        "mean_after",
-    )
-    frame = (
-        pl.DataFrame(found)
-        if found
-        else pl.DataFrame(schema=dict.fromkeys(schema, pl.Float64))
-    )
-    return frame.sort("time")  # fmt: skip
-
-
-def _run_panels(
-    runs: pl.DataFrame, name: str, time: TimeAxis, *, changed: bool
-) -> list[Panel]:
-    x, n = runs["time"].to_numpy() - time.zero, runs["n"].to_numpy()
-    hover = [
-        f"{date}: {counted(int(k), 'velocity', 'velocities')}"
-        for date, k in runs.select("date", "n").iter_rows()
-    ]
-    scatter: list[Mark] = []
-    mean: list[Mark] = [
-        Line(np.array([x.min(), x.max()]), np.zeros(2), "muted", dash="dot")
-    ]
-    for column, color, label in (
-        ("before", "orange", _BEFORE),
-        ("after", "green", _AFTER),
-    ):
-        if column == "before" and not changed:
-            continue
-        width = runs[column].to_numpy()
-        # The quartiles of n Gaussian values give sigma to 1.17 sigma / sqrt(n), their
-        # median the mean to 1.25 sigma / sqrt(n).
-        scatter.append(
-            Points(
-                x,
-                width,
-                color,
-                label,
-                error=1.17 * width / np.sqrt(n),
-                hover=hover,
-                size=6,
-            )
-        )
-        mean.append(
-            Points(
-                x,
-                runs[f"mean_{column}"].to_numpy(),
-                color,
-                label,
-                error=1.2533 * width / np.sqrt(n),
-                hover=hover,
-                size=6,
-            )
-        )
-    top = 1.15 * max(float(np.nanmax(p.y)) for p in scatter if isinstance(p, Points))
-    where = f"{name}: " if name else ""
-    return [
-        Panel(Axis(time.label), Axis("scatter (km/s)", low=0, high=top), tuple(scatter),
-              title=f"{where}scatter", tall=0.85),
-        Panel(Axis(time.label), Axis("median deviation (km/s)"), tuple(mean),
-              title=f"{where}median", tall=0.85),
-    ]  # fmt: skip
+    return f"{name + ', ' if name else ''}median {where}: {', '.join(said)}"

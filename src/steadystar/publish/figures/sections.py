@@ -17,7 +17,8 @@ from steadystar.publish.figures.fiber_limits import limit_by_fiber
 from steadystar.publish.figures.fibers import fiber_remainders
 from steadystar.publish.figures.observed import observed
 from steadystar.publish.figures.offset_times import offset_times
-from steadystar.publish.figures.precision import precision_by_run, precision_by_snr
+from steadystar.publish.figures.precision import precision_by_snr
+from steadystar.publish.figures.runs import precision_by_run
 from steadystar.publish.figures.ties import ties
 from steadystar.publish.figures.timeline import small_multiples
 from steadystar.publish.figures.traces import observed_frame
@@ -166,7 +167,7 @@ def _gain(facts: Facts, options: ReportOptions) -> Section:
     )
     items = (
         before_and_after(facts, options),
-        precision_by_snr(facts, options),
+        precision_by_snr(facts),
         precision_by_run(facts),
         *fiber_remainders(facts),
         variability(facts, options),

@@ -77,7 +77,10 @@ def _family(facts: Facts, inputs: ReportInputs, family: str) -> Figure | None:
     place[cells.rows] = cells.cell
     visits = facts.visits.with_columns(_cell=pl.Series(place[facts.groups[family]]))
     visits = usable(visits).filter("steady", pl.col("_cell") >= 0)
-    star = visits["star_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
+    # A relative velocity has its zero in one arm: other arms of the star are no tie.
+    apart = pl.col("reference_visit_id").is_not_null()
+    zero = pl.struct("star_id", pl.when(apart).then("arm"), "reference_visit_id")
+    star = visits.select(zero.rank("dense")).to_series().cast(pl.Int64).to_numpy() - 1
     shared = shared_stars(star, visits["_cell"].to_numpy(), cells.size)
     names = _names(table, columns, cells)
     where = Axis(spoken(family))
@@ -205,7 +208,7 @@ def _sentence(
             "constant stars in common"
         )
         if (pairs > 0).any():
-            said += f", {np.median(pairs[pairs > 0]):,.0f} in the middle"
+            said += f", typically {np.median(pairs[pairs > 0]):,.0f} of them"
     said += "."
     if correlation is not None and "offset_err" in table.columns:
         error = table["offset_err"].cast(pl.Float64).fill_null(np.nan).to_numpy()
