@@ -14,6 +14,7 @@ __all__ = [
     "ms",
     "outline",
     "percent",
+    "positive",
     "probability",
     "robust_width",
     "scatter_or_density",
@@ -46,6 +47,11 @@ def finite(values: Any) -> Array:
         values = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
     array = np.asarray(values, np.float64)
     return array[np.isfinite(array)]
+
+
+def positive(column: str) -> pl.Expr:
+    """Whether a column holds a positive number; to polars NaN is larger than any."""
+    return (pl.col(column) > 0) & pl.col(column).is_finite()
 
 
 def median(values: Any) -> float:

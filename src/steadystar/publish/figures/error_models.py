@@ -18,6 +18,7 @@ from steadystar.publish.numbers import (
     finite,
     log_edges,
     median,
+    positive,
     robust_width,
     significant,
 )
@@ -87,12 +88,12 @@ def _groups(facts: Facts, model: ErrorModel) -> list[tuple[str, dict, pl.DataFra
 
 
 def _has_snr(rows: pl.DataFrame) -> bool:
-    return bool((rows["snr"] > 0).sum() > len(rows) / 2)
+    return bool((rows["snr"].fill_nan(0.0) > 0).sum() > len(rows) / 2)
 
 
 def _panel(rows: pl.DataFrame, name: str) -> Panel | None:
     column = "snr" if _has_snr(rows) else "raw_error"
-    rows = rows.filter(pl.col(column) > 0)
+    rows = rows.filter(positive(column))
     if len(rows) < _FEWEST:
         return None
     x = rows[column].to_numpy()

@@ -20,6 +20,7 @@ from steadystar.publish.numbers import (
     finite,
     log_edges,
     median,
+    positive,
     robust_width,
     scatter_or_density,
     significant,
@@ -51,7 +52,7 @@ def error_against_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
         pl.when(pl.col("raw_error").is_finite()).then("raw_error").otherwise("error")
     )
     good = facts.measured.with_columns(claimed.alias("claimed")).filter(
-        (pl.col("snr") > 0) & pl.col("claimed").is_finite() & (pl.col("claimed") > 0)
+        positive("snr") & pl.col("claimed").is_finite() & (pl.col("claimed") > 0)
     )
     if not len(good):
         return Missing(
@@ -195,7 +196,7 @@ def share_per_unit(values: Array, edges: Array, color: str, label: str) -> Steps
 
 def _widths(facts: Facts, rows: pl.DataFrame) -> Panel | None:
     """Width of the pulls in bins of S/N; open symbols: with the errors as given."""
-    lit = rows.filter(pl.col("snr") > 0)
+    lit = rows.filter(positive("snr"))
     if not len(lit):
         return None
     number = int(np.clip(len(lit) // (5 * FEWEST * len(facts.arms)), 2, _MOST_BINS))

@@ -11,6 +11,7 @@ from steadystar.publish.numbers import (
     Array,
     counted,
     median,
+    positive,
     robust_width,
     significant,
 )
@@ -26,7 +27,7 @@ _OUTLYING = 5.0
 def limit_by_fiber(facts: Facts) -> list[Figure]:
     """Photon limit at S/N 1 by fiber, one figure an arm; nothing for a few fibers."""
     rows = facts.absolute.filter(
-        (pl.col("rv_limit") > 0) & (pl.col("snr") > 0) & pl.col("fiber").is_not_null()
+        (pl.col("rv_limit") > 0) & positive("snr") & pl.col("fiber").is_not_null()
     ).with_columns(pl.col("fiber").cast(pl.Float64, strict=False))
     rows = rows.filter(pl.col("fiber").is_finite(), pl.col("rv_limit").is_finite())
     if rows["fiber"].n_unique() <= _FEWEST_FIBERS:

@@ -24,6 +24,7 @@ from steadystar.publish.numbers import (
     log_edges,
     median,
     ms,
+    positive,
 )
 from steadystar.publish.plot import (
     Axis,
@@ -101,7 +102,7 @@ class _Curve:
 def precision_by_snr(facts: Facts) -> Figure | Missing:
     """Scatter of constant stars against S/N: before, after, and in one fiber only."""
     rows = usable(facts.visits).filter("steady")
-    lit = rows.filter(pl.col("snr") > 0)
+    lit = rows.filter(positive("snr"))
     if not len(lit):
         reason = "No constant star has a signal-to-noise ratio."
         return Missing("precision", _PRECISION, reason)

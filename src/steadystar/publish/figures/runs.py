@@ -15,6 +15,7 @@ from steadystar.publish.numbers import (
     finite,
     median,
     ms,
+    positive,
     robust_width,
 )
 from steadystar.publish.plot import Axis, Figure, Line, Mark, Missing, Panel, Points
@@ -37,7 +38,11 @@ def precision_by_run(facts: Facts) -> Figure | Missing:
     word, run = _number_runs(rows["_time"].to_numpy())
     rows = _normalized(rows).with_columns(_run=pl.Series(run))
     middle = median(rows["snr"])
-    selected = rows.filter(pl.col("snr") >= middle) if np.isfinite(middle) else rows
+    selected = (
+        rows.filter(positive("snr"), pl.col("snr") >= middle)
+        if np.isfinite(middle)
+        else rows
+    )
     changed = bool(np.any(finite(rows["correction"]) != 0))
     time = time_axis(selected.select(pl.col("_time").alias("bjd")))
     panels, said, dates = [], [], set()
