@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadystar.calibrate.gauge import center, components, determine
+from steadystar.calibrate.gauge import Gauged, components, determine
 from steadystar.calibrate.solve import Design
 from steadystar.data.status import Status
 
@@ -120,7 +120,8 @@ def test_the_offsets_of_nested_families_add_up_whatever_the_order():
     for first, second in ((exposure, night), (night, exposure)):
         design = design_of(star, first, second)
         label, _ = components(design)
-        offset, ambiguous = center(design, weight, y, label, np.ones(design.size))
+        gauged = Gauged(design, weight, label)
+        offset, ambiguous = gauged.center(y, np.ones(design.size)), gauged.ambiguous
         assert not ambiguous.any()
         total = design.total(offset)
         totals.append(total - total.mean())
@@ -139,7 +140,8 @@ def test_a_trend_shared_by_two_families_is_called_ambiguous():
     rng = np.random.default_rng(0)
     y = rng.normal(0, 1, len(star))
     weight = np.ones(len(star))
-    offset, ambiguous = center(design, weight, y, label, np.ones(design.size))
+    gauged = Gauged(design, weight, label)
+    offset, ambiguous = gauged.center(y, np.ones(design.size)), gauged.ambiguous
     assert ambiguous.tolist() == [False, True]
     matrix = np.zeros((len(star), 5 + design.size))
     matrix[np.arange(len(star)), star] = 1

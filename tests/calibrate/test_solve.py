@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from steadystar.calibrate.covariance import OffsetCovariance, offset_covariance
-from steadystar.calibrate.gauge import center, components
+from steadystar.calibrate.gauge import Gauged, components
 from steadystar.calibrate.solve import Design, normal_matrix, solve_offsets
 
 
@@ -54,9 +54,7 @@ def test_covariance_is_the_inverse_curvature_in_the_gauge(families):
     label, redundant = components(design)
     assert not redundant.any()
     gauge = np.random.default_rng(1).uniform(1, 4, design.size)
-    found = offset_covariance(
-        design, weight, label, gauge, np.zeros(len(families), bool)
-    )
+    found = offset_covariance(Gauged(design, weight, label), gauge)
     matrix = explicit(design)
     inverse = np.linalg.pinv(matrix.T @ (weight[:, None] * matrix))
     inverse = inverse[design.zeros :, design.zeros :]
@@ -79,10 +77,10 @@ def test_covariance_is_the_inverse_curvature_in_the_gauge(families):
 def test_sampled_covariance_agrees_with_the_exact_one(monkeypatch):
     design, weight, _ = random_design(5, (20, 4), stars=40, visits=900)
     label, _ = components(design)
-    gauge, free = np.ones(design.size), np.zeros(2, bool)
-    exact = offset_covariance(design, weight, label, gauge, free)
+    gauge = np.ones(design.size)
+    exact = offset_covariance(Gauged(design, weight, label), gauge)
     monkeypatch.setattr("steadystar.calibrate.covariance.DENSE_LIMIT", 3)
-    sampled = offset_covariance(design, weight, label, gauge, free)
+    sampled = offset_covariance(Gauged(design, weight, label), gauge)
     assert sampled.sampled == [True]
     # 200 samples: a variance is known to 10%, the worst of 24 to about 30%.
     assert_allclose(sampled.variances(), exact.variances(), rtol=0.35)
@@ -94,9 +92,7 @@ def test_sampled_covariance_agrees_with_the_exact_one(monkeypatch):
 def test_covariance_survives_its_arrays():
     design, weight, _ = random_design(5, (7, 4))
     label, _ = components(design)
-    found = offset_covariance(
-        design, weight, label, np.ones(design.size), np.zeros(2, bool)
-    )
+    found = offset_covariance(Gauged(design, weight, label), np.ones(design.size))
     again = OffsetCovariance.from_arrays(found.size, found.to_arrays())
     everything = np.arange(design.size)
     assert np.array_equal(found.matrix(everything), again.matrix(everything))
@@ -114,15 +110,14 @@ def test_errors_of_offsets_cover_the_truth():
     truth = rng.normal(0, 1, design.size)
     for f in range(2):
         truth[design.family == f] -= truth[design.family == f].mean()
-    error = np.sqrt(
-        offset_covariance(design, weight, label, gauge, np.zeros(2, bool)).variances()
-    )
+    gauged = Gauged(design, weight, label)
+    error = np.sqrt(offset_covariance(gauged, gauge).variances())
     star = rng.normal(0, 30, design.zeros)[design.zero]
     pulls = []
     for _ in range(60):
         noise = rng.standard_normal(len(weight)) / np.sqrt(weight)
         y = star + design.total(truth) + noise
-        pulls.append((center(design, weight, y, label, gauge)[0] - truth) / error)
+        pulls.append((gauged.center(y, gauge) - truth) / error)
     # 1200 correlated pulls: the width is known to about 3%.
     assert np.std(pulls) == pytest.approx(1.0, abs=0.1)
     assert np.std(np.array(pulls) * 1.5) > 1.3  # a control that must fail
@@ -150,6 +145,7 @@ def test_a_sparse_matrix_is_never_made_dense():
     truth = rng.normal(0, 1, size)
     label, _ = components(design)
     assert len(np.unique(label)) == fields
-    offset, _ = center(design, weight, truth[design.unknown[0]], label, np.ones(size))
+    gauged = Gauged(design, weight, label)
+    offset = gauged.center(truth[design.unknown[0]], np.ones(size))
     want = truth - truth.reshape(fields, -1).mean(axis=1).repeat(exposures)
     assert_allclose(offset, want, atol=1e-9)

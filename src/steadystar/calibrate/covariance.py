@@ -22,7 +22,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from steadystar.calibrate.gauge import Gauged
-from steadystar.calibrate.solve import Design, normal_matrix, right_side
+from steadystar.calibrate.solve import right_side
 from steadystar.calibrate.visitsums import Vector
 
 DENSE_LIMIT = 2500
@@ -168,20 +168,14 @@ def _chunks(rows: NDArray[np.intp], size: int = 20_000):
         yield rows[start : start + size]
 
 
-def offset_covariance(
-    design: Design,
-    weight: Vector,
-    label: NDArray[np.intp],
-    gauge: Vector,
-    ambiguous: NDArray[np.bool_],
-) -> OffsetCovariance:
+def offset_covariance(gauged: Gauged, gauge: Vector) -> OffsetCovariance:
     """Return the covariance of the solved offsets.
 
     Arguments:
-        design, weight: as they were solved.
-        label, gauge, ambiguous: the components and their gauges, as in `gauge.center`.
+        gauged: the problem as it was solved.
+        gauge: weight of each offset in the mean of its component, ``(offset,)``.
     """
-    normal = normal_matrix(design, weight)
+    design, normal, label = gauged.design, gauged.normal, gauged.label
     used = normal.diagonal() > 0
     _, part = connected_components(normal, directed=False)
     part = np.where(used, part, -1)
@@ -190,9 +184,7 @@ def offset_covariance(
     blocks = np.split(order, np.flatnonzero(np.diff(part[order])) + 1)
     out = OffsetCovariance(design.size)
     large = [b for b in blocks if len(b) > DENSE_LIMIT]
-    samples = (
-        _samples(design, weight, label, gauge, ambiguous) if large else np.zeros((0, 0))
-    )
+    samples = _samples(gauged, gauge) if large else np.zeros((0, 0))
     for member in blocks:
         if not len(member):
             continue
@@ -202,7 +194,7 @@ def offset_covariance(
             dense = csr_matrix(normal[member][:, member]).toarray()
             out.matrices.append(
                 _inverse(dense, label[member], gauge[member])
-                if not ambiguous[design.family[member]].any()
+                if not gauged.ambiguous[design.family[member]].any()
                 else _pseudo_inverse(dense)
             )
         out.members.append(member)
@@ -230,14 +222,13 @@ def _pseudo_inverse(normal: NDArray) -> NDArray[np.float64]:
     return (vector[:, good] / value[good]) @ vector[:, good].T
 
 
-def _samples(design: Design, weight: Vector, label, gauge, ambiguous) -> Vector:
+def _samples(gauged: Gauged, gauge: Vector) -> Vector:
     """Draw noise, and solve for it as for data: offsets (offset, sample)."""
     random = np.random.default_rng(0)
+    design, weight = gauged.design, gauged.weight
     sigma = np.divide(1, np.sqrt(weight), out=np.zeros_like(weight), where=weight > 0)
     right = np.empty((design.size, _SAMPLES))
     for i in range(_SAMPLES):
         noise = sigma * random.standard_normal(len(weight))
         right[:, i] = right_side(design, weight, noise)
-    gauged = Gauged(design, weight, label, gauge)
-    gauged.ambiguous = ambiguous
-    return gauged.solve(right)
+    return gauged.solve(right, gauge)

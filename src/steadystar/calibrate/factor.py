@@ -83,8 +83,9 @@ def _bordered(
     outer, inner = np.flatnonzero(border), np.flatnonzero(~border)
     rows = csr_matrix(matrix[inner])
     inner_solve = factorize(csr_matrix(rows[:, inner]), family[inner])
-    coupling = csr_matrix(rows[:, outer])
-    carried = inner_solve(coupling.toarray())
+    # Seldom sparse: a fiber meets most exposures through one star or another.
+    coupling = rows[:, outer].toarray()
+    carried = inner_solve(coupling)
     schur = csr_matrix(matrix[outer][:, outer]).toarray() - coupling.T @ carried
     factor = cho_factor((schur + schur.T) / 2, lower=True, check_finite=False)
 

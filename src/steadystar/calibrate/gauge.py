@@ -18,14 +18,15 @@ determined. Each component has its own gauge, a weighted mean of zero.
 
 __all__ = [
     "Determined",
+    "Gauged",
     "active_design",
-    "center",
     "component_means",
     "components",
     "determine",
 ]
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,30 +179,38 @@ class Gauged:
     they stay as the smallest solution has them.
     """
 
-    def __init__(
-        self,
-        design: Design,
-        weight: Vector,
-        label: NDArray[np.intp],
-        gauge: Vector,
-    ) -> None:
-        """Factorize the problem.
+    def __init__(self, design: Design, weight: Vector, label: NDArray[np.intp]) -> None:
+        """Take a problem, and its components as from `components`."""
+        self.design, self.weight, self.label = design, weight, label
+        self.ambiguous = np.zeros(len(design.unknown), bool)
 
-        Arguments:
-            design, weight: the problem; ``label``: components, as from `components`.
-            gauge: weight of each offset in the mean of its component, ``(offset,)``.
+    @cached_property
+    def normal(self) -> csr_matrix:
+        """The normal matrix of all families, (offset, offset)."""
+        return normal_matrix(self.design, self.weight)
+
+    @cached_property
+    def _factors(self) -> list[Factor]:
+        """Factors of all families, of all but the last, and so on to the first alone."""
+        family = self.design.family
+        factors = [Factor(self.normal, family)]
+        for f in range(len(self.ambiguous) - 1, 0, -1):
+            lower = diags_array((family < f).astype(float))
+            factors.append(Factor(csr_matrix(lower @ self.normal @ lower), family))
+        return factors
+
+    def center(self, y: Vector, gauge: Vector) -> Vector:
+        """Return the offsets of velocities ``y`` (visit,); find ambiguous families.
+
+        ``gauge`` (offset,) is the weight of each offset in the mean of its component.
         """
-        self.design, self.label, self.gauge = design, label, gauge
-        self.normal = normal_matrix(design, weight)
-        families = len(design.unknown)
-        self.ambiguous = np.zeros(families, bool)
-        self._factors = [Factor(self.normal, design.family)] if families else []
-        for f in range(families - 1, 0, -1):
-            lower = diags_array((design.family < f).astype(float))
-            part = csr_matrix(lower @ self.normal @ lower)
-            self._factors.append(Factor(part, design.family))
+        design, weight = self.design, self.weight
+        residual = y - star_means(design, weight, y)[design.zero]
+        chi2 = float(np.sum(weight * residual**2))
+        right = right_side(design, weight, y)
+        return self.solve(right[:, None], gauge, chi2)[:, 0]
 
-    def solve(self, right: Vector, chi2: float | None = None) -> Vector:
+    def solve(self, right: Vector, gauge: Vector, chi2: float | None = None) -> Vector:
         """Return offsets (offset, k) for right sides (offset, k).
 
         With ``chi2``, that of all offsets zero, families are tested for being
@@ -214,7 +223,7 @@ class Gauged:
             range(len(self.ambiguous) - 1, 0, -1), self._factors[1:], strict=True
         ):
             mine = (self.design.family == f)[:, None]
-            means = component_means(offset, self.label, self.gauge)
+            means = component_means(offset, self.label, gauge)
             trial = fixed + np.where(mine, offset - means, 0.0)
             lower = (self.design.family < f)[:, None]
             rest = np.where(lower, right - self.normal @ trial, 0.0)
@@ -227,30 +236,12 @@ class Gauged:
             else:
                 fixed, offset = trial, moved
         first = (self.design.family == 0)[:, None]
-        means = component_means(offset, self.label, self.gauge)
+        means = component_means(offset, self.label, gauge)
         return offset - np.where(first, means, 0.0)
 
     def _chi2(self, offset: Vector, right: Vector) -> Vector:
         """Return chi squared, less that of no offsets, of every column, ``(k,)``."""
         return np.sum(offset * (self.normal @ offset - 2 * right), axis=0)
-
-
-def center(
-    design: Design,
-    weight: Vector,
-    y: Vector,
-    label: NDArray[np.intp],
-    gauge: Vector,
-) -> tuple[Vector, NDArray[np.bool_]]:
-    """Solve for the offsets of ``y``, with weighted mean zero in every component.
-
-    Arguments and the second value, the ambiguous families, are those of `Gauged`.
-    """
-    gauged = Gauged(design, weight, label, gauge)
-    residual = y - star_means(design, weight, y)[design.zero]
-    chi2 = float(np.sum(weight * residual**2))
-    right = right_side(design, weight, y)
-    return gauged.solve(right[:, None], chi2)[:, 0], gauged.ambiguous
 
 
 def component_means(offset: Vector, label: NDArray[np.intp], gauge: Vector) -> Vector:

@@ -30,17 +30,10 @@ from steadystar.calibrate.constancy import (
     judge,
     updated_shares,
 )
+from steadystar.calibrate.iterate import OffsetSolver
 from steadystar.calibrate.noise import Noise
 from steadystar.calibrate.options import ZeroPointOptions
-from steadystar.calibrate.solve import (
-    Design,
-    Factor,
-    bounded,
-    normal_matrix,
-    right_side,
-    solve_offsets,
-    star_means,
-)
+from steadystar.calibrate.solve import Design, bounded, star_means
 from steadystar.calibrate.visits import codes
 from steadystar.calibrate.visitsums import Vector, distinct_stars
 from steadystar.data.status import Status
@@ -63,11 +56,12 @@ class _State:
 
 @dataclass(frozen=True)
 class _Frame:
-    """What stays the same: centered velocities, groups of the noise, its scale."""
+    """What stays the same: centered velocities, groups of the noise, its scale, a solver."""
 
     y: Vector
     group: NDArray[np.intp]
     typical: float
+    solver: OffsetSolver
 
     @property
     def least_floor(self) -> float:
@@ -81,7 +75,9 @@ def solve(case: Case, options: ZeroPointOptions) -> Solution:
     if not (groups.n_of_zero > 1).any():
         return _nothing(case)
     y = case.y - star_means(case.design, np.ones(len(case.y)), case.y)[groups.zero]
-    frame = _Frame(y, _error_groups(case, options), float(np.median(case.err)))
+    solver = OffsetSolver(case.design)
+    group = _error_groups(case, options)
+    frame = _Frame(y, group, float(np.median(case.err)), solver)
     state, verdicts, motion = _round(case, frame, _start(case, frame))
     rounds = 1
     while motion > _SETTLED and rounds < options.max_rounds:
@@ -101,7 +97,7 @@ def solve(case: Case, options: ZeroPointOptions) -> Solution:
 
 
 def _start(case: Case, frame: _Frame) -> _State:
-    offset, mean, scatter = _least_absolute(case, frame.y)
+    offset, mean, scatter = _least_absolute(case, frame)
     excess = max(scatter**2 - frame.typical**2, (0.3 * scatter) ** 2, 1e-12)
     noise = Noise.starting(int(frame.group.max()) + 1, float(np.sqrt(excess)))
     width = class_widths(_floor(noise, frame.group), frame.least_floor)
@@ -117,10 +113,7 @@ def _round(case: Case, frame: _Frame, state: _State) -> tuple[_State, Verdicts, 
     classes = replace(state.classes, width=width)
     verdicts = judge(residual, variance, groups, classes, state.mean)
     weight = bounded(verdicts.weight)
-    normal = normal_matrix(design, weight)
-    right = right_side(design, weight, frame.y)
-    offset = Factor(normal, design.family).solve(right)
-    error = _rough_errors(np.asarray(normal.diagonal(), np.float64))
+    offset, error = frame.solver.solve(weight, frame.y)
     noise = _refit(case, frame, offset, error, verdicts, state.noise)
     moved = _motion(design, offset - state.offset, error)
     grown = float(np.abs(noise.floor - state.noise.floor).max()) / frame.typical
@@ -138,17 +131,17 @@ def _nothing(case: Case) -> Solution:
     )
 
 
-def _least_absolute(case: Case, y: Vector) -> tuple[Vector, Vector, float]:
+def _least_absolute(case: Case, frame: _Frame) -> tuple[Vector, Vector, float]:
     """Return offsets and mean velocities by least absolute deviations.
 
     The third value is the typical deviation, km/s. Weights of 1/|deviation| turn least
     squares into least absolute deviations, once they agree with the solution.
     """
-    design, groups = case.design, case.groups
+    design, groups, y = case.design, case.groups, frame.y
     repeated = groups.n_of_zero[groups.zero] > 1
 
     def weighted(weight: Vector) -> tuple[Vector, Vector, Vector, float]:
-        offset = solve_offsets(design, weight, y)
+        offset, _ = frame.solver.solve(weight, y)
         residual = y - design.total(offset)
         mean = star_means(design, weight, residual)
         deviation = np.abs(residual - mean[groups.zero])
@@ -184,11 +177,6 @@ def error_group_names(case: Case, options: ZeroPointOptions) -> pl.DataFrame | N
 def _floor(noise: Noise, group: NDArray[np.intp]) -> float:
     """Return the floor of the typical visit."""
     return float(np.median(np.repeat(noise.floor, np.bincount(group))))
-
-
-def _rough_errors(diagonal: Vector) -> Vector:
-    some = diagonal > 0
-    return np.where(some, 1 / np.sqrt(np.where(some, diagonal, 1.0)), 0.0)
 
 
 def _motion(design: Design, change: Vector, error: Vector) -> float:

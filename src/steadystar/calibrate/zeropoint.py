@@ -21,8 +21,8 @@ from steadystar.calibrate.correction import ZeroPoints
 from steadystar.calibrate.covariance import OffsetCovariance, offset_covariance
 from steadystar.calibrate.families import with_usual_families
 from steadystar.calibrate.gauge import (
+    Gauged,
     active_design,
-    center,
     component_means,
     components,
     determine,
@@ -167,27 +167,27 @@ def _in_gauge(
     design = active_design(design, ~redundant & ~bad)
     status = np.where(redundant, status | int(Status.REDUNDANT), status)
     gauge = _visits_of_offsets(case.problem)
-    ambiguous = np.zeros(len(design.unknown), bool)
+    gauged = Gauged(design, weight, label)
 
-    def centered(gauge: Vector) -> tuple[Vector, NDArray[np.bool_]]:
+    def centered(gauge: Vector) -> Vector:
         if solution.error is None:
-            return center(design, weight, y, label, gauge)
+            return gauged.center(y, gauge)
         raw = np.where(bad, 0.0, solution.offset)
-        return raw - component_means(raw, label, np.where(bad, 0, gauge)), ambiguous
+        return raw - component_means(raw, label, np.where(bad, 0, gauge))
 
-    offset, ambiguous = centered(gauge)
+    offset = centered(gauge)
     known = np.where((status == 0), offset, np.nan)
     lamp, notes = _lamp_outliers(case.problem, known, label, options)
     if lamp.any():
         # The usual lamp defines the zero: a shifted exposure does not pull at it.
-        offset, ambiguous = centered(np.where(lamp, 0.0, gauge))
+        gauge = np.where(lamp, 0.0, gauge)
+        offset = centered(gauge)
         status = np.where(lamp, status | int(Status.LAMP_OUTLIER), status)
         known = np.where(np.isfinite(known), offset, np.nan)
-    vague = ambiguous[design.family] & np.isfinite(known)
+    vague = gauged.ambiguous[design.family] & np.isfinite(known)
     status = np.where(vague, status | int(Status.AMBIGUOUS), status)
     if solution.error is None:
-        gauge = np.where(lamp, 0.0, gauge)
-        covariance = offset_covariance(design, weight, label, gauge, ambiguous)
+        covariance = offset_covariance(gauged, gauge)
     else:
         error = np.where(np.isfinite(known), solution.error, np.nan)
         covariance = OffsetCovariance.diagonal(error**2)
