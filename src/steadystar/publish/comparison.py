@@ -1,8 +1,9 @@
 """Several methods on one table: what each leaves, finds and cannot do, in numbers.
 
-All are judged by the same velocities: those of stars that no method holds for variable,
-in groups whose zero points all could determine. The scatter of their repeats about the
-mean of their star is compared, as a robust width.
+All are judged by the same velocities: those of stars that the chosen method holds for
+constant, in groups whose zero points all could determine. The scatter of their repeats
+about the mean of their star is compared, as a robust width. (Xiong's method calls the half
+of the stars constant that happens to scatter least: they would flatter every method.)
 
 Where the chosen method is the joint one, whose zero points have the least variance,
 another's error follows from what the two differ by: an error of its own that is
@@ -69,7 +70,8 @@ def same_velocities(
     visits = of_leading_method(standard_visits(visits))
     star, star_ids = codes(visits, ["star_id"])
     zeros = velocity_zeros(visits, star)[0]
-    every = _good(visits, star)
+    steady = _constant(next(iter(methods.values())), star_ids["star_id"])
+    every = _good(visits, star) & np.append(steady, False)[star]
     after, known = {}, {}
     for name, zero in methods.items():
         calibrated = zero.apply(visits)
@@ -77,8 +79,7 @@ def same_velocities(
         done = every & ((calibrated["status"].to_numpy() & lost) == 0)
         first = next(iter(known.values()), done)
         if 2 * done.sum() >= first.sum():
-            steady = np.append(_constant(zero, star_ids["star_id"]), False)
-            after[name], known[name] = calibrated["rv"].to_numpy(), done & steady[star]
+            after[name], known[name] = calibrated["rv"].to_numpy(), done
     good = np.all(list(known.values()), axis=0)
     number = int(good.sum())
     enough = number >= _FEWEST

@@ -67,8 +67,8 @@ def method_listing(numbers: Mapping[str, Mapping[str, Any]]) -> Listing:
 def _note(number: int) -> str:
     scatter = (
         f"The scatter is that of {counted(number, 'velocity', 'velocities')} about the "
-        "mean of their star, the same for all methods: of stars that none of them takes "
-        "for variable, where all know the zero points."
+        "mean of their star, the same for all methods: of stars that are constant by "
+        "the method used here, where all know the zero points."
         if number
         else "No constant star has velocities that all methods could calibrate."
     )

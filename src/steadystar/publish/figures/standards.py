@@ -140,7 +140,9 @@ def _against(
         f" {counted(beyond, 'difference')} lie outside the panel." if beyond else ""
     )
     panel = Panel(
-        Axis(label, reverse=flip), Axis(_DIFFERENCE, low=low, high=high), tuple(marks)
+        Axis(label, reverse=flip, ticks=_years(ends) if year else None),
+        Axis(_DIFFERENCE, low=low, high=high),
+        tuple(marks),
     )
     return Figure(
         name,
@@ -150,8 +152,7 @@ def _against(
         f"{label.partition(' (')[0]}. Dashed: the offset that is taken off.",
         good="Points level about their line. A trend means that the offset is not one "
         "number: it would leave velocities wrong for stars of other kinds.",
-        here=f"Here, from one end of the axis to the other (rank correlation and its "
-        f"significance): {trend}.{hidden}",
+        here=f"Here: rank correlation, and its significance: {trend}.{hidden}",
         wide=True,
     )
 
@@ -159,6 +160,16 @@ def _against(
 def _x(rows: pl.DataFrame, column: str, year: bool) -> Array:
     value = rows[column].to_numpy()
     return 2000 + (value - 2_451_545.0) / 365.25 if year else value
+
+
+def _years(ends: Array) -> tuple[tuple[float, str], ...]:
+    """Return ticks at round years, without the commas of thousands."""
+    span = float(np.ptp(ends))
+    step = next(
+        (n for n in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5) if span / n < 8), 10
+    )
+    places = range(int(np.ceil(ends[0] / step)), int(ends[1] / step) + 1)
+    return tuple((n * step, f"{n * step:.6g}") for n in places)
 
 
 def _trend(x: Array, y: Array) -> str | None:
