@@ -33,6 +33,8 @@ and polars tables.
     fit_error_model        constant stars -> what the errors should have been
     ErrorModel             the result: a scale and a floor for each group
 
+    compare_with_standards visits against stars of known velocity -> the absolute zero
+
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
 
     write_report           tables -> pages with figures, no network needed
@@ -51,6 +53,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steadystar.calibrate.errors import ErrorModel, fit_error_model
+    from steadystar.calibrate.standards import compare_with_standards
     from steadystar.calibrate.zeropoint import (
         ZeroPointOptions,
         ZeroPoints,
@@ -98,6 +101,7 @@ __all__ = [
     "ZeroPointOptions",
     "ZeroPoints",
     "calibrate_table",
+    "compare_with_standards",
     "export",
     "fit_error_model",
     "fit_zeropoints",
@@ -132,6 +136,7 @@ _ROOMS = {
     "ZeroPointOptions": "calibrate.zeropoint",
     "ZeroPoints": "calibrate.zeropoint",
     "calibrate_table": "pipeline.tables",
+    "compare_with_standards": "calibrate.standards",
     "export": "publish.catalog",
     "fit_error_model": "calibrate.errors",
     "fit_zeropoints": "calibrate.zeropoint",

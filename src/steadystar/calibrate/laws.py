@@ -176,7 +176,7 @@ def _published(a: float, b: float, c: float) -> UncertaintyLaw:
 
 ZONG_2020: Mapping[str, UncertaintyLaw] = MappingProxyType(
     {
-        "teff": _published(1109, -1.105, 14.24),
+        "teff": _published(1109.0, -1.105, 14.24),
         "logg": _published(1.241, -0.951, 0.012),
         "feh": _published(0.893, -1.032, 0.008),
         "rv": _published(-0.420, 0.201, 1.669),
@@ -318,7 +318,7 @@ def _by_zong(x, deviations, counts, options: LawOptions) -> UncertaintyLaw:
     kept = np.abs(deviations) <= options.drop * np.maximum(first(x), 0.0)
     fit = _law_of_points(x[kept], deviations[kept], counts[kept], options)
     return law_of(
-        fit, x, n_used=int(kept.sum()), n_outliers=int((~kept).sum()), method="zong"
+        fit, x, n_used=int(kept.sum()), n_outliers=float((~kept).sum()), method="zong"
     )
 
 

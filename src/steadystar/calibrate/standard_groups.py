@@ -128,7 +128,7 @@ def _weighted(value: Vector, error: Vector) -> dict[str, float | int]:
 
 
 def mark_outliers(matches: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
-    """Add ``residual`` from the group's offset, and ``outlier``: beyond five widths.
+    """Add ``residual`` from the offset, and ``outlier``: used, but beyond five widths.
 
     The width is the group's scatter, or the error of the difference if that is larger.
     """
@@ -136,7 +136,6 @@ def mark_outliers(matches: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     offset, scatter = (groups[n].to_numpy()[row] for n in ("offset", "scatter"))
     residual = matches["difference"].to_numpy() - offset
     width = np.fmax(scatter, matches["difference_err"].to_numpy())
-    far = (
-        np.isfinite(residual) & np.isfinite(scatter) & (np.abs(residual) > _FAR * width)
-    )
+    far = matches["used"].to_numpy() & np.isfinite(residual) & np.isfinite(scatter)
+    far &= np.abs(residual) > _FAR * width
     return matches.with_columns(residual=pl.Series(residual), outlier=pl.Series(far))

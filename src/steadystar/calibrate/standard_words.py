@@ -102,6 +102,7 @@ def ties_of_groups(tie: "StandardsTie") -> list[str]:
         value, error, common = tie.difference(rows[i], rows[known[0]])
         notes.append(
             f"{tie.name(i)} reads {1000 * value:+.0f} ± {1000 * error:.0f} m/s against "
-            f"{tie.name(known[0])} ({common} standards in both)."
+            f"{tie.name(known[0])} ({common} standards in both, "
+            "compared star by star if that is more precise)."
         )
     return notes

@@ -44,6 +44,7 @@ from steadystar.calibrate.standard_words import (
 )
 from steadystar.calibrate.visits import codes, methods_of, standard_visits
 from steadystar.data.match import RADIUS_ARCSEC
+from steadystar.data.schema import STANDARDS
 
 _USUAL = ("telescope", "arm")
 
@@ -253,6 +254,12 @@ def _columns(visits: pl.DataFrame, by: Sequence[str] | None) -> tuple[str, ...]:
         raise CalibrationError(
             f"The table has no column {', '.join(absent)}, by which offsets from the "
             f"standards were asked for: choose among {', '.join(visits.columns[:40])}."
+        )
+    taken = {column.name for column in STANDARDS} & set(by)
+    if taken:
+        raise CalibrationError(
+            f"Offsets by {', '.join(sorted(taken))} say nothing of an instrument: choose "
+            "columns such as telescope, arm or fiber."
         )
     return by
 
