@@ -263,6 +263,69 @@ def calibrate(
 
 @app.command(
     epilog=_example(
+        "steadystar forecast plan.parquet -o out/ --by telescope,fiber",
+        "steadystar forecast plan.csv -o out/ --by fiber --error-law 6,-1,0.04",
+    )
+)
+def forecast(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE",
+            help="Planned visits, with the expected error of each (rv_err, km/s): "
+            "Parquet, FITS, VOTable, ECSV or CSV.",
+        ),
+    ],
+    output: Output,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLS",
+            help="A family of offsets: columns separated by commas; may be repeated. If "
+            "not given, those usual for the survey.",
+        ),
+    ] = None,
+    survey: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose columns the table has.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="a=B,...", help="Our names of the table's columns."),
+    ] = None,
+    error_law: Annotated[
+        str | None,
+        typer.Option(metavar="a,b,c", help="Errors are a S/N^b + c, km/s, instead."),
+    ] = None,
+    floor: Annotated[
+        float, typer.Option(min=0, metavar="KMS", help="Floor of the errors, km/s.")
+    ] = 0.0,
+    variable_share: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of stars that will not help.")
+    ] = 0.0,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Say how well planned visits would calibrate a survey, before it is observed."""
+    with _in_sentences(output / "run.log"):
+        configuration = _configuration(config)
+        from steadystar.calibrate.forecast import ForecastOptions
+        from steadystar.pipeline.forecast import forecast_table
+
+        forecast_table(
+            table,
+            output,
+            by or (),
+            ForecastOptions(variable_share=variable_share, floor=floor),
+            configuration,
+            law=error_law,
+            survey=survey,
+            columns=columns,
+            quiet=quiet,
+        )
+
+
+@app.command(
+    epilog=_example(
         "steadystar standards allVisit.fits --against standards.fits -o out/",
         "steadystar standards my.csv --against list.csv -o out/ --by telescope "
         "--against-columns star_id=NAME,rv=V",

@@ -12,7 +12,7 @@ from steadystar.publish.figures.standards import standards_items
 from steadystar.publish.headlines import Headline
 from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.numbers import DASH, counted, ms
-from steadystar.publish.writer import Writer, page_item, write_assets
+from steadystar.publish.single_page import Page, write_page
 
 
 def write_standards_page(
@@ -27,21 +27,15 @@ def write_standards_page(
     ``notes``: sentences besides those of the tie. What only an earlier page there had is
     removed.
     """
-    options = options or ReportOptions()
-    writer = Writer(Path(directory), options)
-    write_assets(writer)
-    draw = options.paper_figures
-    writer.page(
-        "index.html",
-        "standards.html.j2",
-        title=title,
-        opening=_opening(tie),
-        headlines=_headlines(tie),
-        notes=[*tie.notes, *notes],
-        content=[page_item(writer, one, draw=draw) for one in standards_items(tie)],
+    page = Page(
+        "standards",
+        title,
+        _opening(tie),
+        _headlines(tie),
+        [*tie.notes, *notes],
+        standards_items(tie),
     )
-    writer.finish()
-    return Path(directory) / "index.html"
+    return write_page(directory, page, options)
 
 
 def _opening(tie: StandardsTie) -> str:

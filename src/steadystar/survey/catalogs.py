@@ -114,6 +114,8 @@ def open_velocity_table(
     path: str | PathLike[str],
     survey: str | None = None,
     columns: Mapping[str, str] | str | None = None,
+    *,
+    planned: bool = False,
 ) -> VelocityTable:
     """Read a table of velocities of any format and survey, with notes.
 
@@ -124,6 +126,8 @@ def open_velocity_table(
             (``"star_id=ID,rv=V"``); added to, and overruling, what the survey says. A
             unit in brackets, ``V[m/s]``, overrules that of the file; a text in quotes,
             ``star_id='HD 1'``, is the value of every row.
+        planned: the visits are still to be made: every velocity is 0, and a table
+            without errors has NaN.
 
     Returns rows in the order of the table (LAMOST's wide tables: blue before red).
     Columns named ``rv`` and ``rv_err`` become ``rv_raw`` and ``rv_raw_err``, if the
@@ -150,8 +154,11 @@ def open_velocity_table(
         draft = _converted(draft, found, table, survey is not None)
     draft = _mapped(draft, mapping)
     draft = _with_defaults(draft)
+    if planned:
+        draft = _planned(draft)
     _require(draft.frame, own, name)
-    _doubt(draft)
+    if not planned:
+        _doubt(draft)
     frame = _checked(_in_our_units(draft))
     return VelocityTable(frame, tuple(draft.notes))
 
@@ -293,6 +300,15 @@ def _with_defaults(draft: _Draft) -> _Draft:
         frame = frame.with_columns(pl.Series("visit_id", names, dtype=pl.String))
     if "star_id" not in frame.columns and _placed(frame):
         frame = frame.with_columns(star_id=pl.lit(None, pl.String))
+    return replace(draft, frame=frame, sources=sources)
+
+
+def _planned(draft: _Draft) -> _Draft:
+    """Let every velocity be 0, and errors that are not given unknown."""
+    frame = draft.frame.with_columns(rv_raw=pl.lit(0.0))
+    if "rv_raw_err" not in frame.columns:
+        frame = frame.with_columns(rv_raw_err=pl.lit(float("nan")))
+    sources = {n: s for n, s in draft.sources.items() if n != "rv_raw"}
     return replace(draft, frame=frame, sources=sources)
 
 
