@@ -85,7 +85,10 @@ def _parse_open(
 
 
 def _parse_parquet(source: Path | io.BytesIO) -> Table:
-    table = pq.read_table(source)
+    # Not `read_table`: where it may use one thread only, a table of 100 000 columns takes
+    # all memory.
+    with pq.ParquetFile(source) as file:
+        table = file.read()
     stored = table.schema.metadata or {}
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
