@@ -213,7 +213,18 @@ class _Part:
         return distinct(self.problem.star[here])
 
     def words(self, members: NDArray[np.intp]) -> str:
-        """Name groups, the first few of many."""
+        """Name groups: as a range where they follow each other, the first few of many."""
+        table = self.family.groups[members]
+        *others, last = self.family.columns
+        run = table[last]
+        if (
+            len(run) > 2
+            and run.dtype.is_integer()
+            and table.select(others).n_unique() < 2
+        ):
+            ends = run.min(), run.max()
+            if run.is_sorted() and ends == (run[0], run[0] + len(run) - 1):
+                return f"{self.family.describe(int(members[0]))} to {ends[1]}"
         named = "; ".join(self.family.describe(int(i)) for i in members[:_NAMED])
         more = len(members) - _NAMED
         return f"{named}; and {more} more" if more > 0 else named

@@ -19,6 +19,7 @@ from steadystar.publish.numbers import (
     log_edges,
     median,
     significant,
+    uniform_edges,
 )
 from steadystar.publish.plot import (
     Axis,
@@ -32,6 +33,8 @@ from steadystar.publish.plot import (
 
 _COLORS: tuple[Color, ...] = ("blue", "orange", "green", "purple", "red", "sky")
 _MOST_LISTED = 200
+_DECADES = 10.0
+"""Ratio of the largest to the smallest error from which axes are logarithmic."""
 
 
 def forecast_items(
@@ -77,11 +80,13 @@ def _errors(family: str, table: pl.DataFrame) -> Figure | Missing:
         color = _COLORS[i % len(_COLORS)]
         marks.append(Points(place[mine], error[mine], color, label, hover=hover))
     order = Axis(f"{spoken(family)}, in the order of the table")
-    edges = log_edges(error[known], 40)
+    wide = bool(error[known].max() > _DECADES * error[known].min())
+    edges = (log_edges if wide else uniform_edges)(error[known], 40)
     heights = np.histogram(error[known], edges)[0].astype(float)
+    size = Axis("error (m/s)", log=wide)
     panels = (
-        Panel(order, Axis("error (m/s)", log=True), tuple(marks)),
-        Panel(Axis("error (m/s)", log=True), Axis("number"), (Steps(edges, heights),)),
+        Panel(order, size, tuple(marks)),
+        Panel(size, Axis("number"), (Steps(edges, heights),)),
     )
     worst = int(np.nanargmax(error))
     return Figure(
