@@ -14,11 +14,12 @@ __all__ = [
 ]
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from steadystar.calibrate.options import CalibrationError, ZeroPointOptions
+from steadystar.data.schema import OFFSETS
 
 Families = tuple[tuple[str, ...], ...]
 
@@ -91,9 +92,10 @@ def with_usual_families(
     Options that name families are returned as they are.
 
     Raises:
-        CalibrationError: the survey is unknown, the table lacks a column of its
-            families, or it holds surveys whose families differ.
+        CalibrationError: a column cannot name groups, the survey is unknown, the table
+            lacks a column of its families, or it holds surveys whose families differ.
     """
+    _refuse(options.by)
     if options.by:
         return options, []
     names: list[str] = []
@@ -118,6 +120,37 @@ def with_usual_families(
             "as in --by fiber."
         )
     return with_usual_width(replace(options, by=usual.by), known), []
+
+
+def _refuse(by: Families) -> None:
+    """Refuse columns that are no groups of visits, or named like those of results."""
+    for name in (column for family in by for column in family):
+        if name in _MEASURED:
+            raise CalibrationError(
+                f"Offsets by {name} have no meaning: {_MEASURED[name]}. Name a column "
+                "whose visits share a zero point, such as an exposure or a fiber."
+            )
+        if name in _RESULTS:
+            raise CalibrationError(
+                f"Offsets cannot be by a column called {name}: the table of offsets has "
+                f"a column of that name. Give it another, as in --columns group={name} "
+                "--by group."
+            )
+
+
+_MEASURED = {
+    **dict.fromkeys(
+        ("rv", "rv_raw", "rv_err", "rv_raw_err", "rv_obs"),
+        "it is what is measured, and hardly two visits share it",
+    ),
+    **dict.fromkeys(("correction", "correction_err"), "it is what comes out"),
+    "star_id": "what all visits of a star have in common is the star's own velocity",
+    "visit_id": "no star has two visits of one name, so nothing ties one to another",
+    "status": "its flags say which visits are good",
+}
+_RESULTS = tuple(
+    column.name for column in OFFSETS if column.name not in ("survey", "arm")
+)
 
 
 def _by_columns(
@@ -146,7 +179,7 @@ def with_usual_width(
 
     The widest of several; a width that was chosen (not the default) stays.
     """
-    (default,) = (f.default for f in fields(options) if f.name == "prior_width")
+    default = ZeroPointOptions().prior_width
     widths = [USUAL.get(name or "", _ANY).width or default for name in surveys]
     if options.prior_width != default or not widths:
         return options

@@ -29,16 +29,16 @@ from steadystar.data.status import FATAL, Status
 STAYS_OUT = FATAL | Status.TWO_MINIMA | Status.COADD | Status.USER_EXCLUDED
 """Visits with any of these flags do not enter a solution."""
 
-_NO_ERROR = 1e-9
-"""km/s. Smaller than any error of a velocity, and too small to divide by."""
+_NO_ERROR = 1e-30
+"""km/s. Smaller than any error of a velocity; the squares of smaller ones vanish."""
 
 
 def standard_visits(visits: pl.DataFrame) -> pl.DataFrame:
     """Return ``visits`` with ``star_id``, ``rv_raw``, ``rv_raw_err`` and ``status``.
 
     A velocity ``rv`` without ``rv_raw`` becomes ``rv_raw``; so does its error. A
-    missing error is NaN, and so is one below a millionth of a meter a second, which
-    nothing has. Null numbers become NaN, a null status 0.
+    missing error is NaN, and so is one too small to divide by. Null numbers become
+    NaN, a null status 0.
 
     Raises:
         CalibrationError: a column is missing or holds text where numbers should be.

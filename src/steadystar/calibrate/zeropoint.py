@@ -48,6 +48,8 @@ _METHODS: dict[str, Callable[[Case, ZeroPointOptions], Solution]] = {
 }
 
 _DEFAULT = ZeroPointOptions()
+_LARGE = 30.0
+"""Floor over typical error; surveys' floors are up to a few times their best errors."""
 
 
 def fit_zeropoints(
@@ -103,6 +105,7 @@ def fit_zeropoints(
             *_of_one_star(problem),
             *problem.notes,
             *solution.notes,
+            *_of_large_floor(case, solution),
             *result.notes,
             *sentences(problem, tables, widths),
         ],
@@ -116,6 +119,22 @@ def _of_methods(methods: list[str]) -> list[str]:
     said = (
         f"The zero points are those of the velocities of method {methods[0]}; they are "
         f"taken off those of {', '.join(methods[1:])} too, which are of the same spectra."
+    )
+    return [said]
+
+
+def _of_large_floor(case: Case, solution: Solution) -> list[str]:
+    """Say when the errors had to grow so much that verdicts mean little."""
+    if solution.noise is None or not len(case.rows):
+        return []
+    typical = float(np.median(case.problem.err[case.rows]))
+    floor = float(np.max(solution.noise.floor))
+    if not floor > _LARGE * typical:
+        return []
+    said = (
+        f"The stars scatter by {floor:.2g} km/s, {floor / typical:.0f} times the errors "
+        "that are given: either nearly all of them vary, or the errors are in another "
+        "unit. Which of them are constant then means little."
     )
     return [said]
 

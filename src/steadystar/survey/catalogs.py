@@ -21,12 +21,14 @@ __all__ = [
 
 import difflib
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from steadystar.data.match import assign_stars
 from steadystar.data.schema import columns as schema_columns
@@ -148,8 +150,9 @@ def open_velocity_table(
         raise CatalogError(
             f"{name} has columns but no rows: check that it was written to its end."
         )
-    notes = _fewer(table.notes)
-    draft = _Draft(name, table.frame, table.units, notes, survey=found)
+    frame = _without_second(table, mapping, name)
+    draft = _Draft(name, frame, table.units, _fewer(table.notes), survey=found)
+    table = replace(table, frame=frame)
     if found is not None:
         draft = _converted(draft, found, table, survey is not None)
     draft = _mapped(draft, mapping)
@@ -160,7 +163,35 @@ def open_velocity_table(
     if not planned:
         _doubt(draft)
     frame = _checked(_in_our_units(draft))
+    if "status_original" in frame.columns and "status" in own:
+        draft.notes.append(
+            "The column status of the table is not of flags of steadystar: it is "
+            "status_original here, and nothing was concluded from it."
+        )
     return VelocityTable(frame, tuple(draft.notes))
+
+
+def _without_second(
+    table: Table, mapping: Mapping[str, str], path: str
+) -> pl.DataFrame:
+    """Refuse two columns of one needed name; a second rv is no second velocity."""
+    frame = table.frame
+    for note in table.notes:
+        name, _, rest = note.removeprefix("Column ").partition(
+            " occurs twice; the second is "
+        )
+        second = rest.removesuffix(" here.")
+        if not rest or name.casefold() not in (*_RENAMED, *_NEEDED):
+            continue
+        again = f"{name}_again"
+        if second in frame.columns and again not in frame.columns:
+            frame = frame.rename({second: again})
+        if _RENAMED.get(name, name) not in {_RENAMED.get(o, o) for o in mapping}:
+            raise CatalogError(
+                f"{path} has two columns called {name}. Say which is meant: {name}={name}"
+                f" (the first) or {name}={again} (the second)."
+            )
+    return frame
 
 
 def _fewer(notes: Sequence[str]) -> list[str]:
@@ -296,8 +327,7 @@ def _with_defaults(draft: _Draft) -> _Draft:
         if ours in draft.units and ours in frame.columns:
             sources.setdefault(ours, _Source(ours, draft.units[ours]))
     if "visit_id" not in frame.columns:
-        names = [f"row-{row}" for row in range(len(frame))]
-        frame = frame.with_columns(pl.Series("visit_id", names, dtype=pl.String))
+        frame = frame.with_columns(_visit_names(draft))
     if "star_id" not in frame.columns and _placed(frame):
         frame = frame.with_columns(star_id=pl.lit(None, pl.String))
     return replace(draft, frame=frame, sources=sources)
@@ -310,6 +340,46 @@ def _planned(draft: _Draft) -> _Draft:
         frame = frame.with_columns(rv_raw_err=pl.lit(float("nan")))
     sources = {n: s for n, s in draft.sources.items() if n != "rv_raw"}
     return replace(draft, frame=frame, sources=sources)
+
+
+def _visit_names(draft: _Draft) -> pl.Series:
+    """Name the visits by their rows; rows that repeat another share its name.
+
+    Only where a column tells exposures apart: else two equal rows may be two visits.
+    """
+    count = len(draft.frame)
+    rows = np.arange(count)
+    told = {name.casefold() for name in draft.frame.columns} & _TELLING
+    # Arms of one row of the table are two velocities, not one twice.
+    repeated = (
+        draft.frame.is_duplicated().to_numpy()
+        if len(draft.frame.columns) < _WIDE
+        else np.zeros(count, bool)
+    )
+    if repeated.any():
+        if told:
+            same = draft.frame.filter(pl.Series(repeated))
+            first = dict[int, int]()
+            where = np.flatnonzero(repeated)
+            for at, key in zip(where, same.hash_rows().to_list(), strict=True):
+                rows[at] = first.setdefault(key, int(at))
+        extra = int((rows != np.arange(count)).sum())
+        draft.notes.append(
+            f"{extra} of {count} rows repeat another in every column: they are taken as "
+            "the same visit."
+            if told
+            else f"{int(repeated.sum())} of {count} rows equal another in every column. "
+            "If they are the same visits, remove them; with a column of times, or "
+            "exposure_id, they would be known as such."
+        )
+    return pl.Series("visit_id", [f"row-{row}" for row in rows], dtype=pl.String)
+
+
+_TELLING = frozenset(
+    ("bjd", "jd", "hjd", "mjd", "date", "time", "exposure", "exposure_id", "expid")
+)
+"""Names of columns that tell one visit of a star from another."""
+_WIDE = 2000
 
 
 def _unit_in(draft: _Draft, name: str) -> str | None:
@@ -361,10 +431,21 @@ def _doubt(draft: _Draft) -> None:
         column = draft.frame[name]
         if column.dtype == pl.String and np.isnan(_number(column).to_numpy()).all():
             first = next((v for v in column.to_list() if v is not None), "")
+            comma = re.fullmatch(r"\s*[+-]?\d+,\d+\s*", first)
             raise CatalogError(
                 f"The column {_ASKED[name]} of {draft.path} holds no numbers; it begins "
-                f"with {first[:40]!r}. Name the right one, as in {_ASKED[name]}=COLUMN."
+                f"with {first[:40]!r}. "
+                + (
+                    "Write decimal points instead of commas."
+                    if comma
+                    else f"Name the right one, as in {_ASKED[name]}=COLUMN."
+                )
             )
+    if draft.frame["star_id"].dtype == pl.Boolean:
+        raise CatalogError(
+            f"The column star_id of {draft.path} holds true and false, not names of "
+            "stars. Name the right one, as in star_id=COLUMN."
+        )
     units = [_unit_of(draft, name) for name in ("rv_raw", "rv_raw_err")]
     said = any(unit is not None for unit in units)
     known = draft.survey is not None and "rv_raw" not in draft.sources
@@ -450,11 +531,11 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
     )
     status = np.zeros(len(frame), np.int64)
     if "status" in frame.columns:
-        if frame["status"].dtype.is_integer():
-            given = frame["status"].cast(pl.Int64, strict=False).fill_null(0)
-            status |= given.to_numpy() & _ALL
-        else:
+        flags = _flags_of(frame["status"])
+        if flags is None:
             frame = frame.rename({"status": "status_original"})
+        else:
+            status |= flags
     if _placed(frame):
         ra, dec = frame["ra"].to_numpy(), frame["dec"].to_numpy()
         placed = (ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)
@@ -479,8 +560,19 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(*ours, *rest)
 
 
+def _flags_of(given: pl.Series) -> NDArray[np.int64] | None:
+    """Return a column of our flags, or None if it is not one."""
+    if not given.dtype.is_integer():
+        return None
+    flags = given.cast(pl.Int64, strict=False)
+    if flags.null_count() > given.null_count():
+        return None
+    values = flags.fill_null(0).to_numpy()
+    return None if (values & ~_ALL).any() else values
+
+
 _ALL = int(sum(Status))
-"""Every flag there is: other bits of a column called status are not ours."""
+"""Every flag there is: a column called status that has other bits is not ours."""
 
 
 def _named(frame: pl.DataFrame) -> pl.DataFrame:

@@ -34,10 +34,11 @@ def doubt_velocities(
     Raises:
         CatalogError: it holds no velocities, or they cannot be km/s.
     """
-    if values.dtype == pl.Boolean:
+    if values.dtype == pl.Boolean or values.dtype.is_temporal():
+        holds = "true and false" if values.dtype == pl.Boolean else "dates or times"
         raise CatalogError(
-            f"The column {source} of {path} holds true and false, not velocities. Name "
-            "the right one, as in rv=COLUMN."
+            f"The column {source} of {path} holds {holds}, not velocities. Name the "
+            "right one, as in rv=COLUMN."
         )
     velocity = _numbers(values)
     usable = np.isfinite(velocity) & (np.abs(velocity) < 9e5)
@@ -51,7 +52,9 @@ def doubt_velocities(
         )
     typical = float(np.median(np.abs(velocity[usable])))
     if not unit_said and typical > _TOO_FAST:
-        example = velocity[usable][0]
+        example = velocity[usable][
+            np.argsort(np.abs(velocity[usable]))[usable.sum() // 2]
+        ]
         raise CatalogError(
             f"The velocities {source} of {path}, such as {example:g}, are too large for "
             f"km/s, and no unit is given. If they are m/s, say rv={source}[m/s]; if they "
