@@ -177,6 +177,18 @@ def test_what_stays_out_of_solutions_stays_out():
     assert both.apply(PLACES) == pytest.approx(clean.apply(PLACES), rel=1e-12)
 
 
+def test_stars_with_double_lines_stay_out():
+    table = repeats(5, "rv").with_columns(rv_2=pl.lit(float("nan")))
+    clean = fit_laws(table, "rv").laws[0]
+    first = pl.int_range(pl.len()).over("star_id") == 0
+    double = table.with_columns(
+        rv_2=pl.when((pl.col("star_id") < 40) & first).then(9.0).otherwise("rv_2")
+    )
+    left = table.filter(pl.col("star_id") >= 40)
+    law, expected = (fit_laws(t, "rv").laws[0] for t in (double, left))
+    assert law.n_used == expected.n_used < clean.n_used
+
+
 def test_order_and_names_do_not_matter():
     table = repeats(6, "rv", 300)
     shuffled = table.sample(fraction=1, shuffle=True, seed=1).with_columns(

@@ -96,6 +96,24 @@ def test_a_standard_does_not_vary_because_telescopes_differ(results):
     assert set(stars.filter("variable")["star_id"]) == {"HD 3"}
 
 
+def test_whoever_varies_is_judged_once_the_telescopes_agree(tables, tmp_path):
+    # Calibrated errors of 50 m/s, telescopes 500 m/s apart: untied, all would vary.
+    table = pl.read_csv(tables / "velocities.csv").with_columns(
+        rv=pl.col("rv")
+        + pl.when(pl.col("telescope") == "north").then(0.4).otherwise(0),
+        rv_err=0.05,
+        correction=0.0,
+    )
+    table.write_parquet(tmp_path / "calibrated.parquet")
+    result = call(
+        *(tmp_path / "calibrated.parquet", "--against", tables / "list.csv"),
+        *("--against-columns", "star_id=name,rv=V[m/s]", "-o", tmp_path / "out"),
+    )
+    assert result.exit_code == 0, result.output
+    stars = pl.read_parquet(tmp_path / "out" / "stars.parquet")
+    assert set(stars.filter("variable")["star_id"]) == {"HD 3"}
+
+
 def test_equal_calls_give_equal_bytes(results, tables, tmp_path):
     _, out = results
     again = call(
