@@ -178,6 +178,16 @@ def test_a_table_is_calibrated_into_all_its_files(call, table, tmp_path):
     assert [path.name for path in out.glob("offsets-*")] == ["offsets-note.parquet"]
 
 
+def test_other_methods_are_compared_when_asked(call, table, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("calibrate", table, "-o", out, "--by", "exposure")
+    result = call(*arguments, "--compare", "xiong", "--compare", "linear")
+    assert result.exit_code == 0, result.output
+    told = json.loads((out / "summary.json").read_text())["compared"]
+    assert list(told) == ["joint", "xiong", "linear"]
+    assert call(*arguments, "--compare", "nonsense").exit_code == 2
+
+
 def test_columns_of_a_table_can_be_named(call, table, tmp_path):
     renamed = pl.read_csv(table).rename({"star_id": "NAME", "rv": "V", "rv_err": "E"})
     renamed.write_csv(table)

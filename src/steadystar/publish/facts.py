@@ -233,9 +233,8 @@ def _residuals(frame: pl.DataFrame) -> pl.DataFrame:
     # their noise, by what the visits of a star do not share; a missing one has not.
     followed = square("correction_err") - square("correction_common_err")
     lacking = pl.col("status") & int(Status.UNCALIBRATED | Status.TOO_FEW_STARS) != 0
-    followed = followed.clip(lower_bound=0.0) * pl.when(lacking).then(1.0).otherwise(
-        -1.0
-    )
+    sign = pl.when(lacking).then(1.0).otherwise(-1.0)
+    followed = sign * followed.clip(lower_bound=0.0)
     used = pl.col("_w") > 0
 
     def expected(variance: pl.Expr, moved: pl.Expr) -> pl.Expr:

@@ -77,9 +77,8 @@ def _family(facts: Facts, inputs: ReportInputs, family: str) -> Figure | None:
     place[cells.rows] = cells.cell
     visits = facts.visits.with_columns(_cell=pl.Series(place[facts.groups[family]]))
     visits = usable(visits).filter("steady", pl.col("_cell") >= 0)
-    # A relative velocity has its zero in one arm: other arms of the star are no tie.
-    apart = pl.col("reference_visit_id").is_not_null()
-    zero = pl.struct("star_id", pl.when(apart).then("arm"), "reference_visit_id")
+    # Velocities against different references, as in two arms, have different zeros.
+    zero = pl.struct("star_id", "reference_visit_id")
     star = visits.select(zero.rank("dense")).to_series().cast(pl.Int64).to_numpy() - 1
     shared = shared_stars(star, visits["_cell"].to_numpy(), cells.size)
     names = _names(table, columns, cells)
