@@ -32,7 +32,7 @@ and polars tables.
     ZeroPoints             the result; `apply` takes it off a table
     fit_error_model        constant stars -> what the errors should have been
     ErrorModel             the result: a scale and a floor for each group
-
+    forecast_zeropoints    planned visits -> how well they would be calibrated
     compare_with_standards visits against stars of known velocity -> the absolute zero
 
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
@@ -53,6 +53,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steadystar.calibrate.errors import ErrorModel, fit_error_model
+    from steadystar.calibrate.forecast import forecast_zeropoints
     from steadystar.calibrate.standards import compare_with_standards
     from steadystar.calibrate.zeropoint import (
         ZeroPointOptions,
@@ -105,6 +106,7 @@ __all__ = [
     "export",
     "fit_error_model",
     "fit_zeropoints",
+    "forecast_zeropoints",
     "measure_absolute",
     "measure_relative",
     "measure_together",
@@ -140,6 +142,7 @@ _ROOMS = {
     "export": "publish.catalog",
     "fit_error_model": "calibrate.errors",
     "fit_zeropoints": "calibrate.zeropoint",
+    "forecast_zeropoints": "calibrate.forecast",
     "measure_absolute": "measure.absolute",
     "measure_relative": "measure.relative",
     "measure_together": "measure.together",
