@@ -253,8 +253,12 @@ def _converted(draft: _Draft, survey: Survey, table: Table, asked: bool) -> _Dra
     for name, unit in units.items():
         try:
             factor = velocity_factor(unit)
-        except UnitError:
-            continue  # of a column that is no velocity; else `_unit_of` refuses it
+        except UnitError as error:
+            if name.casefold() not in _OF_SURVEYS:
+                continue
+            raise CatalogError(
+                f"Column {name} of {draft.path} is in {error}: convert it."
+            ) from error
         if factor not in (None, 1.0) and frame[name].dtype.is_numeric():
             scaled[name] = frame[name]
             frame = frame.with_columns(frame[name].cast(pl.Float64) * factor)
@@ -271,6 +275,14 @@ def _converted(draft: _Draft, survey: Survey, table: Table, asked: bool) -> _Dra
     return replace(draft, frame=made, units=units)
 
 
+_OF_SURVEYS = frozenset(
+    (
+        *("vhelio", "vheliobary", "vrel", "vrelerr", "bc", "v_rad", "v_rel", "e_v_rel"),
+        *("vrad", "vrad_err", "rv", "rv_err"),
+        *("rv_b0", "rv_b0_err", "rv_r0", "rv_r0_err"),
+    )
+)
+"""Columns of surveys that are velocities."""
 _SURVEY_OF = {"sdss-v-drp": "sdss-v"}
 
 
