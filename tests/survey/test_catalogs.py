@@ -329,4 +329,6 @@ def test_a_file_that_is_no_table_is_no_table(tmp_path):
 
 def test_every_survey_says_what_it_is():
     assert all(survey.description for survey in SURVEYS.values())
-    assert {"steadystar", "apogee", "sdss-v", "sdss-v-drp", "lamost", "desi"} < set(SURVEYS)
+    assert {"steadystar", "apogee", "sdss-v", "sdss-v-drp", "lamost", "desi"} < set(
+        SURVEYS
+    )
