@@ -149,7 +149,8 @@ def report(v: Visits, shape: np.ndarray, jitter: float) -> None:
     linear = np.linalg.lstsq(model * weight[:, None], v.rv * weight, rcond=None)[0]
     steps = np.array([1e-4, 1e-4, 1e-5])
     slopes = [
-        (columns_of(shape + d, v) @ linear - columns_of(shape - d, v) @ linear) / (2 * s)
+        (columns_of(shape + d, v) @ linear - columns_of(shape - d, v) @ linear)
+        / (2 * s)
         for s, d in zip(steps, np.diag(steps), strict=True)
     ]
     full = np.column_stack([*slopes, model]) * weight[:, None]
@@ -163,7 +164,9 @@ def report(v: Visits, shape: np.ndarray, jitter: float) -> None:
     error_k = np.sqrt(along @ covariance[3:5, 3:5] @ along)
     print(f"  {len(v.rv)} velocities, {len(v.names)} observatories; scatter about the")
     print(f"  orbit {jitter:.2f} km/s beyond errors of {np.median(v.err):.2f} km/s")
-    print(f"  P {period:.3f} +- {error[0]:.3f} d   e {e:.3f} +- {error[2]:.3f}", end="   ")
+    print(
+        f"  P {period:.3f} +- {error[0]:.3f} d   e {e:.3f} +- {error[2]:.3f}", end="   "
+    )
     print(f"K {amplitude:.2f} +- {error_k:.2f} km/s", end="   ")
     print(f"omega {np.degrees(np.arctan2(-b, a)) % 360:.1f} deg")
     zero, counts = linear[2:], np.bincount(v.observatory)

@@ -209,3 +209,59 @@ def test_one_hundred_thousand_columns_are_one_table(calibrate):
     assert status == 2
     assert "c30" in output
     assert len(output) < 1500
+
+
+REAL = {
+    "twoface-test-allVisit.fits": "",
+    "twoface-test-allStar.fits": "rv=VHELIO_AVG,rv_err=VERR",
+    "chubak.fits.gz": "rv_err=SIGMARV",
+    "rvstandards.fits": "rv_err=RVSIG",
+    "rv_stable_data.npz": "NumPy",
+    "sb2_orbits/41Dra_rv.dat": "star_id='HD 1'",
+    "sb2_orbits/Gl570BC_rv1.txt": "star_id='HD 1'",
+    "sb2_orbits/HD10009_rv2.txt": "star_id='HD 1'",
+    "thejoker/data.ecsv": "star_id='HD 1'",
+    "thejoker/data-survey1.ecsv": "star_id='HD 1'",
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_published_tables_give_a_result_or_say_what_is_missing(
+    calibrate, real_data, tmp_path, name
+):
+    path = real_data / "velocities" / name
+    out = tmp_path / "real"
+    result = CliRunner().invoke(app, ["calibrate", str(path), "-o", str(out), "-q"])
+    said = " ".join(result.output.split())
+    if REAL[name]:
+        assert result.exit_code == 2
+        assert REAL[name] in said
+    else:
+        assert (result.exit_code, said) == (0, "")
+        assert len(pl.read_parquet(out / "offsets-telescope+fiber.parquet")) == 133
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "rows"),
+    [
+        ("sb2_orbits/41Dra_rv.dat", "star_id=comp,rv_err=err,bjd=JD", 141),
+        ("sb2_orbits/Gl570BC_rv2.txt", "star_id='B',rv_err=err,bjd=date[RJD]", 22),
+        ("thejoker/data-triple.ecsv", "star_id='J'", 257),
+        ("rvstandards.fits", "star_id=ID,rv_err=RVSIG", 2828),
+    ],
+)
+def test_published_tables_with_their_columns_named(
+    calibrate, real_data, tmp_path, name, columns, rows
+):
+    path = str(real_data / "velocities" / name)
+    out = tmp_path / "real"
+    words = ["calibrate", path, "-o", str(out), "-q", "--by", "bjd"]
+    words += ["--columns", columns]
+    if "rvstandards" in name:
+        words[words.index("bjd")] = "SRC"
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, result.output) == (0, "")
+    velocities = pl.read_parquet(out / "velocities.parquet")
+    assert len(velocities) == rows
+    # Nothing ties one date, or one list of standards, to another.
+    assert (velocities["rv"] == velocities["rv_raw"]).all()

@@ -270,7 +270,7 @@ def _telescope(header: Mapping[str, Any]) -> str:
     # spelled in more ways than one.
     if "BSS_SITE" in header:
         return text(header, "OBSERVER", "BSS_SITE")
-    return text(header, "TELESCOP", "OBSERVAT", "SITE", "OBSERVER")
+    return text(header, "TELESCOP", "OBSERVAT", "SITE", "OBSERVER", "INSTRUME")
 
 
 def _frame(header: Mapping[str, Any], options: ReadOptions) -> Frame:
