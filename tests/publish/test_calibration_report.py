@@ -16,6 +16,7 @@ from steadystar.data.status import Status
 from steadystar.infer.summary import summarize_stars
 from steadystar.publish.comparison import compare_methods, differences
 from steadystar.publish.facts import gather
+from steadystar.publish.figures.constancy import variability
 from steadystar.publish.figures.error_models import error_model_figure
 from steadystar.publish.figures.errors import pulls
 from steadystar.publish.figures.fibers import fiber_remainders
@@ -26,7 +27,11 @@ from steadystar.publish.figures.ties import shared_stars, ties
 from steadystar.publish.figures.zeropoints import offset_figures
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.numbers import robust_width
-from steadystar.publish.offset_lists import component_listing, set_aside_listing
+from steadystar.publish.offset_lists import (
+    component_listing,
+    set_aside_listing,
+    telescope_listing,
+)
 from steadystar.publish.plot import Axis, Line, Matrix, Missing, Panel, Points
 from steadystar.publish.report import write_report
 from steadystar.publish.web import panel_spec
@@ -159,6 +164,50 @@ def test_many_offsets_share_rows_and_no_star_is_lost():
     assert np.diag(counts.z, 1).tolist() == [1] * 233
     assert counts.names[0] == "0 to 2"
     assert "A row is 3 neighbors" in figure.shows
+
+
+def test_one_great_set_among_thousands_keeps_the_map_small():
+    velocities = pl.DataFrame(
+        {"star_id": ["a"], "exposure_id": [0], "rv_raw": [0.0], "rv_raw_err": [1.0]}
+    )
+    part = np.concatenate([np.zeros(2000, int), np.arange(1, 3000)])
+    table = pl.DataFrame({"exposure_id": np.arange(part.size), "component": part})
+    table = table.with_columns(offset=pl.lit(0.0))
+    inputs = ReportInputs(velocities=velocities, offsets={"exposure_id": table})
+    (figure,) = ties(gather(inputs), inputs)
+    (counts,) = marks(figure, Matrix)
+    # 29 sets of one exposure, and 250 rows of 8.
+    assert counts.z.shape == (279, 279)
+    assert "Of 3,000 sets the 30 largest are drawn. A row is 8" in figure.shows
+
+
+def test_of_many_small_sets_the_largest_are_drawn_whole():
+    # 200 sets of two or three exposures, three stars each.
+    size = np.where(np.arange(200) < 60, 3, 2)
+    exposure = np.arange(size.sum())
+    part = np.repeat(np.arange(200), size)
+    star = (3 * part[:, None] + np.arange(3)).ravel()
+    velocities = pl.DataFrame(
+        {
+            "star_id": star,
+            "exposure_id": np.repeat(exposure, 3),
+            "rv_raw": np.zeros(star.size),
+            "rv_raw_err": np.ones(star.size),
+        }
+    )
+    zeros = np.zeros(exposure.size)
+    table = pl.DataFrame({"exposure_id": exposure, "offset": zeros, "component": part})
+    inputs = ReportInputs(velocities=velocities, offsets={"exposure_id": table})
+    (figure,) = ties(gather(inputs), inputs)
+    (counts,) = marks(figure, Matrix)
+    # All 60 sets of three, and as many of two as fit into 300 rows.
+    assert counts.z.shape == (300, 300)
+    assert len(counts.starts) + 1 == 60 + 60
+    assert counts.z[:3, :3].tolist() == [[3] * 3] * 3
+    assert counts.z[180:182, 180:182].tolist() == [[3] * 2] * 2
+    assert counts.z.sum() == 3 * (60 * 9 + 60 * 4)
+    assert "Of 200 sets the 120 largest are drawn." in figure.shows
+    assert "460 zero points in 200 connected sets" in figure.here
 
 
 def test_a_map_on_the_page_holds_the_counts_and_tells_equal_names_apart():
@@ -464,6 +513,35 @@ def test_a_method_that_calibrates_next_to_nothing_judges_no_other(three_methods)
     assert told["common-constant"]["undetermined"] == 30
     assert told["common-constant"]["scatter_kms"] is None
     assert told["joint"]["scatter_kms"] > 0
+
+
+def test_telescopes_are_compared_with_the_error_of_their_difference():
+    visits, truth = MOCKS.fibers(6, 900, 60)
+    north = pl.col("fiber") < 30
+    telescope = pl.when(north).then(pl.lit("apo")).otherwise(pl.lit("lco"))
+    shift = pl.when(north).then(0.3).otherwise(0.0)
+    visits = visits.with_columns(pl.col("rv_raw") + shift, telescope=telescope)
+    zero = fit_zeropoints(visits, ["telescope,fiber"])
+    (row,) = telescope_listing(zero).rows
+    assert row[0] == "apo \N{MINUS SIGN} lco"
+    known = 300 + 1000 * (truth["zero"][:30].mean() - truth["zero"][30:].mean())
+    assert float(row[2]) == pytest.approx(known, abs=4 * float(row[3]))
+    assert 0 < float(row[3]) < 40
+    assert telescope_listing(fit_zeropoints(visits, ["fiber"])) is None
+
+
+def test_no_star_is_counted_twice_among_the_uncertain():
+    both = pl.DataFrame(
+        {
+            "star_id": ["a", "b"],
+            "constant": [True, False],
+            "variable": [True, False],
+        }
+    )
+    velocities = pl.DataFrame({"star_id": list("aabb"), "rv_raw": [0.0, 1.0, 2.0, 4.0]})
+    facts = gather(ReportInputs(velocities=velocities, stars=both))
+    here = variability(facts, OPTIONS).here
+    assert here == "Here: 1 constant star, 1 variable, 1 uncertain."
 
 
 def test_hostile_names_are_escaped_in_lists_and_maps(two_sets, tmp_path):

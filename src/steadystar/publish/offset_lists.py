@@ -1,6 +1,6 @@
 """Lists about offsets: which were set aside and why, and which hang together."""
 
-__all__ = ["component_listing", "set_aside_listing"]
+__all__ = ["component_listing", "set_aside_listing", "telescope_listing"]
 
 from collections.abc import Mapping
 
@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data.status import Status
 from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.lists import Listing
 from steadystar.publish.naming import group_names, spoken, together
-from steadystar.publish.numbers import DASH, counted, significant
+from steadystar.publish.numbers import DASH, MINUS, counted, significant
 
 _ONE_ROW = 40
 """Groups of one family with the same reason that still get a row each."""
@@ -170,4 +171,32 @@ def component_listing(offsets: Mapping[str, pl.DataFrame], options: ReportOption
         numeric=frozenset((2, 3, 4)),
         wordy=frozenset((1,)),
         search=len(rows) > 10,
+    )
+
+
+def telescope_listing(zero: ZeroPoints | None) -> Listing | None:
+    """How telescopes differ, where a family has several that stars tie to each other."""
+    if zero is None or not any("telescope" in columns for columns in zero.by):
+        return None
+    pairs = zero.compare("telescope")
+    rows = tuple(
+        (
+            f"{row['first']} {MINUS} {row['second']}",
+            spoken(row["family"]),
+            significant(1000 * row["difference"], 3),
+            significant(1000 * row["difference_err"], 2),
+            f"{row['n_first']:,} and {row['n_second']:,}",
+        )
+        for row in pairs.iter_rows(named=True)
+    )
+    if not rows:
+        return None
+    return Listing(
+        "telescopes",
+        "Telescopes against each other",
+        ("telescopes", "family", "difference (m/s)", "error (m/s)", "zero points"),
+        rows,
+        "The mean zero point of one less that of the other, with the error that the full "
+        "covariance gives (Saydjari et al. 2025, section 5.1).",
+        numeric=frozenset((2, 3, 4)),
     )

@@ -82,7 +82,7 @@ def matrix_axes(mark: Matrix, panel: Panel) -> dict[str, Any]:
         "yaxis": {
             **shared,
             "tickvals": names[::every],
-            "ticktext": [escape(name[:24]) for name in mark.names[::every]],
+            "ticktext": [escape(name[:18]) for name in mark.names[::every]],
             "autorange": "reversed",
             "title": {"text": escape(panel.y.label)},
         },

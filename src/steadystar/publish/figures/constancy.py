@@ -175,10 +175,12 @@ def variability(facts: Facts, options: ReportOptions) -> Figure | Missing:
         )
     constant = int(stars["constant"].fill_null(False).sum())
     variable = int(stars["variable"].fill_null(False).sum())
+    # A star can be both: constant by odds, variable by the false-discovery rate.
+    neither = ~(stars["constant"].fill_null(False) | stars["variable"].fill_null(False))
     classified = stars["constant"].is_not_null().any()
     here = (
         f"Here: {counted(constant, 'constant star')}, {variable} variable, "
-        f"{len(stars) - constant - variable} uncertain."
+        f"{int(neither.sum())} uncertain."
         if classified
         else f"Here: {counted(len(stars), 'star')}, none of them classified."
     )

@@ -68,7 +68,7 @@ def _family(facts: Facts, family: str, table: pl.DataFrame) -> Figure | None:
     time = time_axis(rows.select(pl.col("_bjd").alias("bjd")))
     limits = _limits(rows)
     panels = [
-        _panel(facts, part, columns, name, time, limits)
+        _panel(facts, part, columns, name, time, limits, named=len(rows) <= _MOST_NAMED)
         for name, part in units[:_MOST_PANELS]
     ]
     beyond = int((np.abs(rows["_offset"].to_numpy() - sum(limits) / 2)
@@ -141,6 +141,8 @@ def _panel(
     title: str,
     time: TimeAxis,
     limits: tuple[float, float],
+    *,
+    named: bool,
 ) -> Panel:
     arm = pl.col("arm").cast(pl.String).fill_null("all") if "arm" in columns else "all"
     rows = rows.with_columns(_arm=arm if "arm" in columns else pl.lit(arm))
@@ -155,7 +157,7 @@ def _panel(
                 arm_color(name, facts.arms),
                 arm_title(name),
                 error=part["_error"].to_numpy(),
-                hover=group_names(part, columns) if len(part) <= _MOST_NAMED else (),
+                hover=group_names(part, columns) if named else (),
                 size=4,
             )
         )

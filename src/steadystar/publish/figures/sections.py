@@ -38,7 +38,11 @@ from steadystar.publish.lists import (
     rejected_listing,
     status_listing,
 )
-from steadystar.publish.offset_lists import component_listing, set_aside_listing
+from steadystar.publish.offset_lists import (
+    component_listing,
+    set_aside_listing,
+    telescope_listing,
+)
 from steadystar.publish.plot import Figure, Missing
 
 
@@ -146,9 +150,11 @@ def _zero_points(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> 
     )
     sets = component_listing(inputs.offsets, options)
     aside = set_aside_listing(inputs.offsets, options)
+    telescopes = telescope_listing(inputs.zeropoints)
     items = (
         *offset_figures(facts, inputs.offsets),
         *offset_times(facts, inputs.offsets),
+        *((telescopes,) if telescopes else ()),
         *((sets,) if sets else ()),
         *((aside,) if aside else ()),
         *ties(facts, inputs),

@@ -23,6 +23,7 @@ from steadystar.publish.plot import Axis, Figure, Matrix, Missing, Panel
 
 _MOST = 300
 """Rows of a map; neighbors share one where there are more."""
+_MOST_SETS = 30
 _MOST_EXACT = 2500
 """Offsets up to which the covariance of means over neighbors is worked out (50 MB)."""
 
@@ -63,6 +64,7 @@ class _Cells:
     starts: tuple[int, ...]
     per_cell: int
     n_sets: int
+    n_known: int
 
 
 def _family(facts: Facts, inputs: ReportInputs, family: str) -> Figure | None:
@@ -124,6 +126,8 @@ def _cells(table: pl.DataFrame) -> _Cells:
         component = table["component"].fill_null(-1).to_numpy().astype(np.int64)
     rows = np.flatnonzero(known)
     rows = rows[np.argsort(component[rows], kind="stable")]
+    n_known, n_sets = rows.size, np.unique(component[rows]).size
+    rows = _largest_sets(rows, component)
     label = component[rows]
     first = np.r_[True, label[1:] != label[:-1]] if rows.size else np.zeros(0, bool)
     begin = np.flatnonzero(first)
@@ -133,15 +137,27 @@ def _cells(table: pl.DataFrame) -> _Cells:
         # A new cell at the start of every set, and after every so many neighbors.
         cell = np.cumsum(first | (within % per == 0)) - 1
         size = int(cell.max(initial=-1)) + 1
-        if size <= max(_MOST, begin.size):
+        if size <= _MOST:
             break
         per += 1
-    if size > _MOST:
-        # More sets than rows: neighboring sets share one.
-        cell = cell * _MOST // size
-        return _Cells(rows, cell, _MOST, (), -(-rows.size // _MOST), begin.size)
     starts = tuple(int(c) for c in cell[begin][1:])
-    return _Cells(rows, cell, size, starts, per, begin.size)
+    return _Cells(rows, cell, size, starts, per, n_sets, n_known)
+
+
+def _largest_sets(
+    rows: NDArray[np.intp], component: NDArray[np.int64]
+) -> NDArray[np.intp]:
+    """Keep the largest connected sets, if the map cannot show all of them whole.
+
+    As many as fit; where the largest alone does not, it and a few more in shared rows.
+    """
+    sets, size = np.unique(component[rows], return_counts=True)
+    if rows.size <= _MOST:
+        return rows
+    order = np.argsort(-size, kind="stable")
+    fits = np.cumsum(size[order]) <= _MOST
+    kept = order[fits] if fits[0] else order[:_MOST_SETS]
+    return rows[np.isin(component[rows], sets[kept])]
 
 
 def _names(table: pl.DataFrame, columns: list[str], cells: _Cells) -> tuple[str, ...]:
@@ -179,14 +195,18 @@ def _correlation(zero: ZeroPoints | None, family: str, cells: _Cells) -> Array |
 
 
 def _aggregated(cells: _Cells) -> str:
-    if cells.per_cell == 1:
-        return ""
-    exact = cells.rows.size <= _MOST_EXACT
-    what = "their means" if exact else "the first of each"
-    return (
-        f" A row is {cells.per_cell} neighbors: stars are counted for all of them, "
-        f"errors are those of {what}."
-    )
+    said = ""
+    if cells.rows.size < cells.n_known:
+        shown = len(cells.starts) + 1
+        said = f" Of {cells.n_sets:,} sets the {shown} largest are drawn."
+    if cells.per_cell > 1:
+        exact = cells.rows.size <= _MOST_EXACT
+        what = "their means" if exact else "the first of each"
+        said += (
+            f" A row is {cells.per_cell} neighbors: stars are counted for all of them, "
+            f"errors are those of {what}."
+        )
+    return said
 
 
 def _sentence(
@@ -197,13 +217,13 @@ def _sentence(
     correlation: Array | None,
 ) -> str:
     sets = (
-        "one connected set" if cells.n_sets == 1 else f"{cells.n_sets} connected sets"
+        "one connected set" if cells.n_sets == 1 else f"{cells.n_sets:,} connected sets"
     )
-    said = f"Here: {counted(cells.rows.size, 'zero point')} in {sets}"
+    said = f"Here: {counted(cells.n_known, 'zero point')} in {sets}"
     if cells.size > 1:
         pairs = shared[np.triu_indices(cells.size, 1)]
         said += (
-            f"; {percent(int((pairs > 0).sum()), pairs.size)} of all pairs of rows have "
+            f"; {percent(int((pairs > 0).sum()), pairs.size)} of the pairs of rows have "
             "constant stars in common"
         )
         if (pairs > 0).any():
