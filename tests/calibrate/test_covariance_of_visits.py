@@ -104,6 +104,16 @@ def test_telescopes_differ_by_what_was_added_within_the_error():
     assert np.std(pulls) == pytest.approx(1, abs=0.4)
 
 
+def test_the_difference_between_telescopes_is_said():
+    zero = fit_zeropoints(_telescopes(1, 20, 0.104), ["telescope,fiber"])
+    (said,) = [note for note in zero.notes if note.startswith("telescope apo reads")]
+    row = zero.compare("telescope").row(0, named=True)
+    error = 1000 * row["difference_err"]
+    assert f"{1000 * row['difference']:.0f} +- {error:.0f} m/s more than lco" in said
+    # 20 stars, 80 visits on either side: the errors of two means of stars.
+    assert 5 < error < 40
+
+
 def test_telescopes_that_share_no_star_are_not_compared():
     zero = fit_zeropoints(_telescopes(0, 0, 0.104), ["telescope,fiber"])
     assert len(zero.compare("telescope")) == 0
@@ -116,3 +126,19 @@ def test_a_column_of_no_family_is_refused():
     zero = fit_zeropoints(_telescopes(0, 20, 0.1), ["telescope,fiber"])
     with pytest.raises(CalibrationError, match="No family of offsets has a column arm"):
         zero.compare("arm")
+
+
+def test_the_variance_of_a_combination_is_that_of_the_matrix(two_families, monkeypatch):
+    exact = fit_zeropoints(two_families, _BY)
+    monkeypatch.setattr("steadystar.calibrate.covariance.DENSE_LIMIT", 3)
+    sampled = fit_zeropoints(two_families, _BY)
+    assert sampled.covariance.sampled == [True]
+    which = np.arange(8)
+    weights = np.array([1, -1, 0.5, 0, 0, 0, 0, -0.5])
+    want = weights @ exact.covariance.matrix(which) @ weights
+    found = exact.covariance.of_combination(which, weights)
+    assert found == pytest.approx(want)
+    # 200 samples know a variance to 10%.
+    assert sampled.covariance.of_combination(which, weights) == pytest.approx(
+        want, rel=0.3
+    )

@@ -143,7 +143,7 @@ class ZeroPoints:
             )
         names = ["+".join(columns) for columns in families]
         parts = [
-            contrasts(n, self.offsets[n], column, partial(self.covariance_of, n))
+            contrasts(n, self.offsets[n], column, partial(self._variance_of, n))
             for n in names
         ]
         return pl.concat(parts)
@@ -155,13 +155,23 @@ class ZeroPoints:
 
         NaN in rows and columns of undetermined offsets.
         """
+        start = self._start_of(family)
+        return self.covariance.matrix(np.asarray(groups, np.intp) + start)
+
+    def _variance_of(
+        self, family: str, groups: NDArray[np.intp], weights: NDArray[np.float64]
+    ) -> float:
+        start = self._start_of(family)
+        return self.covariance.of_combination(groups + start, weights)
+
+    def _start_of(self, family: str) -> int:
+        """Return the place of the first offset of a family among all."""
         names = ["+".join(columns) for columns in self.by]
         if family not in names:
             raise CalibrationError(
                 f"There is no family {family}: choose among {', '.join(names)}."
             )
-        start = sum(len(self.offsets[n]) for n in names[: names.index(family)])
-        return self.covariance.matrix(np.asarray(groups, np.intp) + start)
+        return sum(len(self.offsets[n]) for n in names[: names.index(family)])
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write to one file, whole or not at all; equal values give equal bytes."""

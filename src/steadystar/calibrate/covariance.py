@@ -80,6 +80,21 @@ class OffsetCovariance:
                 out[part] += drawn.var(axis=-1)
         return np.maximum(out, 0.0)[inverse]
 
+    def of_combination(
+        self, offsets: NDArray[np.intp], weights: NDArray[np.float64]
+    ) -> float:
+        """Variance of the weighted sum of ``offsets``; those in no block add nothing."""
+        weight = np.zeros(self.size)
+        np.add.at(weight, offsets, weights)
+        total = 0.0
+        for member, matrix, sampled in self._blocks():
+            mine = weight[member]
+            if mine.any():
+                total += float(
+                    (mine @ matrix).var() if sampled else mine @ matrix @ mine
+                )
+        return max(total, 0.0)
+
     def matrix(self, offsets: Sequence[int] | NDArray[np.intp]) -> NDArray[np.float64]:
         """Full covariance of ``offsets``, (n, n); NaN rows for undetermined ones."""
         wanted = np.asarray(offsets, np.intp)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from steadystar.calibrate import common_constant, joint, linear, xiong
 from steadystar.calibrate.case import Case, Solution
+from steadystar.calibrate.contrasts import WORTH_SAYING, difference_in_words
 from steadystar.calibrate.correction import ZeroPoints
 from steadystar.calibrate.covariance import OffsetCovariance, offset_covariance
 from steadystar.calibrate.families import with_usual_families
@@ -92,7 +93,7 @@ def fit_zeropoints(
     p_constant = solution.p_constant
     tables = offset_tables(problem, result, p_constant)
     widths = prior_widths(tables, options)
-    return ZeroPoints(
+    zero = ZeroPoints(
         by=options.by,
         method=options.method,
         offsets=tables,
@@ -111,6 +112,18 @@ def fit_zeropoints(
         ],
         covariance=result.covariance,
     )
+    return replace(zero, notes=[*zero.notes, *_compared(zero)])
+
+
+def _compared(zero: ZeroPoints) -> list[str]:
+    """Say how telescopes differ, where stars tie them."""
+    asked = [c for c in WORTH_SAYING if any(c in columns for columns in zero.by)]
+    return [
+        difference_in_words(column, row)
+        for column in asked
+        for row in zero.compare(column).iter_rows(named=True)
+        if row["difference_err"] > 0
+    ]
 
 
 def _of_methods(methods: list[str]) -> list[str]:
