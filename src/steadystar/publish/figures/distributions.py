@@ -74,7 +74,7 @@ def by_spectrograph(facts: Facts) -> Figure | Missing:
         good="Narrow shapes of the same width. A wide or double one drifts; a mean far "
         f"from the others belongs to a {kind} whose stars others observe as well.",
         here=f"Here: {counted(len(units), kind)}; the means lie within "
-        f"{kms(float(np.ptp(spread)))} of each other. {facts.steady_words}",
+        f"{kms(round(float(np.ptp(spread)), 6))} of each other. {facts.steady_words}",
     )
 
 
