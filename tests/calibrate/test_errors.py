@@ -87,7 +87,7 @@ def test_a_step_of_scoring_leads_to_the_maximum_of_the_likelihood():
     group, weight = np.zeros(4000, np.intp), rng.uniform(0, 1, 4000)
     noise = Noise.starting(1, 0.1)
     for _ in range(60):
-        noise, _ = noise.improved(err, group, square, weight)
+        noise, _ = noise.improved(err, group, square, weight, np.inf)
 
     def loss(p):
         v = p[0] * err**2 + p[1]

@@ -138,22 +138,33 @@ def test_errors_that_are_all_equal_still_give_one_answer(mocks):
     assert noise["scale"][0] == pytest.approx(1.0, abs=0.3)
 
 
-def test_where_all_stars_vary_nothing_is_calibrated(mocks):
-    visits = mocks.field(variable=1.0, stars=30)
-    found = fit_zeropoints(visits)
-    table = found.offsets[NAME]
-    honest = (
-        table["offset"].to_numpy()
-        - visits.group_by("exposure_id")
-        .agg(pl.col("true_zero").first())
-        .sort("exposure_id")["true_zero"]
-        .to_numpy()
+@pytest.mark.parametrize("stars", [12, 200])
+def test_where_all_stars_vary_nothing_is_calibrated(stars):
+    rng = np.random.default_rng(0)
+    star = np.repeat(np.arange(stars), 10)
+    visits = pl.DataFrame(
+        {
+            "star_id": star,
+            "exposure_id": np.tile(np.arange(10), stars),
+            "rv": rng.normal(0, 30, len(star)),
+            "rv_err": 0.3,
+        }
     )
-    lost = (table["status"] & int(Status.UNCALIBRATED)).to_numpy() != 0
-    honest -= honest.mean()
-    # Either refused, or with errors that cover the stars' 8 km/s.
-    assert np.all(lost | (np.abs(honest) < 4 * table["offset_err"].to_numpy()))
-    assert (table["n_constant"] == 0).all() or not lost.all()
+    found = fit_zeropoints(visits, ["exposure_id"])
+    # Not constant stars with a floor of 30 km/s.
+    assert not found.stars["constant"].any()
+    table = found.offsets["exposure_id"]
+    assert (table["status"] & int(Status.UNCALIBRATED) != 0).all()
+    assert any("either nearly all of them vary" in note for note in found.notes)
+    assert not any(note.startswith("Constant stars scatter") for note in found.notes)
+
+
+def test_errors_far_too_small_are_still_found_out(mocks):
+    visits = mocks.field(stars=100, variable=0.1).with_columns(pl.col("rv_raw_err") / 8)
+    found = fit_zeropoints(visits)
+    total = np.hypot(found.errors["scale"][0] * 0.3 / 8, found.errors["floor"][0])
+    assert total == pytest.approx(0.31, rel=0.1)
+    assert found.stars["constant"].mean() > 0.85
 
 
 def test_too_few_rounds_are_admitted(mocks):

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadystar.calibrate.constancy import Classes, class_widths, judge, updated_shares
-from steadystar.calibrate.noise import Noise
+from steadystar.calibrate.noise import Noise, largest_floor
 from steadystar.calibrate.visits import (
     STAYS_OUT,
     codes,
@@ -72,7 +72,8 @@ def fit_noise(sample: Sample, max_rounds: int):
     repeated = groups.n_of_zero[groups.zero] > 1
     scatter = 1.4826 * float(np.median(np.abs(rv[repeated])))
     excess = max(scatter**2 - typical**2, (0.3 * scatter) ** 2, 1e-12)
-    noise = Noise.starting(n, float(np.sqrt(excess)))
+    most = largest_floor(typical)
+    noise = Noise.starting(n, min(float(np.sqrt(excess)), most))
     least = max(0.1 * typical, 1e-6)
     floor = float(np.median(noise.floor))
     classes = Classes.starting(class_widths(floor, least))
@@ -91,7 +92,7 @@ def fit_noise(sample: Sample, max_rounds: int):
         square = square + sample.followed
         was = noise
         for _ in range(2):
-            noise, covariance = noise.improved(err, group, square, counts)
+            noise, covariance = noise.improved(err, group, square, counts, most)
         moved = np.abs(noise.floor - was.floor) / typical
         if max(moved.max(), np.abs(noise.scale - was.scale).max()) < 1e-3:
             return noise, covariance, counts, True

@@ -31,7 +31,7 @@ from steadystar.calibrate.constancy import (
     updated_shares,
 )
 from steadystar.calibrate.iterate import OffsetSolver
-from steadystar.calibrate.noise import Noise
+from steadystar.calibrate.noise import Noise, largest_floor
 from steadystar.calibrate.options import ZeroPointOptions
 from steadystar.calibrate.solve import Design, bounded, star_means
 from steadystar.calibrate.visits import codes
@@ -83,7 +83,7 @@ def solve(case: Case, options: ZeroPointOptions) -> Solution:
     while motion > _SETTLED and rounds < options.max_rounds:
         state, verdicts, motion = _round(case, frame, state)
         rounds += 1
-    notes = _noise_notes(state.noise)
+    notes = _noise_notes(state.noise, frame)
     if motion > _SETTLED:
         notes.insert(0, f"The solution had not settled after {rounds} rounds.")
     return Solution(
@@ -99,7 +99,8 @@ def solve(case: Case, options: ZeroPointOptions) -> Solution:
 def _start(case: Case, frame: _Frame) -> _State:
     offset, mean, scatter = _least_absolute(case, frame)
     excess = max(scatter**2 - frame.typical**2, (0.3 * scatter) ** 2, 1e-12)
-    noise = Noise.starting(int(frame.group.max()) + 1, float(np.sqrt(excess)))
+    floor = min(float(np.sqrt(excess)), largest_floor(frame.typical))
+    noise = Noise.starting(int(frame.group.max()) + 1, floor)
     width = class_widths(_floor(noise, frame.group), frame.least_floor)
     return _State(offset, mean, noise, Classes.starting(width))
 
@@ -202,8 +203,9 @@ def _refit(case: Case, frame, offset, error, verdicts: Verdicts, noise) -> Noise
     square = square + verdicts.mean_var[groups.zero] + design.total(error**2)
     counts = verdicts.probability[groups.star, 0] * (1 - verdicts.wild)
     counts = np.where(groups.n_of_zero[groups.zero] > 1, counts, 0.0)
+    most = largest_floor(frame.typical)
     for _ in range(2):
-        noise, _ = noise.improved(case.err, frame.group, square, counts)
+        noise, _ = noise.improved(case.err, frame.group, square, counts, most)
     return noise
 
 
@@ -219,7 +221,9 @@ def _too_few_constant(case: Case, verdicts: Verdicts, least: int) -> NDArray[np.
     return np.where(count < least, flag, 0).astype(np.int64)
 
 
-def _noise_notes(noise: Noise) -> list[str]:
+def _noise_notes(noise: Noise, frame: _Frame) -> list[str]:
+    if noise.floor.max() >= 0.99 * largest_floor(frame.typical):
+        return []  # Nothing is constant: there is another sentence for that.
     return [
         f"Constant stars scatter as {scale:.2f} times the given errors with a floor of "
         f"{1000 * floor:.0f} m/s."

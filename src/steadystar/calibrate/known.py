@@ -231,7 +231,7 @@ def _solve(sample: _Sample, size: int):
             break
         square = (rv - mean[groups.zero]) ** 2 + verdicts.mean_var[groups.zero]
         was = noise
-        noise, _ = noise.improved(err, one, square, np.where(free, counts, 0.0))
+        noise, _ = noise.improved(err, one, square, np.where(free, counts, 0.0), np.inf)
         moved = abs(noise.floor[0] - was.floor[0]) / typical
         if max(moved, abs(noise.scale[0] - was.scale[0])) < _PRECISION:
             break

@@ -7,7 +7,7 @@ fitted by weighted least squares of squared residuals on ``error^2`` and 1, with
 ``1/variance^2``: one step of Fisher's scoring towards the maximum of the likelihood.
 """
 
-__all__ = ["Noise"]
+__all__ = ["Noise", "largest_floor"]
 
 from dataclasses import dataclass
 
@@ -22,6 +22,18 @@ equal, so that scale and floor cannot be told apart, and is worth two visits."""
 
 _SMALLEST_SCALE2 = 0.01
 _SMALLEST_FLOOR = 1e-6  # km/s: 1 mm/s, so that a floor can grow again
+_LARGEST_SCALE = 10.0
+_LARGEST_FLOOR, _PLAUSIBLE_FLOOR = 10.0, 1.0  # of the typical error; km/s
+
+
+def largest_floor(typical: float) -> float:
+    """Return the largest floor, km/s, beside errors that are typically ``typical``.
+
+    Without a limit, stars that all vary would be constant stars with a floor as wide as
+    their orbits. A floor up to 1 km/s is an instrument's; one beyond must be within ten
+    times the errors that are given.
+    """
+    return max(_LARGEST_FLOOR * typical, _PLAUSIBLE_FLOOR)
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,7 @@ class Noise:
         group: NDArray[np.intp],
         square: Vector,
         weight: Vector,
+        most: float,
     ) -> tuple["Noise", NDArray[np.float64]]:
         """Return a better model and the inverse information of scale^2 and floor^2.
 
@@ -54,6 +67,7 @@ class Noise:
             square: squared residual of each visit, corrected for what the mean of its
                 star and its offset have taken out of it.
             weight: how far each visit counts, 0 to 1.
+            most: the largest floor, see `largest_floor`.
         """
         n, x = len(self.scale), error**2
         w = weight / np.maximum(self.variance(error, group), 1e-300) ** 2
@@ -65,9 +79,10 @@ class Noise:
         xx, xy = xx + prior, xy + prior
         a, b = _non_negative(xx, x1, one, xy, y1)
         a = np.clip(a, self.scale**2 / 4, self.scale**2 * 4)
+        a = np.minimum(a, _LARGEST_SCALE**2)
         b = np.clip(b, (self.floor / 2) ** 2, 4 * self.floor**2)
         seen = sums(group, weight, n) > 0
-        b = np.where(seen, np.maximum(b, _SMALLEST_FLOOR**2), self.floor**2)
+        b = np.where(seen, np.clip(b, _SMALLEST_FLOOR**2, most**2), self.floor**2)
         determinant = np.maximum(xx * one - x1**2, 1e-300)
         covariance = 2 * np.stack([one, xx], axis=1) / determinant[:, None]
         return Noise(np.sqrt(a), np.sqrt(b)), covariance

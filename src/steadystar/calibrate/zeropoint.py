@@ -29,6 +29,7 @@ from steadystar.calibrate.gauge import (
     determine,
 )
 from steadystar.calibrate.lamps import find_lamp_outliers
+from steadystar.calibrate.noise import largest_floor
 from steadystar.calibrate.offsets import Result, offset_tables, prior_widths, sentences
 from steadystar.calibrate.options import ZeroPointOptions
 from steadystar.calibrate.problem import Problem, families_of, pose
@@ -49,8 +50,6 @@ _METHODS: dict[str, Callable[[Case, ZeroPointOptions], Solution]] = {
 }
 
 _DEFAULT = ZeroPointOptions()
-_LARGE = 30.0
-"""Floor over typical error; surveys' floors are up to a few times their best errors."""
 
 
 def fit_zeropoints(
@@ -140,14 +139,14 @@ def _of_large_floor(case: Case, solution: Solution) -> list[str]:
     """Say when the errors had to grow so much that verdicts mean little."""
     if solution.noise is None or not len(case.rows):
         return []
-    typical = float(np.median(case.problem.err[case.rows]))
+    typical = float(np.median(case.err))
     floor = float(np.max(solution.noise.floor))
-    if not floor > _LARGE * typical:
+    if floor < 0.99 * largest_floor(typical):
         return []
     said = (
-        f"The stars scatter by {floor:.2g} km/s, {floor / typical:.0f} times the errors "
-        "that are given: either nearly all of them vary, or the errors are in another "
-        "unit. Which of them are constant then means little."
+        f"The stars scatter by more than {floor:.2g} km/s, {floor / typical:.0f} times "
+        "the errors that are given: either nearly all of them vary, or the errors are in "
+        "another unit. They are taken to vary."
     )
     return [said]
 
