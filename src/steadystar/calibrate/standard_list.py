@@ -99,7 +99,7 @@ def read_standards(
     mapping = (
         parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
     )
-    table = open_table(path)
+    table = open_table(path).flat()
     foreign = [s for name, s in SURVEYS.items() if name != "steadystar"]
     if not mapping and any(s.recognizes(table.frame) for s in foreign):
         visits = read_velocity_table(path).drop("rv", "rv_err", strict=False)

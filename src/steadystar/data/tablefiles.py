@@ -12,7 +12,7 @@ import gzip
 import io
 import lzma
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,18 @@ class Table:
     """Text stored in the file beside the table (Parquet only)."""
     notes: tuple[str, ...] = ()
     """Sentences on columns or extensions that were left out, and on guesses."""
+
+    def flat(self) -> "Table":
+        """Return the table without columns whose cells hold arrays or structures."""
+        schema = self.frame.schema
+        nested = [n for n, t in schema.items() if t.is_nested() or t == pl.Object]
+        if not nested:
+            return self
+        said = [
+            f"Column {name} was left out: its cells hold arrays or structures."
+            for name in nested
+        ]
+        return replace(self, frame=self.frame.drop(nested), notes=(*self.notes, *said))
 
 
 _COMPRESSED = {
@@ -92,21 +104,12 @@ def _parse_parquet(source: Path | io.BytesIO) -> Table:
     stored = table.schema.metadata or {}
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
-    plain = {n: not (t.is_nested() or t == pl.Object) for n, t in frame.schema.items()}
-    notes = tuple(
-        f"Column {name} was left out: its cells hold arrays or structures."
-        for name in frame.columns
-        if not plain[name]
-    )
-    if not any(plain.values()):
-        raise ValueError("it has no column that holds one value a row")
-    frame = frame.select(name for name in frame.columns if plain[name])
     metadata = {
         key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
         for key, value in stored.items()
         if key != b"pandas"
     }
-    return Table(frame, metadata=metadata, notes=notes)
+    return Table(frame, metadata=metadata)
 
 
 def _parse_fits(source: Path | io.BytesIO, extension: str | int | None) -> Table:

@@ -144,7 +144,7 @@ def open_velocity_table(
         parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
     )
     name = fspath(path)
-    found, table = _recognized(name, survey, open_table(path))
+    found, table = _recognized(name, survey, open_table(path).flat())
     own = table.frame.columns
     if not len(table.frame):
         raise CatalogError(
