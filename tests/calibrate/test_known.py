@@ -7,7 +7,8 @@ from astropy.coordinates import get_body_barycentric_posvel
 from astropy.time import Time
 
 from steadystar.calibrate.correction import ZeroPoints
-from steadystar.calibrate.known import sunlight, zeropoints_from_known
+from steadystar.calibrate.known import zeropoints_from_known
+from steadystar.calibrate.sunlight import sunlight
 from steadystar.calibrate.options import CalibrationError
 from steadystar.calibrate.zeropoint import fit_zeropoints
 from steadystar.data.status import Status
@@ -102,14 +103,45 @@ def test_wild_spectra_weigh_nothing_and_are_counted():
     assert moved.max() < 0.2
 
 
-def test_an_error_of_the_known_velocity_is_in_that_of_the_offset():
-    table, _ = nights(3)
-    star = table.filter(~pl.col("solar"))
-    known = star.select("star_id", rv="true").unique()
-    exact = zeropoints_from_known(star, known)
-    vague = zeropoints_from_known(star, known.with_columns(rv_err=pl.lit(0.5)))
-    one, two = (z.offsets["fiber+night"]["offset_err"].median() for z in (exact, vague))
-    assert two > one
+def standards(seed, each=3, spectra=4):
+    """Ten fibers, each of which sees a few of six standards whose velocities are vague."""
+    rng = np.random.default_rng(seed)
+    off, vague = rng.normal(0, 0.3, 10), rng.normal(0, 0.5, 6)
+    fiber, star = np.concatenate(
+        [[(f, s) for s in rng.choice(6, each, replace=False)] for f in range(10)]
+    ).T.repeat(spectra, axis=1)
+    rv = off[fiber] + rng.normal(0, 0.05, len(fiber)) - vague[star]
+    table = pl.DataFrame({"star_id": star, "fiber": fiber, "rv_raw": rv})
+    table = table.with_columns(rv_raw_err=pl.lit(0.05))
+    known = pl.DataFrame({"star_id": np.arange(6), "rv": 0.0, "rv_err": 0.5})
+    return table, known, off
+
+
+def test_repeats_of_one_standard_do_not_better_what_is_known_of_it():
+    table, known, _ = standards(0, each=1, spectra=50)
+    zero = zeropoints_from_known(table, known, by=["fiber"])
+    # 0.05 / sqrt(50) = 0.007 km/s of noise beside 0.5.
+    assert zero.offsets["fiber"]["offset_err"].to_numpy() == pytest.approx(
+        0.5, rel=1e-3
+    )
+    # Known velocities that are 0.5 km/s wrong alike in every spectrum are no noise.
+    assert zero.errors["scale"][0] == pytest.approx(1.0, abs=0.2)
+    assert zero.errors["floor"][0] < 0.03
+
+
+def test_fibers_that_saw_the_same_standards_err_together():
+    wrong, predicted = [], []
+    for seed in range(300):
+        table, known, off = standards(seed)
+        zero = zeropoints_from_known(table, known, by=["fiber"])
+        wrong.append(zero.offsets["fiber"]["offset"].to_numpy() - off)
+        predicted.append(zero.covariance_of("fiber", np.arange(10)))
+    single = np.mean([np.diag(c) for c in predicted])
+    mean = np.mean([c.mean() for c in predicted])
+    # 300 means tell a variance to 8%; ten fibers share six standards.
+    assert np.mean(np.square(wrong)) == pytest.approx(single, rel=0.15)
+    assert np.mean(np.mean(wrong, axis=1) ** 2) == pytest.approx(mean, rel=0.25)
+    assert mean > 3 * single / 10
 
 
 def test_groups_with_too_few_stay_uncalibrated_with_the_width_of_the_others():

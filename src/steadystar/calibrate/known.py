@@ -10,16 +10,14 @@ known one, in the same frame. For standards both are barycentric. Sunlight is an
 matter: where a survey adds the barycentric correction of the place in the sky at which
 the fiber pointed, ``rv_raw`` means nothing. Use ``velocity="rv_obs"``, the velocity in
 the observatory's frame, and the Sun's own velocity relative to the observatory, which
-`sunlight` computes for the sky and for the Moon.
+`sunlight.sunlight` computes for the sky and for the Moon.
 
-That velocity is one of motion. Sunlight is redshifted by 633 m/s besides as it leaves the
-Sun (G M / R c, with the nominal values of IAU 2015 resolution B3) and shifted to the blue
-by some 0.3 km/s by its convection, differently from line to line: what is left of these
-against the templates in use is the zero of the scale. Lists of standards whose zero was
-set by sunlight (Chubak et al. 2012) contain it likewise.
+A standard's own error is common to all its spectra. Within a group they are weighed so
+(generalized least squares), and groups that saw the same standard err together, which the
+covariance says.
 """
 
-__all__ = ["sunlight", "zeropoints_from_known"]
+__all__ = ["zeropoints_from_known"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,15 +25,13 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from astropy import units
-from astropy.coordinates import EarthLocation, get_body_barycentric_posvel
-from astropy.time import Time
-from astropy.utils import iers
 from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
 
 from steadystar.calibrate.constancy import Classes, judge, updated_shares
 from steadystar.calibrate.correction import ZeroPoints
-from steadystar.calibrate.covariance import OffsetCovariance
+from steadystar.calibrate.covariance import DENSE_LIMIT, OffsetCovariance
 from steadystar.calibrate.noise import Noise
 from steadystar.calibrate.offsets import prior_widths
 from steadystar.calibrate.options import CalibrationError, ZeroPointOptions
@@ -48,21 +44,22 @@ from steadystar.calibrate.visits import (
     standard_visits,
 )
 from steadystar.calibrate.visitsums import Groups, Vector, distinct_stars, sums
-from steadystar.data.constants import C_KMS
-from steadystar.data.numbers import Numbers
 from steadystar.data.status import Status
-from steadystar.survey.observatory import SITES, Site
 
 _ROUNDS, _PRECISION = 100, 1e-3
-_GM_SUN = 1.327_124_4e11  # km^3/s^2, nominal: IAU 2015 resolution B3
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Spectra of known velocity; arrays ``(spectrum,)``."""
+    """Spectra of known velocity; arrays ``(spectrum,)``.
+
+    ``known_error`` is that of the known velocity; spectra of one ``source`` share it.
+    """
 
     residual: Vector
     error: Vector
+    known_error: Vector
+    source: NDArray[np.intp]
     group: NDArray[np.intp]
     star: NDArray[np.intp]
     star_ids: pl.DataFrame
@@ -95,13 +92,7 @@ def zeropoints_from_known(
     Raises:
         CalibrationError: a column is missing, or no visit has a known velocity.
     """
-    families = families_of(by)
-    if len(families) > 1:
-        raise CalibrationError(
-            "Known velocities give one family of offsets at a time: join the columns, as "
-            f"in by=[{tuple(dict.fromkeys(c for f in families for c in f))}]."
-        )
-    columns, table = next(iter(families)), _with_velocity(visits, velocity)
+    columns, table = _family(by), _with_velocity(visits, velocity)
     absent = [name for name in columns if name not in table.columns]
     if absent:
         raise CalibrationError(
@@ -110,35 +101,44 @@ def zeropoints_from_known(
         )
     group, groups = codes(table, columns)
     sample = _sample(table, known, group)
-    noise, offset, variance, counts = _solve(sample, len(groups))
+    found = _solve(sample, len(groups))
     number = np.bincount(sample.group, minlength=len(groups))
     few = number < max(min_visits, 1)
-    offset = np.where(few, np.nan, offset)
-    variance = np.where(few, np.nan, variance)
+    covariance = _covariance(sample, found, few)
     lost = int(Status.UNCALIBRATED | Status.TOO_FEW_VISITS)
     seen = distinct_stars(sample.star, sample.group, len(groups))
     frame = groups.with_columns(
-        offset=pl.Series(offset),
-        offset_err=pl.Series(np.sqrt(variance)),
+        offset=pl.Series(np.where(few, np.nan, found.offset)),
+        offset_err=pl.Series(np.sqrt(covariance.variances())),
         n_visits=_whole(number),
         n_stars=_whole(seen),
         n_constant=_whole(seen),
         component=_whole(np.zeros(len(groups))),
         status=_whole(np.where(few, lost, 0)),
     )
-    options = ZeroPointOptions(by=(columns,))
     name = "+".join(columns)
-    widths = prior_widths({name: frame}, options)
+    widths = prior_widths({name: frame}, ZeroPointOptions(by=(columns,)))
+    noise = found.noise
     return ZeroPoints(
         by=(columns,),
         method="known",
         offsets={name: frame},
-        stars=_stars(sample, counts),
+        stars=_stars(sample),
         prior_widths=widths,
         errors=pl.DataFrame({"scale": noise.scale, "floor": noise.floor}),
-        notes=_notes(name, sample, counts, few, min_visits, widths[name]),
-        covariance=OffsetCovariance.diagonal(variance),
+        notes=_notes(name, sample, found.counts, few, min_visits, widths[name]),
+        covariance=covariance,
     )
+
+
+def _family(by: Sequence[str | Sequence[str]]) -> tuple[str, ...]:
+    families = families_of(by)
+    if len(families) > 1:
+        raise CalibrationError(
+            "Known velocities give one family of offsets at a time: join the columns, as "
+            f"in by=[{tuple(dict.fromkeys(c for f in families for c in f))}]."
+        )
+    return next(iter(families))
 
 
 def _with_velocity(visits: pl.DataFrame, velocity: str) -> pl.DataFrame:
@@ -200,18 +200,39 @@ def _sample(table: pl.DataFrame, known: pl.DataFrame, group) -> _Sample:
             f"None of the {len(table)} visits has a usable velocity, an error and a known "
             f"velocity: check that {keys[0]} is spelled in the same way in both tables."
         )
-    error = np.hypot(err, found["_err"].fill_null(0.0).to_numpy())
-    return _Sample((rv - theirs)[good], error[good], group[good], star[good], star_ids)
+    source = np.arange(len(table)) if keys == ["visit_id"] else star
+    return _Sample(
+        residual=(rv - theirs)[good],
+        error=err[good],
+        known_error=found["_err"].fill_null(0.0).to_numpy()[good],
+        source=np.unique(source[good], return_inverse=True)[1],
+        group=group[good],
+        star=star[good],
+        star_ids=star_ids,
+    )
 
 
-def _solve(sample: _Sample, size: int):
-    """Return noise, offsets, their variances, and how far each spectrum counts.
+@dataclass(frozen=True)
+class _Solved:
+    """``offset, variance`` (group,); ``share`` (spectrum,) of each in its offset.
+
+    ``counts`` (spectrum,): how far each is no wild one.
+    """
+
+    noise: Noise
+    offset: Vector
+    variance: Vector
+    share: Vector
+    counts: Vector
+
+
+def _solve(sample: _Sample, size: int) -> _Solved:
+    """Return offsets, the noise, and how far each spectrum counts.
 
     As in `errorfit`, but that the velocities which a group shares are its offset, and no
     group varies.
     """
-    groups = Groups.of_stars(np.append(sample.group, size - 1))
-    groups = Groups(sample.group, groups.star_of_zero, size)
+    groups = Groups(sample.group, np.arange(size), size)
     rv, err = sample.residual, sample.error
     free = groups.n_of_zero[groups.zero] > 1
     rest = np.abs(rv - groups.medians(rv)[groups.zero])[free]
@@ -223,28 +244,99 @@ def _solve(sample: _Sample, size: int):
     mean: Vector | None = None
     counts = np.ones(len(rv))
     for _ in range(_ROUNDS):
-        verdicts = judge(rv, noise.variance(err, one), groups, classes, mean)
+        variance = noise.variance(err, one)
+        verdicts = judge(rv, variance + sample.known_error**2, groups, classes, mean)
         mean = verdicts.mean
         classes = updated_shares(classes, verdicts, groups)
         counts = 1 - verdicts.wild
         if free.sum() < 3:
             break
-        square = (rv - mean[groups.zero]) ** 2 + verdicts.mean_var[groups.zero]
+        square = _squares(sample, variance, counts, size)
         was = noise
         noise, _ = noise.improved(err, one, square, np.where(free, counts, 0.0), np.inf)
         moved = abs(noise.floor[0] - was.floor[0]) / typical
         if max(moved, abs(noise.scale[0] - was.scale[0])) < _PRECISION:
             break
-    weight = counts / noise.variance(err, one)
+    share, variance = _shares(sample, noise.variance(err, one), counts, size)
+    offset = sums(sample.group, share * rv, size)
+    return _Solved(noise, offset, variance, share, counts)
+
+
+def _shares(sample: _Sample, variance: Vector, counts: Vector, size: int):
+    """Return the share of each spectrum in its group's offset, and the offset's variance.
+
+    The spectra of one source, of precision ``P`` together, tell the offset to ``1/P`` plus
+    the variance of the known velocity, however many they are.
+    """
+    weight = counts / variance
+    pair, place = _pairs(sample)
+    together = sums(place, weight, len(pair))[place]
+    weight = weight / (1 + sample.known_error**2 * together)
     total = np.maximum(sums(sample.group, weight, size), 1e-300)
-    return noise, sums(sample.group, weight * rv, size) / total, 1 / total, counts
+    return weight / total[sample.group], 1 / total
+
+
+def _pairs(sample: _Sample):
+    """Number the pairs of a group and a source; return their keys, and each spectrum's."""
+    key = sample.group * (int(sample.source.max()) + 1) + sample.source
+    return np.unique(key, return_inverse=True)
+
+
+def _squares(sample: _Sample, variance: Vector, counts: Vector, size: int) -> Vector:
+    """Return squares of residuals whose expectation is the noise, ``(spectrum,)``.
+
+    What the offset took of the noise is given back, and what the errors of the known
+    velocities add is taken off.
+    """
+    group = sample.group
+    share, _ = _shares(sample, variance, counts, size)
+    rest = sample.residual - sums(group, share * sample.residual, size)[group]
+    pair, place = _pairs(sample)
+    own = sums(place, share, len(pair))[place]
+    given = sample.known_error**2
+    # The source's own error, less what the offset follows of it, plus that of others.
+    followed = sums(group, share**2 * variance + share * own * given, size)[group]
+    return rest**2 + 2 * (share * variance + own * given) - given - followed
+
+
+def _covariance(
+    sample: _Sample, found: _Solved, few: NDArray[np.bool_]
+) -> OffsetCovariance:
+    """Return the covariance of the offsets: groups that saw one standard err together.
+
+    Sets of such groups that are too many for a dense matrix are taken as independent.
+    """
+    size = len(few)
+    variance = np.where(few, np.nan, found.variance)
+    doubtful = sample.known_error > 0
+    scaled = (found.share * sample.known_error)[doubtful]
+    group, source = sample.group[doubtful], sample.source[doubtful]
+    n_sources = int(sample.source.max()) + 1
+    by_source = csr_array((scaled, (group, source)), shape=(size, n_sources))
+    links = coo_array(
+        (np.ones(len(group)), (group, size + source)), shape=(size + n_sources,) * 2
+    )
+    label = connected_components(links, directed=False)[1][:size]
+    out = OffsetCovariance(size)
+    known = np.flatnonzero(~few)
+    order = known[np.argsort(label[known], kind="stable")]
+    for block in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
+        dense = len(block) <= DENSE_LIMIT
+        for member in [block] if dense else np.split(block, len(block)):
+            rows = by_source[member]
+            matrix = (rows @ rows.T).toarray()
+            np.fill_diagonal(matrix, variance[member])
+            out.members.append(member)
+            out.matrices.append(matrix)
+            out.sampled.append(False)
+    return out
 
 
 def _whole(values: NDArray) -> pl.Series:
     return pl.Series(values.astype(np.int64), dtype=pl.Int64)
 
 
-def _stars(sample: _Sample, counts: Vector) -> pl.DataFrame:
+def _stars(sample: _Sample) -> pl.DataFrame:
     here, n = np.unique(sample.star, return_counts=True)
     nan = np.full(len(here), np.nan)
     ids = sample.star_ids["star_id"][here]
@@ -268,77 +360,3 @@ def _notes(name: str, sample: _Sample, counts, few, least: int, width: float):
             "km/s in correction_err."
         )
     return notes
-
-
-def sunlight(
-    mjd_utc: Numbers, site: Site | str, via: Literal["sky", "moon"] = "sky"
-) -> NDArray[np.float64]:
-    """Return the velocity of reflected sunlight relative to an observatory, km/s, ``(n,)``.
-
-    Positive when its path grows longer: that from the Sun to the observatory for the
-    bright sky (twilight, day), that from the Sun to the Moon and on to the observatory for
-    moonlight. From astropy's built-in ephemerides, without a network: the velocity is
-    right to 2 m/s (terms of order v^2/c are left out), the Moon's, of its center, to
-    5 m/s of its rotation besides.
-
-    Arguments:
-        mjd_utc: middle of the exposure, modified Julian date UTC (not at the barycenter).
-        site: an observatory, or the name of one in `survey.observatory.SITES`.
-        via: what sends the light.
-
-    Raises:
-        CalibrationError: an unknown site or way.
-    """
-    if isinstance(site, str):
-        if site not in SITES:
-            raise CalibrationError(
-                f"There is no site {site!r}: choose among {', '.join(SITES)}, or give a "
-                "Site with longitude, latitude and height."
-            )
-        site = SITES[site]
-    if via not in ("sky", "moon"):
-        raise CalibrationError(f"Sunlight comes via 'sky' or 'moon', not {via!r}.")
-    mjd = np.atleast_1d(np.asarray(mjd_utc, np.float64))
-    good = np.isfinite(mjd)
-    with (
-        iers.conf.set_temp("auto_download", value=False),
-        iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
-    ):
-        time = Time(np.where(good, mjd, 51_544.5), format="mjd", scale="utc")
-        place = EarthLocation.from_geodetic(
-            site.longitude * units.deg, site.latitude * units.deg, site.height * units.m
-        )
-        observer = _plus(_body("earth", time), _numbers(place.get_gcrs_posvel(time)))
-    sun = _body("sun", time)
-    speed2 = np.sum((observer[1] - sun[1]) ** 2, axis=0)
-    potential = _GM_SUN / np.linalg.norm(observer[0] - sun[0], axis=0)
-    clock = (potential + speed2 / 2) / C_KMS
-    if via == "sky":
-        rate = _growth(sun, observer)
-    else:
-        moon = _body("moon", time)
-        rate = _growth(sun, moon) + _growth(moon, observer)
-    return np.where(good, rate - clock, np.nan)
-
-
-def _body(name: str, time: Time):
-    return _numbers(get_body_barycentric_posvel(name, time, ephemeris="builtin"))
-
-
-def _numbers(posvel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return position (km) and velocity (km/s), both ``(3, n)``."""
-    position, velocity = posvel
-    return (
-        position.xyz.to_value(units.km),
-        velocity.xyz.to_value(units.km / units.s),
-    )
-
-
-def _plus(one, other):
-    return one[0] + other[0], one[1] + other[1]
-
-
-def _growth(source, target) -> NDArray[np.float64]:
-    """Rate at which the distance of two bodies grows, km/s."""
-    away, motion = target[0] - source[0], target[1] - source[1]
-    return np.sum(away * motion, axis=0) / np.linalg.norm(away, axis=0)

@@ -41,6 +41,7 @@ from steadystar.pipeline.measuring import shard_spectra
 from steadystar.pipeline.reading import known_files
 from steadystar.pipeline.sorting import Part, parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit
+from steadystar.publish.facts import drawn_columns
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 
 _RESULT_SECTIONS = (
@@ -280,8 +281,12 @@ def report_inputs(
     zeropoints = kept_zeropoints(directory, offsets, notes)
     compared, refused = kept_comparison(directory, summary.pop("compared", {}), notes)
     errors = directory / "errors.json"
+    error_model = ErrorModel.load(errors) if errors.exists() else None
+    by = error_model.by if error_model else ()
+    velocities = directory / "velocities.parquet"
+    drawn = drawn_columns(pl.read_parquet_schema(velocities), [*offsets, *by])
     return ReportInputs(
-        velocities=pl.read_parquet(directory / "velocities.parquet"),
+        velocities=pl.read_parquet(velocities, columns=drawn),
         stars=pl.read_parquet(directory / "stars.parquet"),
         offsets=offsets,
         rejected=pl.read_parquet(rejected) if rejected.exists() else None,
@@ -291,7 +296,7 @@ def report_inputs(
         windows=windows or {},
         truth=_truth(truth) if truth else None,
         zeropoints=zeropoints,
-        error_model=ErrorModel.load(errors) if errors.exists() else None,
+        error_model=error_model,
         compared=compared,
         not_compared=refused,
     )

@@ -86,14 +86,18 @@ def calibrate_table(
         ValueError: the table cannot be read or calibrated; the message says what to do.
     """
     read = open_velocity_table(table, survey, columns)
-    visits = read.frame
     directory = directory.absolute()
-    zero = fit_zeropoints(visits, options=configuration.zeropoints)
+    zero = fit_zeropoints(read.frame, options=configuration.zeropoints)
     with open_log(directory / "run.log", quiet) as log:
-        log.say(f"Read        {len(visits)} velocities of {printable(str(table))}")
+        log.say(f"Read        {len(read.frame)} velocities of {printable(str(table))}")
         origin = provenance(configuration, [content_hash(table), survey, columns])
-        others = solve_otherwise(visits, zero, compare, configuration.zeropoints)
-        for line in _write(read, zero, others, directory, origin, configuration):
+        others = solve_otherwise(read.frame, zero, compare, configuration.zeropoints)
+        lines = _write(read, zero, others, directory, origin, configuration)
+        del read  # The report of millions of visits needs the room.
+        with atomic(directory / "report") as part:
+            write_report(part, report_inputs(directory), configuration.report)
+        page = printable(str(directory / "report" / "index.html"))
+        for line in [*lines, f"Report      {page}"]:
             log.say(line)
     return zero
 
@@ -106,7 +110,7 @@ def _write(
     origin: Mapping[str, str],
     configuration: Configuration,
 ) -> list[str]:
-    """Write all files and return what is to be said of them."""
+    """Write all tables and return what is to be said of them."""
     calibrated = zero.apply(read.frame)
     model = fit_error_model(calibrated, options=configuration.errors)
     calibrated = model.apply(calibrated)
@@ -135,12 +139,9 @@ def _write(
     model.save(directory / "errors.json")
     with atomic(zeropoints_path(directory)) as part:
         zero.save(part)
-    with atomic(directory / "report") as part:
-        write_report(part, report_inputs(directory), configuration.report)
     written = ", ".join(f"{name}.parquet ({len(frames[name])} rows)" for name in frames)
     return [
         *describe_results(summary),
         *describe_comparison(compared),
         f"Written     {written}, errors.json, summary.json",
-        f"Report      {printable(str(directory / 'report' / 'index.html'))}",
     ]

@@ -8,9 +8,9 @@ in one arm, so that relative velocities, whose zero is each star's own, can be c
 Absolute velocities of the same spectra are a table beside it, in the same form.
 """
 
-__all__ = ["Facts", "arms_of", "gather", "rows_of", "usable"]
+__all__ = ["Facts", "arms_of", "drawn_columns", "gather", "rows_of", "usable"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,11 @@ _DRAWN = (
     *("ra", "dec", "bjd", "snr", "rv_raw", "rv_raw_err", "rv", "rv_err"),
     *("rv_obs", "rv_limit", "correction", "correction_err"),
 )
+_NOT_DRAWN = (
+    *("survey", "lamp", "exptime", "n_good", "bary_corr", "chi2", "dof"),
+    *("rv_2", "rv_2_err", "light_ratio"),
+)
+_LABELS = ("teff", "logg")
 _ARM_ORDER = {"blue": 0, "red": 1}
 
 
@@ -45,6 +50,7 @@ class Facts:
     ``absolute``: the absolute velocities in the form of ``visits``, no rows if there are
     none; the visits themselves where these are what is shown. ``groups``: for each
     family of offsets the row of every visit's group in its table, -1 if it has none.
+    ``filled``: columns of the velocities that hold something.
     """
 
     visits: pl.DataFrame
@@ -56,6 +62,7 @@ class Facts:
     steady_words: str
     relative: bool
     groups: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
+    filled: tuple[str, ...] = ()
 
     @property
     def both(self) -> bool:
@@ -72,6 +79,19 @@ class Facts:
         return self.visits.filter(pl.col("measured") & (pl.col("arm") == arm))
 
 
+def drawn_columns(available: Iterable[str], groups: Iterable[str]) -> list[str]:
+    """Return the columns of velocities that a report looks at, of those ``available``.
+
+    ``groups``: columns by which offsets or errors differ, also several joined by ``+``.
+    Tables of large surveys have hundreds of columns, each of millions of numbers.
+    """
+    wanted = set(schema.columns("velocities")) | set(_LABELS)
+    for family in groups:
+        columns = family.split("+")
+        wanted |= set(columns) | {name.rpartition("@")[0] for name in columns}
+    return [name for name in available if name in wanted]
+
+
 def gather(inputs: ReportInputs) -> Facts:
     """Bring the tables of a run into the form that the figures need.
 
@@ -82,7 +102,15 @@ def gather(inputs: ReportInputs) -> Facts:
     ``pull`` (``after`` over its expected scatter; constant stars only) and
     ``pull_given`` (the same with the errors as measured, before they were rescaled).
     """
-    frame = schema.conform(inputs.velocities, "velocities", keep_dtype=_GROUPS)
+    by = inputs.error_model.by if inputs.error_model else ()
+    drawn = drawn_columns(inputs.velocities.columns, [*inputs.offsets, *by])
+    frame = inputs.velocities.select(drawn)
+    frame = schema.conform(frame, "velocities", keep_dtype=_GROUPS)
+    filled = tuple(
+        name for name in schema.columns("velocities") if _filled(frame[name])
+    )
+    grouped = "+".join([*inputs.offsets, *by]).split("+")
+    frame = frame.drop(name for name in _NOT_DRAWN if name not in grouped)
     frame = frame.with_columns(_sane(name) for name in _DRAWN)
     method, others = shown_method(frame)
     shown = of_method(frame, method)
@@ -106,6 +134,7 @@ def gather(inputs: ReportInputs) -> Facts:
             family: rows_of(shown, table, family.split("+"))
             for family, table in inputs.offsets.items()
         },
+        filled=filled,
     )
 
 
@@ -131,6 +160,11 @@ def rows_of(
 def _sane(name: str) -> pl.Expr:
     """Take numbers that can only be a mistake (infinite, or over 1e9) for unknown."""
     return pl.when(pl.col(name).abs() < 1e9).then(name).otherwise(float("nan"))
+
+
+def _filled(series: pl.Series) -> bool:
+    known = series.is_finite() if series.dtype.is_float() else series.is_not_null()
+    return bool(known.any())
 
 
 def usable(visits: pl.DataFrame) -> pl.DataFrame:

@@ -258,7 +258,7 @@ def glossary(facts: Facts) -> Listing:
     """The columns of the velocities table that are filled, as the schema explains them."""
     rows = []
     for column in schema.TABLES["velocities"]:
-        if any(_filled(table[column.name]) for table in (facts.visits, facts.absolute)):
+        if column.name in facts.filled:
             rows.append((column.name, column.unit or DASH, column.meaning))
     return Listing(
         "columns",
@@ -266,8 +266,3 @@ def glossary(facts: Facts) -> Listing:
         ("column", "unit", "meaning"),
         tuple(rows),
     )
-
-
-def _filled(series: pl.Series) -> bool:
-    known = series.is_finite() if series.dtype.is_float() else series.is_not_null()
-    return bool(known.any())
