@@ -8,8 +8,8 @@ from astropy.time import Time
 
 from steadystar.calibrate.correction import ZeroPoints
 from steadystar.calibrate.known import zeropoints_from_known
-from steadystar.calibrate.sunlight import sunlight
 from steadystar.calibrate.options import CalibrationError
+from steadystar.calibrate.sunlight import sunlight
 from steadystar.calibrate.zeropoint import fit_zeropoints
 from steadystar.data.status import Status
 from steadystar.survey.observatory import SITES, barycentric

@@ -319,6 +319,8 @@ def _covariance(
     label = connected_components(links, directed=False)[1][:size]
     out = OffsetCovariance(size)
     known = np.flatnonzero(~few)
+    if not len(known):
+        return out
     order = known[np.argsort(label[known], kind="stable")]
     for block in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
         dense = len(block) <= DENSE_LIMIT
