@@ -126,6 +126,11 @@ def test_what_is_no_group_is_refused(by):
         fit_zeropoints(field("apogee"), [by])
 
 
+def test_bins_of_a_velocity_are_no_groups_either():
+    with pytest.raises(CalibrationError, match="Offsets by rv_raw have no meaning"):
+        fit_zeropoints(field("apogee"), ["rv_raw@5"])
+
+
 @pytest.mark.parametrize("by", ["offset", "component", "n_stars"])
 def test_a_group_named_like_a_result_is_refused(by):
     table = field("apogee").rename({"fiber": by})

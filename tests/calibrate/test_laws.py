@@ -149,6 +149,7 @@ def test_groups_have_laws_of_their_own_and_those_without_say_why():
     assert laws.groups["arm"].to_list() == ["blue", "red"]
     ratio = laws.laws[0].apply(PLACES) / laws.laws[1].apply(PLACES)
     assert ratio == pytest.approx(2, rel=0.08)
+    assert fit_laws(table, "teff", by="arm").table.equals(laws.table)
     assert len(laws.notes) == 1
     assert laws.notes[0].startswith("arm green has no law. Only")
     error = laws.apply(table)["teff_law_err"]

@@ -25,6 +25,7 @@ from steadystar.calibrate.archive import pack, unpack
 from steadystar.calibrate.bins import with_bins
 from steadystar.calibrate.contrasts import contrasts
 from steadystar.calibrate.covariance import OffsetCovariance
+from steadystar.calibrate.grouprows import rows_of_groups
 from steadystar.calibrate.options import CalibrationError
 from steadystar.calibrate.visits import (
     codes,
@@ -232,24 +233,8 @@ class ZeroPoints:
 
     def _rows_of(self, visits, columns, name: str) -> NDArray[np.intp]:
         """Return the row of each visit's group in the family's table, -1 if it has none."""
-        visits = with_bins(visits, columns)
-        absent = [c for c in columns if c not in visits.columns]
-        if absent:
-            raise CalibrationError(
-                f"The table has no column {', '.join(absent)}, by which these zero "
-                "points were solved: add it, or solve anew for this table."
-            )
-        groups = self.offsets[name].select(columns).with_row_index("_row")
-        try:
-            found = visits.select(columns).join(
-                groups, on=columns, how="left", maintain_order="left"
-            )["_row"]
-        except pl.exceptions.PolarsError as error:
-            raise CalibrationError(
-                f"The columns {name} are of another kind than those of the zero points "
-                f"({', '.join(map(str, groups.dtypes[1:]))}): convert them."
-            ) from error
-        return found.cast(pl.Int64).fill_null(-1).to_numpy().astype(np.intp)
+        binned = with_bins(visits, columns)
+        return rows_of_groups(binned, self.offsets[name], columns, "the zero points")
 
     def _stays(self, visits: pl.DataFrame, rows) -> list[NDArray[np.bool_]]:
         """Return, by family, whether all visits of the visit's star share its group."""

@@ -26,6 +26,7 @@ import numpy as np
 import polars as pl
 
 from steadystar.calibrate.errorfit import fit_noise, sample_of
+from steadystar.calibrate.grouprows import rows_of_groups
 from steadystar.calibrate.noise import Noise
 from steadystar.calibrate.options import CalibrationError
 from steadystar.calibrate.visits import methods_of, standard_visits
@@ -91,28 +92,12 @@ class ErrorModel:
         n = len(visits)
         if not self.by:
             return np.full(n, self.scale), np.full(n, self.floor)
-        absent = [name for name in self.by if name not in visits.columns]
-        if absent:
-            raise CalibrationError(
-                f"The table has no column {', '.join(absent)}, by which the errors were "
-                "calibrated: add it, or fit the errors of this table."
-            )
-        try:
-            found = visits.select(self.by).join(
-                self.table.select(*self.by, "scale", "floor"),
-                on=self.by,
-                how="left",
-                maintain_order="left",
-            )
-        except pl.exceptions.PolarsError as error:
-            raise CalibrationError(
-                f"The columns {', '.join(self.by)} are of another kind than those of "
-                "the error model: convert them."
-            ) from error
-        return (
-            found["scale"].fill_null(self.scale).to_numpy(),
-            found["floor"].fill_null(self.floor).to_numpy(),
+        row = rows_of_groups(visits, self.table, self.by, "the errors")
+        scale, floor = (
+            np.append(self.table[name].to_numpy(), other)[row]
+            for name, other in (("scale", self.scale), ("floor", self.floor))
         )
+        return scale, floor
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write as JSON, whole or not at all."""

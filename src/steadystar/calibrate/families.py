@@ -124,13 +124,14 @@ def with_usual_families(
 
 def _refuse(by: Families) -> None:
     """Refuse columns that are no groups of visits, or named like those of results."""
-    for name in (column for family in by for column in family):
+    for column in (column for family in by for column in family):
+        name = column.partition("@")[0].strip()
         if name in _MEASURED:
             raise CalibrationError(
                 f"Offsets by {name} have no meaning: {_MEASURED[name]}. Name a column "
                 "whose visits share a zero point, such as an exposure or a fiber."
             )
-        if name in _RESULTS:
+        if column in _RESULTS:
             raise CalibrationError(
                 f"Offsets cannot be by a column called {name}: the table of offsets has "
                 f"a column of that name. Give it another, as in --columns group={name} "

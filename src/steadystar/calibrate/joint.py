@@ -177,7 +177,7 @@ def error_group_names(case: Case, options: ZeroPointOptions) -> pl.DataFrame | N
 
 def _floor(noise: Noise, group: NDArray[np.intp]) -> float:
     """Return the floor of the typical visit."""
-    return float(np.median(np.repeat(noise.floor, np.bincount(group))))
+    return float(np.median(noise.floor[group]))
 
 
 def _motion(design: Design, change: Vector, error: Vector) -> float:

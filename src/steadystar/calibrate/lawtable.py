@@ -144,9 +144,8 @@ def fit_laws(
     """
     if column == "rv" and "rv" not in visits.columns:
         visits = visits.rename({"rv_raw": "rv"}, strict=False)
+    by = (by,) if isinstance(by, str) else tuple(by)
     _require(visits, ["star_id", column, snr, *by])
-    if isinstance(by, str):
-        by = (by,)
     table, value = _usable(visits, column)
     place, groups = np.zeros(len(table), np.intp), pl.DataFrame()
     if by:

@@ -144,9 +144,8 @@ def _panel(
     *,
     named: bool,
 ) -> Panel:
-    arm = pl.col("arm").cast(pl.String).fill_null("all") if "arm" in columns else "all"
-    rows = rows.with_columns(_arm=arm if "arm" in columns else pl.lit(arm))
-    rows = rows.sort("_bjd")
+    arm = pl.col("arm").cast(pl.String) if "arm" in columns else pl.lit(None, pl.String)
+    rows = rows.with_columns(_arm=arm.fill_null("all")).sort("_bjd")
     points = []
     for name in sorted(rows["_arm"].unique().to_list()):
         part = rows.filter(pl.col("_arm") == name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy.stats import rankdata
 
 from steadystar.calibrate.standards import StandardsTie
 from steadystar.publish.lists import Listing
@@ -176,8 +177,8 @@ def _trend(x: Array, y: Array) -> str | None:
     """Say how the ranks of both correlate (Spearman), and at how many sigma."""
     if len(x) < 10 or np.ptp(x) == 0:
         return None
-    ranks = [np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (x, y)]
-    correlation = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    # Equal values, as temperatures in steps of a grid, share their rank.
+    correlation = float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
     sigma = correlation * np.sqrt(len(x) - 1)
     text = f"{correlation:+.2f} ({abs(sigma):.1f} sigma)"
     return text.replace("-", MINUS)

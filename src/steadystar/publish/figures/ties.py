@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from steadystar.calibrate.covariance import DENSE_LIMIT
 from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.publish.facts import Facts, usable
 from steadystar.publish.inputs import ReportInputs
@@ -24,8 +25,6 @@ from steadystar.publish.plot import Axis, Figure, Matrix, Missing, Panel
 _MOST = 300
 """Rows of a map; neighbors share one where there are more."""
 _MOST_SETS = 30
-_MOST_EXACT = 2500
-"""Offsets up to which the covariance of means over neighbors is worked out (50 MB)."""
 
 
 def ties(facts: Facts, inputs: ReportInputs) -> list[Figure | Missing]:
@@ -179,7 +178,7 @@ def _correlation(zero: ZeroPoints | None, family: str, cells: _Cells) -> Array |
     """Correlation of the cells' offsets (their means, if they hold several), or None."""
     if zero is None or family not in zero.offsets or not zero.covariance.size:
         return None
-    if cells.per_cell == 1 or cells.rows.size <= _MOST_EXACT:
+    if cells.per_cell == 1 or cells.rows.size <= DENSE_LIMIT:
         covariance = np.nan_to_num(zero.covariance_of(family, cells.rows.tolist()))
         members = np.bincount(cells.cell, minlength=cells.size)
         shape = (cells.size, cells.rows.size)
@@ -200,7 +199,7 @@ def _aggregated(cells: _Cells) -> str:
         shown = len(cells.starts) + 1
         said = f" Of {cells.n_sets:,} sets the {shown} largest are drawn."
     if cells.per_cell > 1:
-        exact = cells.rows.size <= _MOST_EXACT
+        exact = cells.rows.size <= DENSE_LIMIT
         what = "their means" if exact else "the first of each"
         said += (
             f" A row is {cells.per_cell} neighbors: stars are counted for all of them, "
