@@ -175,7 +175,7 @@ def _years(ends: Array) -> tuple[tuple[float, str], ...]:
 
 def _trend(x: Array, y: Array) -> str | None:
     """Say how the ranks of both correlate (Spearman), and at how many sigma."""
-    if len(x) < 10 or np.ptp(x) == 0:
+    if len(x) < 10 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     # Equal values, as temperatures in steps of a grid, share their rank.
     correlation = float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
