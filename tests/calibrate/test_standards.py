@@ -341,6 +341,30 @@ def test_a_group_without_standards_is_named_and_stays():
     assert (last["rv"], last["rv_err"], last["tied"]) == (3.0, 0.1, False)
 
 
+def test_visits_of_no_group_are_counted():
+    visits, standards = observed(10)
+    few = visits.with_columns(
+        telescope=pl.when(pl.int_range(pl.len()) >= 3).then("telescope")
+    )
+    tie = compare_with_standards(few, standards)
+    said = "3 velocities of standards are not compared: one of telescope is empty."
+    assert said in tie.notes
+    assert tie.groups["n_visits"].sum() == len(visits) - 3
+
+
+def test_what_visits_err_together_no_number_of_them_betters():
+    visits, standards = observed(12)
+    common = visits.with_columns(
+        correction_common_err=pl.lit(0.2), rv_err=(pl.col("rv_err") ** 2 + 0.04).sqrt()
+    )
+    own, both = (
+        compare_with_standards(table, standards).matches["rv_err"].to_numpy()
+        for table in (visits, common)
+    )
+    # A star has two to five visits, all with the error of the one fiber.
+    assert both == pytest.approx(np.hypot(own, 0.2), rel=1e-9)
+
+
 def test_few_standards_get_the_scatter_of_all_as_their_error():
     visits, standards = observed(11, 80, both=0.0)
     rare = visits.filter(pl.col("telescope") == "lco25m")["star_id"].unique().sort()[2:]
@@ -354,6 +378,9 @@ def test_few_standards_get_the_scatter_of_all_as_their_error():
 
 
 def test_location_of_few_and_of_none():
+    # Of three, the median errs more than the mean by the root of pi / 2.
+    three = location(np.zeros(3), np.full(3, 0.3))
+    assert three.error == pytest.approx(0.3 * np.sqrt(np.pi / 2) / np.sqrt(3))
     empty = location(np.zeros(0), np.zeros(0))
     assert empty.n == 0
     assert np.isnan(empty.median)

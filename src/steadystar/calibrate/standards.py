@@ -214,10 +214,12 @@ def compare_with_standards(
         raise CalibrationError(nobody(sky, standards, match, radius_arcsec))
     reason = reasons(visits, star, sky, standards, match, stars)
     rows = good & (match.standard[star] >= 0)
-    group, groups = np.zeros(len(visits), np.intp), pl.DataFrame()
-    if columns:
-        group, groups = codes(visits.filter(pl.Series(good)), columns)
-        group = rows_of_groups(visits, groups, columns, "the offsets")
+    group, groups = _grouped(visits, good, columns)
+    if lost := int((rows & (group < 0)).sum()):
+        notes.append(
+            f"{lost} velocities of standards are not compared: one of "
+            f"{', '.join(columns)} is empty."
+        )
     rows &= group >= 0
     matches = match_table(visits, rows, star, group, sky, standards, match, reason)
     table = group_table(matches, max(len(groups), 1))
@@ -262,6 +264,14 @@ def _columns(visits: pl.DataFrame, by: Sequence[str] | None) -> tuple[str, ...]:
             "columns such as telescope, arm or fiber."
         )
     return by
+
+
+def _grouped(visits: pl.DataFrame, good, columns: tuple[str, ...]):
+    """Return the group of every visit (-1: none), and those that ``good`` ones have."""
+    if not columns:
+        return np.zeros(len(visits), np.intp), pl.DataFrame()
+    _, groups = codes(visits.filter(pl.Series(good)), columns)
+    return rows_of_groups(visits, groups, columns, "the offsets"), groups
 
 
 def _stays(star: NDArray[np.intp], row: NDArray[np.intp]) -> NDArray[np.bool_]:
