@@ -485,6 +485,8 @@ def test_the_comparison_shows_how_much_more_another_method_errs(three_methods):
         # 30 offsets tell an rms to 13%, the error that joint states to as much.
         assert told[name]["error_ratio"] == pytest.approx(known, rel=0.3)
         assert told[name]["error_ratio"] > 2
+    same = compare_methods(visits, solved["joint"], {"twin": solved["joint"]})
+    assert same["twin"]["error_ratio"] == pytest.approx(1.0, abs=1e-9)
     assert told["joint"]["scatter_kms"] < told["xiong"]["scatter_kms"]
     assert told["joint"]["velocities"] == told["linear"]["velocities"] > 4000
     assert told["linear"]["constant_stars"] is None
