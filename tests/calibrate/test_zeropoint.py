@@ -208,9 +208,11 @@ def test_a_fiber_no_star_leaves_costs_no_constancy(mocks):
     assert found.offsets["fiber"]["offset"].is_nan().all()
     out = found.apply(visits)
     assert (out["status"] == 0).all()
-    assert_allclose(out["correction_common_err"], 0.1)
+    # Offsets of exposures, whose mean is zero, are slightly anticorrelated.
+    assert_allclose(out["correction_common_err"], 0.1, atol=0.002)
     own = out["correction_err"].to_numpy() ** 2 - out["correction_common_err"] ** 2
-    assert_allclose(np.sqrt(own), alone.apply(visits)["correction_err"])
+    # Errors with a mean of zero among ten exposures are a twentieth below free ones.
+    assert_allclose(np.sqrt(own), alone.apply(visits)["correction_err"], rtol=0.07)
 
 
 def test_a_star_that_changed_its_fiber_still_helps_the_exposures(mocks):

@@ -34,6 +34,7 @@ from steadystar.calibrate.visits import (
     velocity_zeros,
 )
 from steadystar.calibrate.visitsums import Vector
+from steadystar.calibrate.within import common_variance
 from steadystar.data.status import Status
 
 REASONS = (
@@ -81,11 +82,7 @@ class ZeroPoints:
         visits = standard_visits(visits)
         found = self._find(visits)
         variance = self.covariance.of_sums(found.unknown) + sum(found.prior)
-        stays = self._stays(visits, found.rows)
-        common = np.zeros(len(visits))
-        for f in range(len(found.rows)):
-            single = self.covariance.of_sums(found.unknown[f : f + 1]) + found.prior[f]
-            common += np.where(stays[f], single, 0.0)
+        stays, common = self._within_stars(visits, found, variance)
         lost = np.all(found.unknown < 0, axis=0)
         parts = zip(found.missing, stays, strict=True)
         partly = np.any([m & ~s for m, s in parts], axis=0)
@@ -236,19 +233,24 @@ class ZeroPoints:
         binned = with_bins(visits, columns)
         return rows_of_groups(binned, self.offsets[name], columns, "the zero points")
 
-    def _stays(self, visits: pl.DataFrame, rows) -> list[NDArray[np.bool_]]:
-        """Return, by family, whether all visits of the visit's star share its group."""
+    def _within_stars(
+        self, visits: pl.DataFrame, found: "_Found", variance: Vector
+    ) -> tuple[list[NDArray[np.bool_]], Vector]:
+        """Say, by family, if a star stays in one group, and what its visits share."""
         star, _ = codes(visits, ["star_id"])
-        zero, star_of_zero, _ = velocity_zeros(visits, star)
+        zero, _, _ = velocity_zeros(visits, star)
         seen = (zero >= 0) & np.isfinite(visits["rv_raw"].to_numpy())
-        out = []
-        for row in rows:
-            low = np.full(len(star_of_zero) + 1, np.iinfo(np.intp).max)
-            high = np.full(len(star_of_zero) + 1, -1)
-            np.minimum.at(low, zero[seen], row[seen])
-            np.maximum.at(high, zero[seen], row[seen])
-            out.append((low >= high)[zero] & (zero >= 0) & (row >= 0))
-        return out
+        error = visits["rv_raw_err"].to_numpy()
+        good = seen & np.isfinite(error) & (error > 0)
+        weight = np.where(good, np.where(good, error, 1.0) ** -2.0, 0.0)
+        stays = [_stays(zero, seen, row) for row in found.rows]
+        # Where a star changes between groups that nobody knows, it must not seem to vary.
+        shared = [np.where(s, r, -1) for s, r in zip(stays, found.rows, strict=True)]
+        undetermined = zip(shared, found.prior, strict=True)
+        common = common_variance(
+            self.covariance, found.unknown, undetermined, zero, weight, variance
+        )
+        return stays, common
 
 
 @dataclass(frozen=True)
@@ -266,6 +268,15 @@ class _Found:
     missing: list[NDArray[np.bool_]]
     prior: list[Vector]
     flags: list[NDArray[np.int64]]
+
+
+def _stays(zero, seen, row) -> NDArray[np.bool_]:
+    """Return whether all visits of each visit's velocity zero share its group."""
+    count = int(zero.max(initial=-1)) + 2
+    low, high = np.full(count, np.iinfo(np.intp).max), np.full(count, -1)
+    np.minimum.at(low, zero[seen], row[seen])
+    np.maximum.at(high, zero[seen], row[seen])
+    return (low >= high)[zero] & (zero >= 0) & (row >= 0)
 
 
 def _take(values: NDArray, row: NDArray[np.intp], default=np.nan) -> NDArray:

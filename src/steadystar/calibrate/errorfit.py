@@ -32,7 +32,8 @@ _PARTLY = Status.TOO_FEW_STARS
 class Sample:
     """The visits on which errors are fitted; arrays ``(visit,)``.
 
-    ``followed`` is the variance of each correction, without what the star's visits share.
+    ``followed`` is the variance of each correction, without what the star's visits share;
+    negative where the corrections have not followed the noise of these visits.
     """
 
     rv: Vector
@@ -43,8 +44,12 @@ class Sample:
     names: pl.DataFrame
 
 
-def sample_of(table: pl.DataFrame, by: list[str]) -> Sample:
-    """Return the visits of ``table`` that can be trusted, in groups ``by`` columns."""
+def sample_of(table: pl.DataFrame, by: list[str], *, followed: bool) -> Sample:
+    """Return the visits of ``table`` that can be trusted, in groups ``by`` columns.
+
+    ``followed``: the corrections were solved from these visits, and took their noise;
+    otherwise they have added their own.
+    """
     star, star_ids = codes(table, ["star_id"])
     zero, star_of_zero, _ = velocity_zeros(table, star)
     group, names = np.zeros(len(table), np.intp), pl.DataFrame()
@@ -58,9 +63,9 @@ def sample_of(table: pl.DataFrame, by: list[str]) -> Sample:
     total, common = (
         table[name].to_numpy() for name in ("correction_err", "correction_common_err")
     )
-    followed = np.maximum(total**2 - common**2, 0.0)
+    moved = np.maximum(total**2 - common**2, 0.0) * (1 if followed else -1)
     groups = Groups(zero[good], star_of_zero, len(star_ids))
-    return Sample(rv[good], err[good], followed[good], groups, group[good], names)
+    return Sample(rv[good], err[good], moved[good], groups, group[good], names)
 
 
 def fit_noise(sample: Sample, max_rounds: int):
@@ -82,7 +87,7 @@ def fit_noise(sample: Sample, max_rounds: int):
     for _ in range(max_rounds):
         floor = float(np.median(noise.floor[group]))
         classes = replace(classes, width=class_widths(floor, least))
-        variance = noise.variance(err, group)
+        variance = noise.variance(err, group) + np.maximum(-sample.followed, 0.0)
         verdicts = judge(rv, variance, groups, classes, mean)
         mean = verdicts.mean
         classes = updated_shares(classes, verdicts, groups)

@@ -45,6 +45,11 @@ class ErrorModelOptions:
         "Columns by which scale and floor may differ; none given: telescope and arm, and "
         "method if there are several.",
     ] = None
+    own_corrections: Annotated[
+        bool,
+        "Whether the corrections were solved from these very visits, and so followed their "
+        "noise; not where they come from another table or from known velocities.",
+    ] = True
     max_rounds: Annotated[int, "Most iterations."] = 100
 
     def __post_init__(self) -> None:
@@ -107,7 +112,7 @@ class ErrorModel:
             "scale": self.scale,
             "floor": self.floor,
             "groups": self.table.to_dicts(),
-            "dtypes": {n: str(self.table.schema[n]) for n in self.by},
+            "dtypes": {n: _said(self.table.schema[n]) for n in self.by},
             "notes": self.notes,
         }
         target = Path(path)
@@ -130,7 +135,7 @@ class ErrorModel:
             if value["kind"] != "error model":
                 raise ValueError("it holds something else")
             by = tuple(value["by"])
-            kinds = {n: getattr(pl, value["dtypes"][n])() for n in by}
+            kinds = {n: _kind(value["dtypes"][n]) for n in by}
             table = pl.DataFrame(value["groups"], schema={**kinds, **_FITTED})
             return cls(by, table, value["scale"], value["floor"], value["notes"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -140,6 +145,15 @@ class ErrorModel:
             ) from error
         except pl.exceptions.PolarsError as error:
             raise CalibrationError(f"{path} holds a damaged error model.") from error
+
+
+def _said(kind: Any) -> str | list[str]:
+    """Return the name of a column's kind; of an Enum, its categories."""
+    return kind.categories.to_list() if isinstance(kind, pl.Enum) else str(kind)
+
+
+def _kind(said: str | list[str]) -> Any:
+    return pl.Enum(said) if isinstance(said, list) else getattr(pl, said)()
 
 
 _FITTED = {
@@ -171,7 +185,9 @@ def fit_error_model(
     methods = methods_of(standard_visits(visits))
     if "method" in names and len(methods) > 1:
         return _by_method(visits, methods, names, options)
-    sample = sample_of(_with_correction(visits), names)
+    sample = sample_of(
+        _with_correction(visits), names, followed=options.own_corrections
+    )
     names = list(sample.names.columns)
     if not (sample.groups.n_of_zero > 1).any():
         table = pl.DataFrame(schema={**sample.names.schema, **_FITTED})
@@ -241,6 +257,7 @@ def _columns(visits: pl.DataFrame, by, options: ErrorModelOptions) -> list[str]:
         if methods_of(standard_visits(visits)):
             usual.append("method")
         return [n for n in usual if not visits[n].is_null().all()]
+    by = by.split(",") if isinstance(by, str) else by
     absent = [name for name in by if name not in visits.columns]
     if absent:
         raise CalibrationError(
