@@ -222,10 +222,10 @@ def _too_few_constant(case: Case, verdicts: Verdicts, least: int) -> NDArray[np.
 
 
 def _noise_notes(noise: Noise, frame: _Frame) -> list[str]:
-    if noise.floor.max() >= 0.99 * largest_floor(frame.typical):
-        return []  # Nothing is constant: there is another sentence for that.
+    most = 0.99 * largest_floor(frame.typical)
     return [
         f"Constant stars scatter as {scale:.2f} times the given errors with a floor of "
         f"{1000 * floor:.0f} m/s."
         for scale, floor in zip(noise.scale, noise.floor, strict=True)
+        if floor < most  # else nothing is constant: there is another sentence for that
     ]
