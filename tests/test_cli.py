@@ -83,6 +83,10 @@ def test_every_command_explains_itself_with_an_example(call, command):
     assert f"steadystar {command}" in result.stdout
 
 
+def test_units_in_brackets_are_not_lost_in_the_help(call):
+    assert call("calibrate", "--help").stdout.count("rv=V[m/s]") == 2
+
+
 def test_every_option_says_what_it_is(call):
     for command in cli.app.registered_commands:
         for name, hint in command.callback.__annotations__.items():

@@ -208,7 +208,7 @@ def simulate(
 @app.command(
     epilog=_example(
         "steadystar calibrate allVisit.fits --survey apogee -o out/ --by telescope,fiber",
-        "steadystar calibrate my.csv -o out/ --by night --columns star_id=ID,rv=V[m/s]",
+        "steadystar calibrate my.csv -o out/ --by night --columns star_id=ID,rv=V\\[m/s]",
     )
 )
 def calibrate(
@@ -234,7 +234,7 @@ def calibrate(
         str | None,
         typer.Option(
             metavar="a=B,...",
-            help="Our names of the table's columns; a unit may follow: rv=V[m/s].",
+            help="Our names of the table's columns; a unit may follow: rv=V\\[m/s].",
         ),
     ] = None,
     method: Annotated[Method, typer.Option(help="How to solve.")] = Method.joint,

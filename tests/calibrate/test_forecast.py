@@ -115,7 +115,7 @@ def test_an_exposure_of_too_few_stars_is_named_with_what_it_lacks():
     lost = forecast.offsets["fiber"].filter(fiber=99)
     assert np.isnan(lost["offset_err"].item())
     assert any(
-        "fiber 99 (1 stars)" in n and "needs 3 stars" in n for n in forecast.notes
+        "fiber 99 (1 star)" in n and "needs 3 stars" in n for n in forecast.notes
     )
     assert forecast.apply(plan)["correction_err"].to_numpy()[-1] == pytest.approx(0.1)
 

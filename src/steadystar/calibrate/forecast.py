@@ -321,7 +321,7 @@ def _lacking(family: Family, table: pl.DataFrame, min_stars: int) -> list[str]:
     out = []
     if len(lost):
         named = "; ".join(
-            f"{family.describe(int(i))} ({table['n_stars'][int(i)]} stars)"
+            f"{family.describe(int(i))} ({_stars(table['n_stars'][int(i)])})"
             for i in lost[:_NAMED]
         )
         more = f"; and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
@@ -337,6 +337,10 @@ def _lacking(family: Family, table: pl.DataFrame, min_stars: int) -> list[str]:
             "to each other."
         )
     return out
+
+
+def _stars(number: int) -> str:
+    return "1 star" if number == 1 else f"{number} stars"
 
 
 def _too_many(family: Family, number: int) -> str:

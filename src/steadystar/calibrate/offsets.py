@@ -100,7 +100,9 @@ def sentences(
         status = table["status"].to_numpy()
         lost = (status & int(Status.UNCALIBRATED)) != 0
         if lost.any():
-            notes.append(_missing(family, table, lost, widths[family.name]))
+            several = len(problem.families) > 1
+            width = widths[family.name]
+            notes.append(_missing(family, table, lost, width, several=several))
         redundant = (status & int(Status.REDUNDANT)) != 0
         if redundant.any():
             notes.append(
@@ -124,7 +126,9 @@ def sentences(
     return notes
 
 
-def _missing(family: Family, table: pl.DataFrame, lost: NDArray, width: float) -> str:
+def _missing(
+    family: Family, table: pl.DataFrame, lost: NDArray, width: float, *, several: bool
+) -> str:
     status = table["status"].to_numpy()
     reasons = {
         Status.PLATE_REFUSED: "their plates were refused",
@@ -144,9 +148,12 @@ def _missing(family: Family, table: pl.DataFrame, lost: NDArray, width: float) -
         )
     count = "None" if lost.all() else f"{int(lost.sum())}"
     verb = "can" if lost.all() else "cannot"
+    whose = "their visits are"
+    if several:
+        whose = "their visits, where no other offset corrects them, are"
     return (
         f"{count} of the {len(table)} offsets of {family.name} {verb} be determined "
-        f"({'; '.join(parts)}); their visits are UNCALIBRATED, with {width:.2f} km/s in "
+        f"({'; '.join(parts)}); {whose} UNCALIBRATED, with {width:.2f} km/s in "
         "correction_err."
     )
 

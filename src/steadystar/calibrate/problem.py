@@ -20,6 +20,7 @@ from steadystar.calibrate.visits import (
     velocity_zeros,
 )
 from steadystar.calibrate.visitsums import Groups, Vector
+from steadystar.data.constants import C_KMS
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,8 @@ def _which_enter(visits, star, families, options, need_errors, notes) -> NDArray
     rv, err = visits["rv_raw"].to_numpy(), visits["rv_raw_err"].to_numpy()
     status = visits["status"].to_numpy()
     leave_out(~np.isfinite(rv), "they have no velocity")
+    # Placeholders such as 1e20 would cost all other velocities their digits.
+    leave_out(np.abs(rv) > C_KMS, "their velocity is beyond that of light")
     leave_out((status & int(STAYS_OUT)) != 0, "their status says so")
     leave_out(star < 0, "their star is unknown")
     if need_errors:

@@ -18,6 +18,12 @@ _FEW = 5
 def nobody(stars: pl.DataFrame, standards: pl.DataFrame, match: Match, radius) -> str:
     """Say that no star is a standard, and how near the nearest is."""
     count = stars["star_id"].drop_nulls().len()
+    if not count or standards.is_empty():
+        return (
+            f"There is nothing to compare: {count} stars have a name and a usable "
+            f"velocity, and the list has {len(standards)} standards. Name the column of "
+            "the stars (star_id), or give a list with rows."
+        )
     text = (
         f"None of the {count} stars is one of the {len(standards)} standards: no name "
         f"agrees (such as {stars['star_id'].drop_nulls()[0]} and "

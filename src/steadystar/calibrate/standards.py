@@ -102,14 +102,15 @@ class StandardsTie:
         )
 
     def difference(
-        self, one: str | Sequence, other: str | Sequence
+        self, one: str | int | Sequence, other: str | int | Sequence
     ) -> tuple[float, float, int]:
         """Return how much group ``one`` reads more than ``other``, its error, and from
         how many standards in both.
 
-        Groups are the values of ``by``, as ``("apo25m", "all")``. Standards that both
-        observed are compared star by star, where that is more precise than the
-        difference of two medians: what is odd about a star is odd in both.
+        Groups are the values of ``by``, as ``("apo25m", "all")``, or the one value where
+        ``by`` is one column. Standards that both observed are compared star by star,
+        where that is more precise than the difference of two medians: what is odd about
+        a star is odd in both.
 
         Raises:
             CalibrationError: there is no such group, or it has no standard.
@@ -152,8 +153,8 @@ class StandardsTie:
         values = self.groups.select(self.by).row(row, named=True)
         return ", ".join(f"{name} {value}" for name, value in values.items())
 
-    def _row(self, group: str | Sequence) -> int:
-        values = (group,) if isinstance(group, str) else tuple(group)
+    def _row(self, group: str | int | Sequence) -> int:
+        values = (group,) if isinstance(group, str | int) else tuple(group)
         rows = self.groups.select(self.by).rows() if self.by else []
         if values not in rows:
             known = "; ".join(", ".join(map(str, row)) for row in rows[:10])
@@ -250,7 +251,8 @@ def _columns(visits: pl.DataFrame, by: Sequence[str] | None) -> tuple[str, ...]:
         if methods_of(standard_visits(absolute)):
             usual.append("method")
         return tuple(n for n in usual if not visits[n].is_null().all())
-    by = (by,) if isinstance(by, str) else tuple(by)
+    by = by.split(",") if isinstance(by, str) else by
+    by = tuple(dict.fromkeys(by))
     absent = [name for name in by if name not in visits.columns]
     if absent:
         raise CalibrationError(

@@ -71,6 +71,9 @@ def standard_visits(visits: pl.DataFrame) -> pl.DataFrame:
         rv_raw_err=pl.when(no_error).then(float("nan")).otherwise(pl.col("rv_raw_err"))
     )
     status = visits["status"] if "status" in visits.columns else None
+    if status is not None and status.dtype.is_float():
+        # Other programs turn a column of integers with gaps into floats.
+        status = status.fill_nan(None).cast(pl.Int64, strict=False)
     if status is None or not status.dtype.is_integer():
         given = pl.Series("status", np.zeros(len(visits), np.int64))
     else:

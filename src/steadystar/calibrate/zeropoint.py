@@ -50,6 +50,8 @@ _METHODS: dict[str, Callable[[Case, ZeroPointOptions], Solution]] = {
 }
 
 _DEFAULT = ZeroPointOptions()
+_TOLD = 6
+"""Differences that are said in the notes: those of four telescopes."""
 
 
 def fit_zeropoints(
@@ -117,12 +119,22 @@ def fit_zeropoints(
 def _compared(zero: ZeroPoints) -> list[str]:
     """Say how telescopes differ, where stars tie them."""
     asked = [c for c in WORTH_SAYING if any(c in columns for columns in zero.by)]
-    return [
-        difference_in_words(column, row)
-        for column in asked
-        for row in zero.compare(column).iter_rows(named=True)
-        if row["difference_err"] > 0
-    ]
+    notes = []
+    for column in asked:
+        found = zero.compare(column).filter(pl.col("difference_err") > 0)
+        sigma = (pl.col("difference") / pl.col("difference_err")).abs()
+        told = found
+        if len(found) > _TOLD:
+            told = found.sort(sigma, descending=True, maintain_order=True)[:_TOLD]
+        notes += [
+            difference_in_words(column, row) for row in told.iter_rows(named=True)
+        ]
+        if len(found) > _TOLD:
+            notes.append(
+                f"{len(found) - _TOLD} more pairs of {column} differ less clearly: "
+                f"ZeroPoints.compare({column!r}) has them all."
+            )
+    return notes
 
 
 def _of_methods(methods: list[str]) -> list[str]:
