@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 
 from steadystar.calibrate.options import CalibrationError, ZeroPointOptions
 from steadystar.calibrate.zeropoint import fit_zeropoints
+from steadystar.data.status import Status
 
 _BY = (("exposure_id",), ("fiber",))
 
@@ -142,3 +143,19 @@ def test_the_variance_of_a_combination_is_that_of_the_matrix(two_families, monke
     assert sampled.covariance.of_combination(which, weights) == pytest.approx(
         want, rel=0.3
     )
+
+
+def test_rows_that_a_family_does_not_have_are_refused(two_families):
+    zero = fit_zeropoints(two_families, _BY)
+    for rows in ([-1], [0, 8]):
+        with pytest.raises(CalibrationError, match="rows 0 to 7"):
+            zero.covariance_of("exposure_id", rows)
+
+
+def test_an_exposure_that_was_not_solved_is_flagged_though_its_fiber_was(two_families):
+    zero = fit_zeropoints(two_families, _BY)
+    later = two_families.with_columns(exposure_id=pl.lit("next night"))
+    later = pl.concat([two_families, later])
+    out = zero.apply(later).tail(len(two_families))
+    assert (out["status"] & int(Status.TOO_FEW_STARS) != 0).all()
+    assert (out["correction_err"] >= zero.prior_widths["exposure_id"]).all()

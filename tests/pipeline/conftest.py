@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from steadystar.measure import relative
-from steadystar.pipeline import measuring
+from steadystar.pipeline import measuring, tables
+from steadystar.pipeline import results as finished
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.run import run_pipeline
 from steadystar.publish import report
@@ -38,6 +39,9 @@ def stand_ins(monkeypatch):
     monkeypatch.setattr(report, "write_report", stand_in.write_report)
     monkeypatch.setattr(stand_in, "MEASURED", [])
     assert relative.measure_relative is not stand_in.measure
+    # Modules that were loaded while stand-ins stood would keep them for later tests.
+    for module in (finished, tables):
+        assert module.write_report is not stand_in.write_report
 
 
 @pytest.fixture

@@ -47,6 +47,8 @@ REASONS = (
 )
 """Flags that a visit takes over from its groups."""
 
+_UNKNOWN = int(Status.TOO_FEW_STARS | Status.UNCALIBRATED)
+
 
 @dataclass(frozen=True, eq=False)
 class ZeroPoints:
@@ -153,8 +155,14 @@ class ZeroPoints:
 
         NaN in rows and columns of undetermined offsets.
         """
-        start = self._start_of(family)
-        return self.covariance.matrix(np.asarray(groups, np.intp) + start)
+        start, rows = self._start_of(family), np.asarray(groups, np.intp)
+        size = len(self.offsets[family])
+        if len(rows) and (rows.min() < 0 or rows.max() >= size):
+            raise CalibrationError(
+                f"The offsets of {family} are rows 0 to {size - 1} of its table: "
+                f"{rows.min()} to {rows.max()} were asked for."
+            )
+        return self.covariance.matrix(rows + start)
 
     def _variance_of(
         self, family: str, groups: NDArray[np.intp], weights: NDArray[np.float64]
@@ -291,7 +299,9 @@ def _status(visits: pl.DataFrame, flags, lost, partly) -> NDArray[np.int64]:
     status = visits["status"].to_numpy() & ~int(REASONS | Status.DUPLICATE)
     for flag in flags:
         status |= flag & int(REASONS & ~Status.UNCALIBRATED & ~Status.TOO_FEW_STARS)
-        few = partly & ((flag & int(Status.TOO_FEW_STARS)) != 0)
+        # A visit that other families have corrected must not pass as calibrated either.
+        why = np.where(lost, int(Status.TOO_FEW_STARS), _UNKNOWN)
+        few = partly & ((flag & why) != 0)
         status |= np.where(few, int(Status.TOO_FEW_STARS), 0)
     status |= np.where(lost, int(Status.UNCALIBRATED), 0)
     return status | np.where(duplicates(visits), int(Status.DUPLICATE), 0)

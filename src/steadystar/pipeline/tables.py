@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from steadystar.calibrate.errors import fit_error_model
-from steadystar.calibrate.options import CalibrationError
+from steadystar.calibrate.problem import families_of
 from steadystar.calibrate.zeropoint import ZeroPoints, fit_zeropoints
 from steadystar.data.schema import conform
 from steadystar.data.tables import write_parquet
@@ -40,19 +40,13 @@ def with_families(
 ) -> Configuration:
     """Return ``configuration`` with other families of offsets and another method.
 
-    ``by``: each the columns of one family, separated by commas; none to leave them to
-    the configuration.
+    ``by``: each the columns of one family, separated by commas or plus signs; none to
+    leave them to the configuration.
 
     Raises:
         CalibrationError: a family names no column.
     """
-    families = tuple(tuple(c.strip() for c in text.split(",")) for text in by)
-    for text, family in zip(by, families, strict=True):
-        if not all(family):
-            raise CalibrationError(
-                f"--by {text!r} names no column at one place: give names of columns "
-                "separated by commas, as in --by spectrograph,exposure_id."
-            )
+    families = families_of(by) if by else ()
     families = families or configuration.zeropoints.by
     options = replace(configuration.zeropoints, by=families, method=method)
     return configuration.model_copy(update={"zeropoints": options})
