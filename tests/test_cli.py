@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 import steadystar
 from steadystar import cli
-from steadystar.pipeline import compiled, measuring
+from steadystar.pipeline import compiled, measuring, tables
+from steadystar.pipeline import results as finished
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.lock import only_run
 from steadystar.pipeline.log import open_log
@@ -26,7 +27,8 @@ SMALL = "[simulate]\nn_stars = 3\nn_nights = 2\nn_exposures = 2\ncoadds = false\
 def call(monkeypatch):
     """Call a command with quick stand-ins for measuring and reporting."""
     monkeypatch.setattr(measuring, "measure_relative", stand_in.measure)
-    monkeypatch.setattr(report, "write_report", stand_in.write_report)
+    for module in (report, finished, tables):
+        monkeypatch.setattr(module, "write_report", stand_in.write_report)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "the user's own")
     monkeypatch.setenv("TERMINAL_WIDTH", "200")
 
