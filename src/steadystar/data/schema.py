@@ -2,15 +2,17 @@
 
 Readers, the pipeline, the catalogs, the report and the generated reference all take
 their columns from here. A table may carry more columns than its schema lists (those a
-user brought along); it never lacks one: what is unknown is null or NaN.
+user brought along); it never lacks one that is not optional: what is unknown is null or
+NaN.
 
 UCDs follow the IVOA vocabulary UCD1+ 1.5; units are in the form that
 `astropy.units.Unit` reads.
 """
 
-__all__ = ["TABLES", "Column", "columns", "conform", "describe", "empty"]
+__all__ = ["LABEL_NAMES", "TABLES", "Column", "columns", "conform", "describe", "empty"]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import polars as pl
@@ -25,6 +27,8 @@ class Column:
     unit: str
     ucd: str
     meaning: str
+    optional: bool = False
+    """A table goes without it where nothing was measured that could fill it."""
 
 
 _TEXT, _INT, _FLOAT, _BOOL = pl.String, pl.Int64, pl.Float64, pl.Boolean
@@ -211,6 +215,110 @@ STARS = (
     ),
 )
 
+LABEL_NAMES = {
+    "teff": ("K", "phys.temperature.effective", "Effective temperature"),
+    "logg": ("", "phys.gravity", "Logarithm of the surface gravity in cm/s2, dex"),
+    "feh": ("", "phys.abund.Fe", "Iron abundance [Fe/H], dex"),
+    "vsini": ("km/s", "phys.veloc.rotat", "Rotation at the equator times sin i"),
+}
+"""What a spectrum says of its star beside the velocity: unit, UCD, meaning.
+
+Neither FITS nor VOUnit knows ``dex``: logarithms go without a unit."""
+
+
+def _labels_of_a_spectrum() -> tuple[Column, ...]:
+    """Each label and its error, then how their errors go together."""
+    out = []
+    for name, (unit, ucd, meaning) in LABEL_NAMES.items():
+        error = f"stat.error;{ucd}"
+        out += [
+            Column(name, _FLOAT, unit, ucd, meaning),
+            Column(f"{name}_err", _FLOAT, unit, error, f"Error of {name}"),
+        ]
+    return (
+        *out,
+        *(
+            Column(
+                f"corr_{one}_{other}",
+                _FLOAT,
+                "",
+                "stat.correlation",
+                f"Correlation of the errors of {one} and {other}",
+            )
+            for one, other in combinations(LABEL_NAMES, 2)
+        ),
+    )
+
+
+def _labels_of_a_star() -> tuple[Column, ...]:
+    """Zong et al. (2020), table 3, and beside them means by the errors themselves."""
+    out = [
+        Column("n_labels", _INT, "", "meta.number;obs", "Spectra with labels"),
+    ]
+    for name, (unit, ucd, meaning) in LABEL_NAMES.items():
+        out += [
+            Column(name, _FLOAT, unit, f"{ucd};stat.mean", f"{meaning}, S/N^2 mean"),
+            Column(
+                f"{name}_scatter",
+                _FLOAT,
+                unit,
+                f"stat.stdev;{ucd}",
+                "Weighted standard deviation of single spectra",
+            ),
+            Column(f"{name}_err", _FLOAT, unit, f"stat.error;{ucd}", "Of the mean"),
+            Column(
+                f"{name}_mean",
+                _FLOAT,
+                unit,
+                f"{ucd};stat.mean",
+                f"{meaning}, inverse-variance mean with calibrated errors",
+            ),
+            Column(
+                f"{name}_mean_err",
+                _FLOAT,
+                unit,
+                f"stat.error;{ucd}",
+                f"Error of {name}_mean",
+            ),
+            Column(f"{name}_chi2", _FLOAT, "", "stat.fit.chi2", f"About {name}_mean"),
+            Column(
+                f"{name}_p_value",
+                _FLOAT,
+                "",
+                "stat.probability",
+                f"Probability of a larger {name}_chi2 if it does not vary",
+            ),
+        ]
+    return tuple(out)
+
+
+STARS = (*STARS, *(replace(column, optional=True) for column in _labels_of_a_star()))
+
+LABELS = (
+    *(
+        column
+        for column in VISITS
+        if column.name not in ("bary_corr", "lamp", "n_good", "ivar_scale", "status")
+    ),
+    Column("method", _TEXT, "", "meta.code", "How the labels were measured"),
+    Column("model", _TEXT, "", "meta.id;meta.modelled", "Model that was fitted"),
+    *_labels_of_a_spectrum(),
+    Column("rv_raw", _FLOAT, "km/s", _RV + ";pos.barycenter", "Velocity fitted along"),
+    Column("rv_raw_err", _FLOAT, "km/s", "stat.error;" + _RV, "Error of rv_raw"),
+    Column("n_good", _INT, "", "meta.number", "Usable pixels"),
+    Column("chi2", _FLOAT, "", "stat.fit.chi2", "Chi squared of the best model"),
+    Column("dof", _INT, "", "stat.fit.dof", "Degrees of freedom of chi2"),
+    Column(
+        "ivar_scale",
+        _FLOAT,
+        "",
+        "stat.fit.chi2;arith.ratio",
+        "Scatter of the residuals over what the inverse variance predicts",
+    ),
+    _STATUS,
+)
+"""One row a fit: an arm of an exposure, or (``arm = "all"``) all its arms at once."""
+
 REJECTED = (
     Column(
         "path",
@@ -339,6 +447,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "velocities": VELOCITIES,
     "offsets": OFFSETS,
     "stars": STARS,
+    "labels": LABELS,
     "rejected": REJECTED,
     "relative": RELATIVE,
     "standards": STANDARDS,
@@ -360,14 +469,18 @@ def describe(name: str) -> Column | None:
 
 
 def empty(table: str) -> pl.DataFrame:
-    """Return ``table`` without rows."""
-    return pl.DataFrame(schema={c.name: c.dtype for c in TABLES[table]})
+    """Return ``table`` without rows, and without its optional columns."""
+    return pl.DataFrame(
+        schema={c.name: c.dtype for c in TABLES[table] if not c.optional}
+    )
 
 
 def conform(
     frame: pl.DataFrame, table: str, *, keep_dtype: tuple[str, ...] = ()
 ) -> pl.DataFrame:
     """Give ``frame`` all columns of ``table``, in order and in their dtypes.
+
+    Optional columns are not added where they are missing.
 
     Missing columns are added (NaN for floats, null for the rest). Columns that the
     schema does not know follow after, as they are; those in ``keep_dtype`` are not
@@ -380,6 +493,8 @@ def conform(
     out = []
     for column in known.values():
         if column.name not in frame.columns:
+            if column.optional:
+                continue
             value = float("nan") if column.dtype == _FLOAT else None
             out.append(pl.lit(value, dtype=column.dtype).alias(column.name))
         elif column.name in keep_dtype:

@@ -46,6 +46,9 @@ class Status(IntFlag):
     NO_VELOCITY = 1 << 29
     SURVEY_FLAG = 1 << 30
     BAD_ERROR = 1 << 31
+    LABEL_EDGE = 1 << 32
+    TWO_SOLUTIONS = 1 << 33
+    NO_LABELS = 1 << 34
 
 
 FATAL = (
@@ -106,6 +109,10 @@ SENTENCES: dict[Status, str] = {
     Status.NO_VELOCITY: "The table gives no velocity.",
     Status.BAD_ERROR: "The table gives no positive error for this velocity: it is kept "
     "as it was, and takes no part in anything.",
+    Status.LABEL_EDGE: "A label lies on the edge of the model spectra: the star may be "
+    "beyond it, and the errors are those of the labels that are free.",
+    Status.TWO_SOLUTIONS: "Two different sets of labels fit almost equally well.",
+    Status.NO_LABELS: "No labels could be measured.",
     Status.SURVEY_FLAG: "The survey that published this velocity marks it as failed.",
 }
 
