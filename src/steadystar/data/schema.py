@@ -154,9 +154,8 @@ OFFSETS = (
 """The columns after those of the family itself, whose dtypes are the input's."""
 
 STARS = (
-    _STAR_ID,
-    _RA,
-    _DEC,
+    # A catalog of stars: programs take identifier and position from what is main.
+    *(replace(c, ucd=f"{c.ucd};meta.main") for c in (_STAR_ID, _RA, _DEC)),
     Column("n_visits", _INT, "", "meta.number;obs", "Visits with a velocity"),
     Column("rv_mean", _FLOAT, "km/s", _RV + ";stat.mean", "Weighted mean velocity"),
     Column("rv_mean_err", _FLOAT, "km/s", "stat.error;" + _RV, "Error of rv_mean"),
@@ -234,6 +233,14 @@ def _labels_of_a_spectrum() -> tuple[Column, ...]:
         out += [
             Column(name, _FLOAT, unit, ucd, meaning),
             Column(f"{name}_err", _FLOAT, unit, error, f"Error of {name}"),
+            Column(
+                f"{name}_fit_err",
+                _FLOAT,
+                unit,
+                error,
+                f"Error of {name} as the fit gave it, where {name}_err is calibrated",
+                optional=True,
+            ),
         ]
     return (
         *out,
