@@ -36,7 +36,8 @@ from steadystar.publish.numbers import (
 class Listing:
     """A table of texts. ``numeric`` columns are set flush right, ``wordy`` ones hold
     sentences and get the room; ``links`` of the first column lead to other pages of
-    the report."""
+    the report. ``search``: rows can be looked for; ``sortable``: put in order of any
+    column."""
 
     name: str
     title: str
@@ -47,6 +48,7 @@ class Listing:
     wordy: frozenset[int] = frozenset()
     links: tuple[str | None, ...] = ()
     search: bool = False
+    sortable: bool = False
 
 
 def arm_listing(facts: Facts) -> Listing:

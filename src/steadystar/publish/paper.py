@@ -26,6 +26,7 @@ from steadystar.publish.plot import (
     Axis,
     Band,
     Bars,
+    Cells,
     Density,
     Figure,
     Heat,
@@ -34,10 +35,12 @@ from steadystar.publish.plot import (
     Matrix,
     Panel,
     Points,
+    Shaded,
     Steps,
     Violins,
+    Words,
 )
-from steadystar.publish.web_values import DIVERGING, SEQUENTIAL
+from steadystar.publish.web_values import DIVERGING, SEQUENTIAL, SHADES
 
 COLORS = {
     "ink": "#222222",
@@ -116,6 +119,8 @@ def _panel(canvas: Canvas, axes: Axes, panel: Panel) -> None:
         axes.set_title(_drawable(panel.title, 44))
     _scale(axes, "x", panel.x)
     _scale(axes, "y", panel.y)
+    if panel.equal:
+        axes.set_aspect("equal", adjustable="box")
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="best")
 
@@ -155,6 +160,10 @@ def _mark(canvas: Canvas, axes: Axes, mark: Mark) -> None:
         span(mark.low, mark.high, color=COLORS[mark.color], alpha=0.15, lw=0, zorder=0)
     elif isinstance(mark, Points):
         _points(axes, mark)
+    elif isinstance(mark, Shaded | Cells):
+        _shades(canvas, axes, mark)
+    elif isinstance(mark, Words):
+        _words(axes, mark)
     else:
         _strokes(axes, mark)
 
@@ -186,6 +195,51 @@ def _points(axes: Axes, mark: Points) -> None:
     )
 
 
+def _shades(canvas: Canvas, axes: Axes, mark: Shaded | Cells) -> None:
+    colors = LinearSegmentedColormap.from_list("shades", list(SHADES))
+    norm = Normalize(mark.low, mark.high)
+    if isinstance(mark, Shaded):
+        known = np.isfinite(mark.x) & np.isfinite(mark.y) & np.isfinite(mark.z)
+        image = axes.scatter(
+            mark.x[known],
+            mark.y[known],
+            c=mark.z[known],
+            cmap=colors,
+            norm=norm,
+            s=(0.5 * mark.size) ** 2,
+            marker=_MARKERS[mark.symbol],
+            alpha=mark.opacity,
+            linewidths=0,
+            rasterized=known.sum() > 2000,
+        )
+    else:
+        image = axes.pcolormesh(
+            mark.x_edges,
+            mark.y_edges,
+            np.ma.masked_invalid(mark.z),
+            cmap=colors,
+            norm=norm,
+            rasterized=True,
+        )
+    bar = canvas.colorbar(image, ax=axes, pad=0.01, aspect=30)
+    bar.set_label(_drawable(mark.unit))
+
+
+def _words(axes: Axes, mark: Words) -> None:
+    for x, y, text in zip(mark.x, mark.y, mark.texts, strict=True):
+        axes.text(
+            x,
+            y,
+            _drawable(text, 24),
+            color=COLORS[mark.color],
+            fontsize=6,
+            ha="center",
+            va="top" if mark.upright else "center",
+            rotation=90 if mark.upright else 0,
+            clip_on=True,
+        )
+
+
 def _strokes(axes: Axes, mark: Line | Steps | Bars) -> None:
     color = COLORS[mark.color]
     if isinstance(mark, Line):
@@ -205,10 +259,18 @@ def _strokes(axes: Axes, mark: Line | Steps | Bars) -> None:
             color=color,
             lw=1,
             fill=False,
+            baseline=mark.floor,
             **_label(mark.label),
         )
         if mark.filled:
-            axes.stairs(mark.heights, mark.edges, color=color, alpha=0.2, fill=True)
+            axes.stairs(
+                mark.heights,
+                mark.edges,
+                color=color,
+                alpha=0.2,
+                fill=True,
+                baseline=mark.floor,
+            )
     else:
         step = np.diff(np.sort(mark.x)).min(initial=1.0)
         axes.bar(

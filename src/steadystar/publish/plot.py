@@ -13,6 +13,7 @@ __all__ = [
     "Axis",
     "Band",
     "Bars",
+    "Cells",
     "Density",
     "Figure",
     "Heat",
@@ -22,8 +23,10 @@ __all__ = [
     "Missing",
     "Panel",
     "Points",
+    "Shaded",
     "Steps",
     "Violins",
+    "Words",
     "arm_color",
     "arm_title",
 ]
@@ -45,7 +48,7 @@ Color = str
 class Axis:
     """One axis: its label with unit, its scale, and its range if it is not the data's.
 
-    ``ticks`` are positions with texts, for axes that count things.
+    ``ticks`` are positions with texts, for axes that count things; empty for none.
     """
 
     label: str = ""
@@ -58,7 +61,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Points:
-    """Points, with error bars and a text for each if given."""
+    """Points, with error bars and a text for each if given.
+
+    ``bare``: the position itself means nothing to people, as on a map, and is not told.
+    """
 
     x: Array
     y: Array
@@ -69,6 +75,53 @@ class Points:
     symbol: Literal["circle", "open", "diamond", "cross", "square"] = "circle"
     size: Real = 5
     opacity: Real = 0.85
+    bare: bool = False
+
+
+@dataclass(frozen=True)
+class Shaded:
+    """Points whose color says a third quantity, ``z``, beside a bar with its ``unit``.
+
+    Colors run from ``low`` to ``high``; what lies beyond has the color of the end.
+    """
+
+    x: Array
+    y: Array
+    z: Array
+    unit: str
+    low: Real
+    high: Real
+    hover: Sequence[str] = ()
+    symbol: Literal["circle", "square"] = "circle"
+    size: Real = 5
+    opacity: Real = 0.85
+    bare: bool = False
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A value in each cell of a grid: ``z`` of shape ``(y bin, x bin)``, NaN if none.
+
+    Colors as those of `Shaded`.
+    """
+
+    x_edges: Array
+    y_edges: Array
+    z: Array
+    unit: str
+    low: Real
+    high: Real
+
+
+@dataclass(frozen=True)
+class Words:
+    """Short texts in the panel, centered at ``x, y``; ``upright`` ones hang from there."""
+
+    x: Array
+    y: Array
+    texts: Sequence[str]
+    color: Color = "ink"
+    upright: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,13 +139,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Steps:
-    """A histogram: ``heights`` of shape ``(bin,)`` between ``edges`` ``(bin + 1,)``."""
+    """A histogram: ``heights`` of shape ``(bin,)`` between ``edges`` ``(bin + 1,)``.
+
+    It stands on ``floor``, which is not zero where the axis is logarithmic.
+    """
 
     edges: Array
     heights: Array
     color: Color = "ink"
     label: str = ""
     filled: bool = True
+    floor: Real = 0
 
 
 @dataclass(frozen=True)
@@ -187,18 +244,35 @@ class Band:
     label: str = ""
 
 
-Mark = Points | Line | Steps | Bars | Heat | Matrix | Density | Violins | Band
+Mark = (
+    Points
+    | Shaded
+    | Line
+    | Steps
+    | Bars
+    | Heat
+    | Matrix
+    | Density
+    | Cells
+    | Violins
+    | Band
+    | Words
+)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Marks in one pair of axes; later marks lie on top. ``tall`` is its share of height."""
+    """Marks in one pair of axes; later marks lie on top. ``tall`` is its share of height.
+
+    ``equal``: a unit is as long on both axes, as on a map.
+    """
 
     x: Axis
     y: Axis
     marks: tuple[Mark, ...]
     title: str = ""
     tall: Real = 1.0
+    equal: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from steadystar.publish.plot import (
     Axis,
     Band,
     Bars,
+    Cells,
     Density,
     Heat,
     Line,
@@ -24,10 +25,12 @@ from steadystar.publish.plot import (
     Matrix,
     Panel,
     Points,
+    Shaded,
     Steps,
     Violins,
 )
 from steadystar.publish.web_matrix import matrix_axes, matrix_lines, matrix_trace
+from steadystar.publish.web_shades import cells_trace, shaded_trace, word_annotations
 from steadystar.publish.web_values import COLORS, DIVERGING, escape, numbers
 
 _SYMBOLS = {
@@ -66,6 +69,12 @@ def panel_spec(panel: Panel) -> dict[str, Any]:
         shapes += matrix_lines(matrix)
     if shapes:
         layout["shapes"] = shapes
+    words = word_annotations(panel)
+    if words:
+        layout["annotations"] = words
+    if panel.equal:
+        layout["xaxis"] |= {"constrain": "domain"}
+        layout["yaxis"] |= {"constrain": "domain", "scaleanchor": "x"}
     return {"data": data, "layout": layout}
 
 
@@ -147,6 +156,10 @@ def _traces(mark: Mark) -> list[dict[str, Any]]:
         return [_density(mark)]
     if isinstance(mark, Violins):
         return _violins(mark)
+    if isinstance(mark, Shaded):
+        return [shaded_trace(mark)]
+    if isinstance(mark, Cells):
+        return [cells_trace(mark)]
     return []
 
 
@@ -159,8 +172,12 @@ def _hover(trace: dict[str, Any], texts: Sequence[str], form: str) -> dict[str, 
         return {
             **trace,
             "hovertext": [escape(text) for text in texts],
-            "hovertemplate": "%{hovertext}<br>" + form + "<extra></extra>",
+            "hovertemplate": "%{hovertext}"
+            + ("<br>" * bool(form) + form)
+            + "<extra></extra>",
         }
+    if not form:
+        return {**trace, "hoverinfo": "skip"}
     return {**trace, "hovertemplate": form + "<extra></extra>"}
 
 
@@ -177,7 +194,7 @@ def _points(mark: Points) -> dict[str, Any]:
             "opacity": mark.opacity,
         },
     }
-    form = "%{x:.7~g}, %{y:.4~g}"
+    form = "" if mark.bare else "%{x:.7~g}, %{y:.4~g}"
     if mark.error is not None:
         trace["error_y"] = {
             "type": "data",
@@ -208,7 +225,9 @@ def _steps(mark: Steps) -> dict[str, Any]:
     edges = np.asarray(mark.edges, float)
     # A step line drawn through every corner: two points an edge.
     x = np.repeat(edges, 2)
-    y = np.concatenate([[0.0], np.repeat(mark.heights, 2), [0.0]])
+    floor = [float(mark.floor)]
+    heights = np.maximum(mark.heights, mark.floor)
+    y = np.concatenate([floor, np.repeat(heights, 2), floor])
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines",
@@ -288,6 +307,7 @@ def _density(mark: Density) -> dict[str, Any]:
         "zmax": max(top, 0.5),
         "colorbar": {
             "title": {"text": escape(mark.unit), "side": "top"},
+            "thickness": 14,
             "tickmode": "array",
             "tickvals": ticks,
             "ticktext": [f"{10**tick:,}" for tick in ticks],

@@ -1,6 +1,14 @@
 """What figures on the page are written with: colors, safe text, packed numbers."""
 
-__all__ = ["COLORS", "DIVERGING", "SEQUENTIAL", "escape", "numbers", "whole_numbers"]
+__all__ = [
+    "COLORS",
+    "DIVERGING",
+    "SEQUENTIAL",
+    "SHADES",
+    "escape",
+    "numbers",
+    "whole_numbers",
+]
 
 import base64
 from typing import Any
@@ -36,6 +44,16 @@ SEQUENTIAL = (
     (1.0, "#0b2a4f"),
 )
 """From light to dark blue: more is darker."""
+
+SHADES = (
+    (0.0, "#2f7fd8"),
+    (0.25, "#8b78d0"),
+    (0.5, "#c667a8"),
+    (0.75, "#ea704a"),
+    (1.0, "#eda51c"),
+)
+"""From blue over pink to orange, all of them clear of a light and of a dark background;
+blue and orange stay apart for eyes with the common color deficiencies."""
 
 
 def escape(text: str) -> str:

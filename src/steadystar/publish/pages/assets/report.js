@@ -66,7 +66,10 @@
     const height = Math.round(Math.max(190, Math.min(340, width * 0.72) * tall));
     place.style.height = `${height}px`;
     const paint = painter();
-    Plotly.react(place, paint(spec.data), paint({ ...layoutOf(spec.layout), height }), config);
+    const data = paint(spec.data);
+    // More is farther from the background, whichever that is.
+    for (const trace of data) if (trace.colorscale === "Cividis") trace.reversescale = !dark.matches;
+    Plotly.react(place, data, paint({ ...layoutOf(spec.layout), height }), config);
     shown.set(place, spec);
   };
 
@@ -102,6 +105,36 @@
       });
     }
     choose();
+  }
+
+  // A click on a heading sorts the rows: numbers by size, texts by letters, none last.
+  const number = (text) => {
+    const plain = text.replaceAll(",", "").replace("\u2212", "-");
+    return /^[<>+-]?\s*[0-9.]/.test(plain) && !/^[0-9]+-[0-9]+-/.test(plain) ? parseFloat(plain.replace(/^[<>]\s*/, "")) : NaN;
+  };
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "sort";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const down = head.getAttribute("aria-sort") === "ascending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = [...table.tBodies[0].rows].map((row) => [row, row.cells[column].textContent.trim()]);
+        const numeric = head.classList.contains("number");
+        const empty = (text) => text === "" || text === "\u2013" || (numeric && Number.isNaN(number(text)));
+        rows.sort(([, a], [, b]) => {
+          if (empty(a) || empty(b)) return empty(a) - empty(b);
+          const order = numeric ? number(a) - number(b) : a.localeCompare(b, "en", { numeric: true });
+          return down ? -order : order;
+        });
+        table.tBodies[0].append(...rows.map(([row]) => row));
+      });
+    });
   }
 
   for (const input of document.querySelectorAll(".filter")) {
