@@ -68,8 +68,11 @@ def sample_of(table: pl.DataFrame, by: list[str], *, followed: bool) -> Sample:
     return Sample(rv[good], err[good], moved[good], groups, group[good], names)
 
 
-def fit_noise(sample: Sample, max_rounds: int):
-    """Return noise, inverse information, how far each visit counts, and if it settled."""
+def fit_noise(sample: Sample, max_rounds: int, narrowest: float | None = None):
+    """Return noise, inverse information, how far each visit counts, and if it settled.
+
+    ``narrowest``: the least extra scatter of variables, km/s; three floors if None.
+    """
     groups, err, group = sample.groups, sample.err, sample.group
     n = max(len(sample.names), 1)
     typical = float(np.median(err))
@@ -79,13 +82,15 @@ def fit_noise(sample: Sample, max_rounds: int):
     excess = max(scatter**2 - typical**2, (0.3 * scatter) ** 2, 1e-12)
     most = largest_floor(typical)
     noise = Noise.starting(n, min(float(np.sqrt(excess)), most))
-    least = max(0.1 * typical, 1e-6)
-    floor = float(np.median(noise.floor))
+    fixed = narrowest is not None
+    least = narrowest / 3 if fixed else max(0.1 * typical, 1e-6)
+    floor = least if fixed else float(np.median(noise.floor))
     classes = Classes.starting(class_widths(floor, least))
     mean: Vector | None = None
     covariance, counts = np.full((n, 2), np.nan), np.zeros(len(rv))
     for _ in range(max_rounds):
-        floor = float(np.median(noise.floor[group]))
+        if not fixed:
+            floor = float(np.median(noise.floor[group]))
         classes = replace(classes, width=class_widths(floor, least))
         variance = noise.variance(err, group) + np.maximum(-sample.followed, 0.0)
         verdicts = judge(rv, variance, groups, classes, mean)

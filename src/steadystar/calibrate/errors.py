@@ -169,6 +169,7 @@ def fit_error_model(
     visits: pl.DataFrame,
     by: Sequence[str] | None = None,
     options: ErrorModelOptions = _DEFAULT,
+    narrowest: float | None = None,
 ) -> ErrorModel:
     """Fit scale and floor of the errors to the repeats of constant stars.
 
@@ -177,6 +178,9 @@ def fit_error_model(
             has no corrections yet is taken as needing none.
         by: columns by which scale and floor may differ, instead of ``options.by``.
         options: the rest.
+        narrowest: the least extra scatter, km/s, by which a star counts as variable; None:
+            three floors. Where floors are far below the errors these cannot be told from
+            noise, and some of the noise passes for variability.
 
     Raises:
         CalibrationError: a column is missing or unusable.
@@ -184,7 +188,7 @@ def fit_error_model(
     names = _columns(visits, by, options)
     methods = methods_of(standard_visits(visits))
     if "method" in names and len(methods) > 1:
-        return _by_method(visits, methods, names, options)
+        return _by_method(visits, methods, names, options, narrowest)
     sample = sample_of(
         _with_correction(visits), names, followed=options.own_corrections
     )
@@ -193,7 +197,9 @@ def fit_error_model(
         table = pl.DataFrame(schema={**sample.names.schema, **_FITTED})
         note = "No star has two calibrated visits: the errors stay as they were given."
         return ErrorModel(tuple(names), table, notes=[note])
-    noise, covariance, counts, settled = fit_noise(sample, options.max_rounds)
+    noise, covariance, counts, settled = fit_noise(
+        sample, options.max_rounds, narrowest
+    )
     notes = []
     if not settled:
         notes.append(f"The errors had not settled after {options.max_rounds} rounds.")
@@ -219,11 +225,13 @@ def fit_error_model(
 
 
 def _by_method(
-    visits: pl.DataFrame, methods: list[str], names: list[str], options
+    visits: pl.DataFrame, methods: list[str], names: list[str], options, narrowest
 ) -> ErrorModel:
     """Fit each method's velocities on their own: one spectrum's noise is in all of them."""
     models = [
-        fit_error_model(visits.filter(pl.col("method") == method), names, options)
+        fit_error_model(
+            visits.filter(pl.col("method") == method), names, options, narrowest
+        )
         for method in methods
     ]
     notes = [

@@ -1,0 +1,381 @@
+"""Errors of labels that mean what they say: a scale and a floor for each label.
+
+    teff_err^2 = (scale * teff_fit_err)^2 + floor^2
+
+as for velocities (`errors`), by the same likelihood: repeats of a star scatter about its
+mean, in a mixture that lets stars vary and single spectra be wild. The mean is taken
+within an arm, method and model, whose labels may differ by more than noise.
+
+Two tables say whether errors can be trusted: `label_pulls`, deviations from the mean of
+the star's *other* spectra over what the errors let expect, whose width should be 1; and
+`fit_label_laws`, the scatter of repeats as a law of S/N, which takes no error for granted.
+"""
+
+__all__ = [
+    "LabelErrors",
+    "LabelLaws",
+    "fit_label_errors",
+    "fit_label_laws",
+    "label_pulls",
+]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from steadystar.calibrate.archive import pack, unpack
+from steadystar.calibrate.errors import ErrorModel, fit_error_model
+from steadystar.calibrate.label_rows import (
+    require_labels,
+    usual_groups,
+    with_labels_trusted,
+)
+from steadystar.calibrate.laws import LawOptions, UncertaintyLaw
+from steadystar.calibrate.lawtable import UncertaintyLaws, fit_laws
+from steadystar.calibrate.options import CalibrationError
+from steadystar.calibrate.visits import codes
+from steadystar.calibrate.visitsums import Groups, Vector
+from steadystar.data.numbers import Numbers
+from steadystar.data.status import Status
+
+_LAWS = LawOptions()
+_NEEDED = 30
+_NARROWEST = 3.0
+"""Typical deviations by which a star's labels must scatter more to count as variable: a
+label's floor is often far below its noise, and three floors then tell nothing apart."""
+PUBLISHED_AT = (10.0, 20.0, 50.0)
+"""S/N at which Zong et al. (2020, table 4) give the errors."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelErrors:
+    """Scale and floor of the errors of every label, by groups of rows.
+
+    ``models``: by label, an `ErrorModel` whose floors are in the unit of the label.
+    ``notes``: sentences for people.
+    """
+
+    models: Mapping[str, ErrorModel]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row a label and group: ``label``, its columns, scale, floor, counts."""
+        parts = [
+            model.table.rename({"n_visits": "n_spectra"}).select(
+                pl.lit(name).alias("label"), pl.all()
+            )
+            for name, model in self.models.items()
+        ]
+        return pl.concat(parts) if parts else pl.DataFrame()
+
+    def apply(self, labels: pl.DataFrame) -> pl.DataFrame:
+        """Return ``labels`` with calibrated errors; what the fit gave is ``X_fit_err``.
+
+        Applied again, it starts from what the fit gave. Row order is kept.
+
+        Raises:
+            CalibrationError: a column is missing or of another kind.
+        """
+        for name, model in self.models.items():
+            require_labels(labels, [name])
+            fitted = f"{name}_fit_err"
+            given = fitted if fitted in labels.columns else f"{name}_err"
+            raw = labels[given].cast(pl.Float64).fill_null(np.nan).to_numpy()
+            raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.nan)
+            scale, floor = model.of(labels)
+            labels = labels.with_columns(
+                pl.Series(fitted, raw),
+                pl.Series(f"{name}_err", np.hypot(scale * raw, floor)),
+            )
+        return labels
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write to one file, whole or not at all; equal values give equal bytes."""
+        meta = {
+            "notes": list(self.notes),
+            "labels": {
+                name: {
+                    "by": list(model.by),
+                    "scale": model.scale,
+                    "floor": model.floor,
+                    "notes": model.notes,
+                }
+                for name, model in self.models.items()
+            },
+        }
+        tables = {name: model.table for name, model in self.models.items()}
+        pack(Path(path), "errors of labels", meta, tables, {})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "LabelErrors":
+        """Read what `save` wrote.
+
+        Raises:
+            CalibrationError: the file holds no errors of labels.
+        """
+        meta, tables, _ = unpack(Path(path), "errors of labels")
+        models = {
+            name: ErrorModel(
+                tuple(facts["by"]),
+                tables[name],
+                facts["scale"],
+                facts["floor"],
+                facts["notes"],
+            )
+            for name, facts in meta["labels"].items()
+        }
+        return cls(models, tuple(meta["notes"]))
+
+
+def fit_label_errors(
+    labels: pl.DataFrame,
+    by: Sequence[str] | str | None = None,
+    names: Sequence[str] | None = None,
+) -> LabelErrors:
+    """Fit scale and floor of the errors of labels to the repeats of stars.
+
+    Arguments:
+        labels: one row a fit (schema "labels"): ``star_id``, labels and their errors.
+        by: columns by which scale and floor may differ; None: arm, method and model,
+            those that differ in the table.
+        names: the labels; None: all that the table has.
+
+    A label without repeats keeps its errors, and a note says so.
+
+    Raises:
+        CalibrationError: a column is missing or holds no numbers.
+    """
+    wanted = require_labels(labels, names)
+    if by is None:
+        by = usual_groups(labels)
+    groups = [by] if isinstance(by, str) else list(by)
+    absent = [name for name in groups if name not in labels.columns]
+    if absent:
+        raise CalibrationError(
+            f"The table of labels has no column {', '.join(absent)}, by which errors "
+            f"were to be calibrated: choose among {', '.join(sorted(labels.columns)[:40])}."
+        )
+    table = with_labels_trusted(as_fitted(labels, wanted), wanted)
+    models, notes = {}, []
+    for name in wanted:
+        model = _fit(table, name, groups)
+        models[name] = model
+        notes += [f"{name}: {note}" for note in model.notes]
+    return LabelErrors(models, tuple(notes))
+
+
+def as_fitted(labels: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return the table with the errors that the fits gave, where it has others too."""
+    return labels.with_columns(
+        pl.col(f"{name}_fit_err").alias(f"{name}_err")
+        for name in names
+        if f"{name}_fit_err" in labels.columns
+    )
+
+
+def as_velocities(
+    labels: pl.DataFrame, name: str, by: Sequence[str]
+) -> tuple[pl.DataFrame, float]:
+    """Return a label as if it were a velocity, and its unit in that of the label.
+
+    What fits velocities has limits in km/s; in units of the typical deviation of a
+    spectrum from its star (1 where no star has two) they are as wide as for velocities.
+    Each arm, method and model of a star has a mean of its own. Only rows with the label.
+    """
+    table = labels.filter(pl.col(name).is_finite() & pl.col(f"{name}_err").is_finite())
+    how = [column for column in ("arm", "method", "model") if column in table.columns]
+    reference = pl.concat_str(
+        [pl.lit("as"), *(pl.col(column).cast(pl.String) for column in how)],
+        separator=" ",
+        ignore_nulls=True,
+    )
+    carried = [column for column in by if column not in ("reference_visit_id",)]
+    value = table[name].cast(pl.Float64).to_numpy()
+    error = table[f"{name}_err"].cast(pl.Float64).to_numpy()
+    visits = table.select(
+        "star_id",
+        *[column for column in carried if column != "star_id"],
+        reference_visit_id=reference,
+    )
+    unit = _typical(visits, value, error)
+    return visits.with_columns(
+        rv_raw=pl.Series(value / unit),
+        rv_raw_err=pl.Series(error / unit),
+        status=pl.lit(0, pl.Int64),
+    ), unit
+
+
+def zeros_of(visits: pl.DataFrame) -> Groups:
+    """Return which rows of `as_velocities` share a mean."""
+    zero, _ = codes(visits, ["star_id", "reference_visit_id"])
+    return Groups.of_stars(zero)
+
+
+def _typical(visits: pl.DataFrame, value: Vector, error: Vector) -> float:
+    groups = zeros_of(visits)
+    repeated = groups.n_of_zero[groups.zero] > 1
+    deviation = np.abs(value - groups.medians(value)[groups.zero])[repeated]
+    spread = 1.4826 * float(np.median(deviation)) if len(deviation) else 0.0
+    # Where nothing repeats, or all repeats are equal, the errors give the unit.
+    return spread or (float(np.median(error)) if len(error) else 1.0)
+
+
+def _fit(labels: pl.DataFrame, name: str, by: list[str]) -> ErrorModel:
+    visits, unit = as_velocities(labels, name, by)
+    model = fit_error_model(visits, by, narrowest=_NARROWEST)
+    table = model.table.with_columns(pl.col("floor", "floor_err") * unit)
+    notes = []
+    if not len(table):
+        notes.append("No star has two spectra: the errors stay as they were given.")
+    elif (table["n_visits"] < _NEEDED).any() and len(table) > 1:
+        few = int((table["n_visits"] < _NEEDED).sum())
+        notes.append(
+            f"{few} of {len(table)} groups have fewer than {_NEEDED} spectra of stars "
+            f"that repeat and keep their labels: they take the errors of all (scale "
+            f"{model.scale:.2f}, floor {model.floor * unit:.3g})."
+        )
+    if any("settled" in note for note in model.notes):
+        notes.append("The errors had not settled: take them with care.")
+    return replace(model, table=table, floor=model.floor * unit, notes=notes)
+
+
+def label_pulls(labels: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Compare every spectrum with the other spectra of its star.
+
+        pull_i = (P_i - mean of the others) / sqrt(err_i^2 + error^2 of that mean)
+
+    Returns ``star_id, arm`` (if there), ``snr`` (if there), ``deviation`` and ``pull`` for
+    each row with a trusted label whose star has another of the same arm, method and
+    model. Pulls of constant stars have width 1 if the errors are right.
+
+    Raises:
+        CalibrationError: a column is missing or holds no numbers.
+    """
+    require_labels(labels, [name])
+    table = with_labels_trusted(labels, [name])
+    table = table.filter(pl.col(name).is_finite())
+    visits, unit = as_velocities(table, name, [])
+    groups = zeros_of(visits)
+    value, error = visits["rv_raw"].to_numpy(), visits["rv_raw_err"].to_numpy()
+    value = value - groups.medians(value)[groups.zero]
+    weight = error**-2.0
+    others = groups.zeros(weight)[groups.zero] - weight
+    some = groups.n_of_zero[groups.zero] > 1
+    safe = np.where(some, others, 1.0)
+    mean = (groups.zeros(weight * value)[groups.zero] - weight * value) / safe
+    deviation = value - mean
+    pull = deviation / np.sqrt(error**2 + 1 / safe)
+    kept = [c for c in ("star_id", "arm", "snr") if c in table.columns]
+    return (
+        table.select(kept)
+        .with_columns(deviation=pl.Series(deviation * unit), pull=pl.Series(pull))
+        .filter(pl.Series(some))
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LabelLaws:
+    """The law of uncertainty ``a x^b + c`` of every label, by groups of rows.
+
+    ``laws``: by label. ``notes``: sentences for people, also on labels without a law.
+    """
+
+    laws: Mapping[str, UncertaintyLaws]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """Coefficients with errors, and the errors at S/N 10, 20 and 50, a row a law.
+
+        ``label``, the columns of the groups, ``a, a_err, b, b_err, c, c_err, low, high,
+        n_used, n_outliers``, then ``at_10, at_10_err`` and so on (Zong's table 4).
+        """
+        return self.at(PUBLISHED_AT)
+
+    def at(self, snr: Numbers) -> pl.DataFrame:
+        """Return ``table`` with the laws evaluated at other S/N."""
+        x = np.atleast_1d(np.asarray(snr, np.float64))
+        parts = []
+        for name, found in self.laws.items():
+            values = np.stack([law.apply(x) for law in found.laws])
+            errors = np.stack([law.error(x) for law in found.laws])
+            more = {}
+            for i, place in enumerate(x):
+                more[f"at_{place:g}"] = values[:, i]
+                more[f"at_{place:g}_err"] = errors[:, i]
+            parts.append(
+                found.table.select(pl.lit(name).alias("label"), pl.all()).with_columns(
+                    **{k: pl.Series(v) for k, v in more.items()}
+                )
+            )
+        return pl.concat(parts, how="diagonal_relaxed") if parts else pl.DataFrame()
+
+    def law(self, name: str) -> UncertaintyLaw:
+        """Return the law of a label that has only one.
+
+        Raises:
+            CalibrationError: it has none, or one for each group.
+        """
+        if name not in self.laws:
+            raise CalibrationError(
+                f"There is no law of {name}: choose among {', '.join(self.laws)}."
+            )
+        if len(self.laws[name].laws) != 1:
+            raise CalibrationError(
+                f"There are {len(self.laws[name].laws)} laws of {name}, by "
+                f"{', '.join(self.laws[name].by)}: take them from `table`."
+            )
+        return self.laws[name].laws[0]
+
+    def apply(self, labels: pl.DataFrame) -> pl.DataFrame:
+        """Add ``X_law_err`` for every label, the error that the law gives a row.
+
+        Raises:
+            CalibrationError: the column of S/N or one of the groups is missing.
+        """
+        for found in self.laws.values():
+            labels = found.apply(labels)
+        return labels
+
+
+def fit_label_laws(
+    labels: pl.DataFrame,
+    by: Sequence[str] | str | None = None,
+    names: Sequence[str] | None = None,
+    options: LawOptions = _LAWS,
+) -> LabelLaws:
+    """Fit the law of uncertainty of every label to the repeats of stars.
+
+    Arguments:
+        labels: one row a fit (schema "labels"): ``star_id``, ``snr``, labels and errors.
+        by: columns whose groups get laws of their own; None: arm, method and model,
+            those that differ in the table.
+        names: the labels; None: all that the table has.
+        options: method (``likelihood``, or ``zong`` as published) and limits.
+
+    A label whose law cannot be fitted is in the notes, not in the table.
+
+    Raises:
+        CalibrationError: a column is missing or holds no numbers.
+    """
+    wanted = require_labels(labels, names, "snr")
+    groups = usual_groups(labels) if by is None else by
+    table = with_labels_trusted(labels, wanted)
+    # Flags that keep a velocity out are not all against a label: those that are, were
+    # heard above.
+    table = table.with_columns(status=pl.lit(int(Status.GOOD), pl.Int64))
+    laws, notes = {}, []
+    for name in wanted:
+        try:
+            laws[name] = fit_laws(table, name, groups, options=options)
+        except CalibrationError as error:
+            notes.append(f"{name} has no law. {error}")
+            continue
+        notes += [f"{name}: {note}" for note in laws[name].notes]
+        notes += [f"{name}: {note}" for law in laws[name].laws for note in law.notes]
+    return LabelLaws(laws, tuple(notes))
