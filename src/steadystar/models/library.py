@@ -128,7 +128,7 @@ class ModelSpectra(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PolynomialModels:
     """Spectra that are cubic polynomials in the scaled labels, pixel by pixel.
 
@@ -184,7 +184,7 @@ class PolynomialModels:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StackedModels:
     """Several sources on the same wavelengths: each star takes the first that has it."""
 

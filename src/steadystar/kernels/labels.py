@@ -1,0 +1,290 @@
+"""The labels of one star from its spectra in one or several arms, continua marginalized.
+
+The model of a normalized spectrum is ``1 + y = p(x) F(x; labels, rotation, line spread,
+velocity)``: ``F`` is that of `kernels.emulation`, ``p`` a sum of smooth columns. Labels
+and rotation are one star's; every arm has a velocity of its own (their wavelengths have
+zero points of their own), a line spread that may differ from the expected one, and a
+continuum. For any star the continuum is linear: it is solved for exactly, and taken out
+of the normal equations of the others (variable projection, Golub and Pereyra 1973), which
+Levenberg and Marquardt's method then follows within the box of the labels.
+
+Spectra enter by their normal equations on the grid (`kernels.spline`): a trial costs no
+pixels.
+"""
+
+__all__ = ["Arm", "Found", "Recorded", "Start", "clip_arm", "fit", "record", "see"]
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from steadystar.kernels import spline
+from steadystar.kernels.emulation import Emulator, Parameters, emulate
+from steadystar.kernels.matching import inlying_with_scale
+
+LINE_CHANGE = 0.05
+"""Pixels off by less than this share of the line there are no blemishes."""
+_DAMPING, _EASE, _BRAKE, _STUCK = 1e-4, 0.1, 8.0, 1e8
+_LABEL_STEP, _VELOCITY_STEP, _EXCESS_STEP = 0.25, 20.0, 0.1
+
+
+class Arm(eqx.Module):
+    """What is known of an arm before: models, continuum, how well the line spread is known.
+
+    ``smooth``: columns of the continuum on the grid, the constant first; ``precision``:
+    inverse prior variances of their strengths, whose means are one and zeros.
+    ``excess_precision``: of the relative change of the line spread's variance.
+    """
+
+    emulator: Emulator
+    smooth: Float[Array, "order knot"]
+    precision: Float[Array, " order"]
+    excess_precision: Float[Array, ""]
+
+
+class Recorded(NamedTuple):
+    """One spectrum: normal equations of ``y``, sum of ``weight y^2``, expected spread."""
+
+    bands: Float[Array, "4 knot"]
+    rhs: Float[Array, " knot"]
+    square: Float[Array, ""]
+    spread: Float[Array, ""]
+
+
+class Start(NamedTuple):
+    """Parameters: scaled labels and rotation, then excess and velocity of each arm."""
+
+    star: Float[Array, " label_and_rotation"]
+    arms: Float[Array, "arm 2"]
+
+
+class Found(NamedTuple):
+    """Where a fit ended.
+
+    ``values``: scaled labels, rotation, then excess and velocity (km/s) of each arm.
+    ``normal``: half the second derivatives of chi squared, continua marginalized;
+    ``pull``: half the gradient downhill, which is not zero at a limit of the box.
+    ``gain``: by how much the next step would still lower chi squared.
+    """
+
+    values: Float[Array, " parameter"]
+    normal: Float[Array, "parameter parameter"]
+    pull: Float[Array, " parameter"]
+    chi2: Float[Array, ""]
+    gain: Float[Array, ""]
+    rounds: Float[Array, ""]
+
+
+class _Look(NamedTuple):
+    """One arm at one star: ``normal`` and ``pull`` of labels, rotation, excess, velocity."""
+
+    chi2: Float[Array, ""]
+    normal: Float[Array, "parameter parameter"]
+    pull: Float[Array, " parameter"]
+    continuum: Float[Array, " order"]
+
+
+def record(placed: spline.Placed, spread: Float[Array, ""]) -> Recorded:
+    """Return what a fit needs of a spectrum whose pixels are placed at shift zero."""
+    equations = spline.normal_equations(placed)
+    square = (placed.weight * placed.value**2).sum(dtype=jnp.float64)
+    return Recorded(equations.bands, equations.rhs, square, spread)
+
+
+def _look(arm: Arm, data: Recorded, star, own) -> _Look:
+    labels, turning = star[:-1], star[-1]
+    seen = emulate(
+        arm.emulator, Parameters(labels, turning, data.spread, own[0], own[1])
+    )
+    flux = 1 + seen.lines
+
+    def image(rows):
+        return jax.vmap(lambda a: spline.matvec(data.bands, a))(rows)
+
+    # The continuum first: its columns are the star times something smooth.
+    columns = arm.smooth * flux[None]
+    images = image(columns)
+    precision = arm.precision.astype(jnp.float64)
+    mean = jnp.zeros_like(precision).at[0].set(1)
+    normal_cc = (columns @ images.T).astype(jnp.float64) + jnp.diag(precision)
+    factor = jnp.linalg.cholesky(normal_cc)
+    rest = ((columns[0] - 1) @ images.T).astype(jnp.float64)
+    # About a level of one, for float32 holds small differences only.
+    pulling = (columns @ data.rhs).astype(jnp.float64) - rest
+    change = jax.scipy.linalg.cho_solve((factor, True), pulling)
+    level = mean + change
+    smooth = level.astype(flux.dtype) @ arm.smooth
+
+    model = smooth * flux - 1
+    slopes = smooth[None] * seen.slopes
+    seen_as = spline.matvec(data.bands, model)
+    left = data.rhs - seen_as
+    slope_images = image(slopes)
+    chi2 = data.square + (model * (seen_as - 2 * data.rhs)).sum(dtype=jnp.float64)
+    chi2 = chi2 + (precision * change**2).sum()
+    cross = (columns @ slope_images.T).astype(jnp.float64)
+    half = jax.scipy.linalg.solve_triangular(factor, cross, lower=True)
+    normal = (slopes @ slope_images.T).astype(jnp.float64) - half.T @ half
+    # What is left is orthogonal to the continuum but for its prior.
+    pull = (slopes @ left).astype(jnp.float64)
+    of_prior = jax.scipy.linalg.cho_solve((factor, True), cross)
+    stay = (columns @ left).astype(jnp.float64) - precision * change
+    pull = pull - of_prior.T @ stay
+    # The prior of the line spread.
+    at, held = star.size, arm.excess_precision
+    normal = normal.at[at, at].add(held)
+    pull = pull.at[at].add(-held * own[0])
+    chi2 = chi2 + held * own[0] ** 2
+    return _Look(chi2, normal, pull, level)
+
+
+def _all(arms, data, values):
+    """Chi squared, half its second derivatives and half its gradient, of all arms."""
+    own = len(arms)
+    shared = values.size - 2 * own
+    star = values[:shared]
+    chi2 = jnp.zeros((), jnp.float64)
+    normal = jnp.zeros((values.size, values.size), jnp.float64)
+    pull = jnp.zeros(values.size, jnp.float64)
+    for i, (arm, one) in enumerate(zip(arms, data, strict=True)):
+        at = jnp.r_[0:shared, shared + 2 * i : shared + 2 * i + 2]
+        look = _look(arm, one, star, values[shared + 2 * i : shared + 2 * i + 2])
+        chi2 = chi2 + look.chi2
+        normal = normal.at[at[:, None], at[None, :]].add(look.normal)
+        pull = pull.at[at].add(look.pull)
+    return chi2, normal, pull
+
+
+class _State(NamedTuple):
+    values: Float[Array, " parameter"]
+    normal: Float[Array, "parameter parameter"]
+    pull: Float[Array, " parameter"]
+    chi2: Float[Array, ""]
+    trial: Float[Array, " parameter"]
+    damping: Float[Array, ""]
+    gain: Float[Array, ""]
+    done: Array
+    rounds: Array
+
+
+def fit(
+    arms: tuple[Arm, ...],
+    data: tuple[Recorded, ...],
+    start: Start,
+    limits: Float[Array, "2 parameter"],
+    *,
+    rounds: int,
+    enough: float = 0.01,
+) -> Found:
+    """Follow chi squared downhill from ``start``.
+
+    ``limits``: lowest and highest values. It ends when the next step would gain less
+    than ``enough`` in chi squared, or after ``rounds`` looks.
+    """
+    low, high = limits
+    begin = jnp.clip(
+        jnp.concatenate([start.star, start.arms.reshape(-1)]).astype(jnp.float64),
+        low,
+        high,
+    )
+    size = begin.size
+    shared = start.star.size
+    longest = jnp.concatenate(
+        [
+            jnp.full(shared - 1, _LABEL_STEP),
+            jnp.ones(1),
+            jnp.tile(jnp.array([_EXCESS_STEP, _VELOCITY_STEP]), len(arms)),
+        ]
+    )
+
+    def step_from(values, normal, pull, damping):
+        free = ~(((values <= low) & (pull <= 0)) | ((values >= high) & (pull >= 0)))
+        keep = free.astype(normal.dtype)
+        scale = jnp.maximum(jnp.diag(normal), 1e-8)
+        damped = normal + damping * jnp.diag(scale) + 1e-10 * jnp.eye(size)
+        damped = damped * keep[:, None] * keep[None, :] + jnp.diag(1 - keep)
+        move = jax.scipy.linalg.cho_solve(
+            (jnp.linalg.cholesky(damped), True), pull * keep
+        )
+        # A step of the rotation may be as long as the rotation is fast.
+        reach = longest.at[shared - 1].set(1 + 0.5 * values[shared - 1])
+        move = move * jnp.minimum(1, 1 / jnp.max(jnp.abs(move) / reach))
+        move = jnp.clip(values + move, low, high) - values
+        return move, 2 * move @ pull - move @ normal @ move
+
+    def body(state: _State) -> _State:
+        chi2, normal, pull = _all(arms, data, state.trial)
+        better = chi2 < state.chi2
+        values = jnp.where(better, state.trial, state.values)
+        normal = jnp.where(better, normal, state.normal)
+        pull = jnp.where(better, pull, state.pull)
+        least = jnp.where(better, chi2, state.chi2)
+        damping = state.damping * jnp.where(better, _EASE, _BRAKE)
+        move, gain = step_from(values, normal, pull, damping)
+        settled = (better & (gain < enough)) | (damping > _STUCK)
+        new = _State(
+            values,
+            normal,
+            pull,
+            least,
+            values + move,
+            damping,
+            gain,
+            settled,
+            state.rounds + 1,
+        )
+        # Under vmap all go on until the last one has settled.
+        return jax.tree.map(
+            lambda old, one: jnp.where(state.done, old, one), state, new
+        )
+
+    first = _State(
+        begin,
+        jnp.eye(size),
+        jnp.zeros(size),
+        jnp.asarray(jnp.inf),
+        begin,
+        jnp.asarray(_DAMPING / _EASE),
+        jnp.asarray(jnp.inf),
+        jnp.asarray(False),
+        jnp.asarray(0),
+    )
+    last = jax.lax.while_loop(
+        lambda state: ~state.done & (state.rounds < rounds), body, first
+    )
+    return Found(last.values, last.normal, last.pull, last.chi2, last.gain, last.rounds)
+
+
+def see(
+    arm: Arm, data: Recorded, star: Float[Array, " one"], own: Float[Array, "2"]
+) -> tuple[Float[Array, " knot"], Float[Array, " knot"]]:
+    """Return the fitted model of ``y``, and the star's lines in it, as coefficients."""
+    level = _look(arm, data, star, own).continuum
+    seen = emulate(
+        arm.emulator, Parameters(star[:-1], star[-1], data.spread, own[0], own[1])
+    )
+    smooth = level.astype(seen.lines.dtype) @ arm.smooth
+    return smooth * (1 + seen.lines) - 1, smooth * seen.lines
+
+
+def clip_arm(
+    placed: spline.Placed,
+    model: Float[Array, " knot"],
+    lines: Float[Array, " knot"],
+    clip: float,
+) -> tuple[spline.Placed, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Take the weight of pixels that no star explains.
+
+    Returns the rest, the scatter of residuals over the expected one, chi squared of the
+    rest and their number.
+    """
+    value = spline.evaluate(model, placed.u)[0]
+    depth = spline.evaluate(lines, placed.u)[0]
+    residual = placed.value - value
+    kept, scale = inlying_with_scale(residual, placed.weight, clip, LINE_CHANGE * depth)
+    rest = spline.keep_only(placed, kept)
+    chi2 = (rest.weight * residual**2).sum(dtype=jnp.float64)
+    return rest, scale, chi2, kept.sum()

@@ -1,0 +1,410 @@
+"""From prepared spectra to fitted labels: guesses, several starts, clipping, errors.
+
+Blocks of spectra go through the same steps. The nearest of some hundred model spectra
+(`guesses`) and its unlike rivals are where `kernels.labels.fit` begins; the best end is
+kept, pixels that no star explains are left out, the weights are given the scatter of the
+residuals, and the fit is done again from there. Pieces of the models (cool, hot) are
+different polynomials: a star is fitted with each that its rivals ask for.
+"""
+
+__all__ = ["Block", "Fitted", "PieceNodes", "fit_block"]
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from steadystar.kernels import labels as kernel
+from steadystar.kernels import spline
+from steadystar.kernels.continuum import polynomial_continuum
+from steadystar.kernels.emulation import Parameters, emulate
+from steadystar.measure.normalize import PixelBatch
+
+_AT_ONCE, _BATCH = 8, 32
+_FIRST, _AGAIN, _LAST = 6, 6, 25
+CLIP = 5.0
+RIVAL_CHI2 = 9.0
+_UNLIKE = 3.0
+"""Errors by which a rival's labels must differ to be another solution."""
+_HOPELESS, _MARGIN = 3.0, 100.0
+MOST_STARTS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class PieceNodes:
+    """One piece of the models in all arms, and the stars at which a fit may begin.
+
+    ``nodes``: scaled labels and rotation, ``(node, label + 1)``; ``kind``: which nodes
+    count as neighbors, ``(node, 2)``. ``limits``: of the parameters, ``(2, parameter)``.
+    """
+
+    arms: tuple[kernel.Arm, ...]
+    nodes: NDArray[np.float64]
+    kind: NDArray[np.float64]
+    limits: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Spectra to be fitted: of every arm pixels, slots and expected spread (km/s)^2.
+
+    ``velocity``: of each spectrum in each arm as ``c ln(wavelength ratio)``, km/s,
+    ``(spectrum, arm)``.
+    """
+
+    pixels: tuple[PixelBatch, ...]
+    slots: tuple[int, ...]
+    spread: tuple[NDArray[np.float64], ...]
+    velocity: NDArray[np.float64]
+
+
+class Fitted(NamedTuple):
+    """Of every spectrum; see `kernels.labels.Found`.
+
+    ``piece``: whose labels ``values`` are. ``chi2``, ``n_good``: with the weights that
+    were recorded; ``scale``: of the residuals, ``(spectrum, arm)``. ``rival``: another
+    set of labels fits as well.
+    """
+
+    piece: NDArray[np.intp]
+    values: NDArray[np.float64]
+    normal: NDArray[np.float64]
+    pull: NDArray[np.float64]
+    chi2: NDArray[np.float64]
+    n_good: NDArray[np.int64]
+    scale: NDArray[np.float64]
+    gain: NDArray[np.float64]
+    rival: NDArray[np.bool_]
+
+
+def fit_block(
+    block: Block, pieces: tuple[PieceNodes, ...], scale_errors: bool
+) -> Fitted:
+    """Fit a block of spectra."""
+    number = len(block.velocity)
+    data = _recorded(block)
+    starts = _starts(block, data, pieces)
+    first = _fit_all(pieces, data, starts, _FIRST)
+    best, rival = _best(first, starts, number)
+    piece = starts.piece[best]
+    values = first.values[best]
+    clipped = None
+    for rounds in (_AGAIN, _LAST):
+        clipped = _clip(block, pieces, piece, data, values, scale_errors)
+        again = _Starts(np.arange(number), piece, values)
+        first = _fit_all(pieces, clipped.data, again, rounds)
+        values = first.values
+    assert clipped is not None
+    return Fitted(
+        piece,
+        values,
+        first.normal,
+        first.pull,
+        clipped.chi2,
+        clipped.n_good,
+        clipped.scale,
+        first.gain,
+        rival,
+    )
+
+
+class _Starts(NamedTuple):
+    """Fits to be done: of which spectrum, with which piece, from where."""
+
+    spectrum: NDArray[np.intp]
+    piece: NDArray[np.intp]
+    values: NDArray[np.float64]
+
+
+class _Ends(NamedTuple):
+    values: NDArray[np.float64]
+    normal: NDArray[np.float64]
+    pull: NDArray[np.float64]
+    chi2: NDArray[np.float64]
+    gain: NDArray[np.float64]
+
+
+class _Clipped(NamedTuple):
+    data: tuple[kernel.Recorded, ...]
+    chi2: NDArray[np.float64]
+    n_good: NDArray[np.int64]
+    scale: NDArray[np.float64]
+
+
+def _grouped(every, *given):
+    """Call ``every`` on groups that stay in a processor's cache; skip those all padding.
+
+    The last of ``given`` says which rows are wanted.
+    """
+    wanted = given[-1]
+    if jax.default_backend() != "cpu":
+        return every(*given[:-1])
+
+    def cut(a):
+        return a.reshape(-1, _AT_ONCE, *a.shape[1:])
+
+    groups = jax.tree.map(cut, given)
+    nothing = jax.eval_shape(every, *jax.tree.map(lambda a: a[0], groups[:-1]))
+
+    def some(group):
+        return jax.lax.cond(
+            group[-1].any(),
+            lambda g: every(*g[:-1]),
+            lambda _: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), nothing),
+            group,
+        )
+
+    del wanted
+    found = jax.lax.map(some, groups)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
+
+
+def _chunks(rows: NDArray[np.intp]):
+    """Rows in batches of one size, with what of each is not padding."""
+    size = _BATCH
+    for begin in range(0, len(rows), size):
+        some = rows[begin : begin + size]
+        yield some, np.pad(some, (0, size - len(some)), mode="edge")
+
+
+def _wanted(some, padded):
+    return jnp.asarray(np.arange(len(padded)) < len(some))
+
+
+def _recorded(block: Block) -> tuple[kernel.Recorded, ...]:
+    out = []
+    for pixels, slots, spread in zip(
+        block.pixels, block.slots, block.spread, strict=True
+    ):
+        parts = []
+        for some, padded in _chunks(np.arange(len(spread))):
+            batch = PixelBatch(*(jnp.asarray(a[padded]) for a in pixels))
+            found = _record_batch(
+                batch,
+                jnp.asarray(spread[padded], jnp.float32),
+                _wanted(some, padded),
+                slots=slots,
+            )
+            parts.append([np.asarray(a)[: len(some)] for a in found])
+        out.append(
+            kernel.Recorded(*(np.concatenate(a) for a in zip(*parts, strict=True)))
+        )
+    return tuple(out)
+
+
+@partial(jax.jit, static_argnames=("slots",))
+def _record_batch(batch, spread, wanted, *, slots: int):
+    def one(pixels, spread):
+        placed = spline.place(pixels, jnp.zeros((), pixels.value.dtype), slots)
+        return kernel.record(placed, spread)
+
+    return _grouped(jax.vmap(one), jax.vmap(spline.Pixels)(*batch), spread, wanted)
+
+
+def _starts(block: Block, data, pieces: tuple[PieceNodes, ...]) -> _Starts:
+    """Choose for each spectrum the best node, and unlike ones that are not much worse."""
+    number = len(block.velocity)
+    chi2 = np.concatenate([_node_chi2(block, data, piece) for piece in pieces], axis=1)
+    of_piece = np.repeat(np.arange(len(pieces)), [len(p.nodes) for p in pieces])
+    within = np.concatenate([np.arange(len(p.nodes)) for p in pieces])
+    kind = np.concatenate([piece.kind for piece in pieces])
+    arms = block.velocity.shape[1]
+    least = chi2.min(axis=1)
+    allowed = least + _HOPELESS * np.maximum(least, 0) + _MARGIN
+    open_ = np.ones_like(chi2, bool)
+    spectra, chosen = [], []
+    for turn in range(MOST_STARTS):
+        left = np.where(open_, chi2, np.inf)
+        pick = left.argmin(axis=1)
+        worth = left[np.arange(number), pick] <= (allowed if turn else np.inf)
+        spectra.append(np.flatnonzero(worth))
+        chosen.append(pick[worth])
+        near = np.abs(kind[None, :] - kind[pick][:, None]).max(axis=2) <= 1
+        near &= of_piece[None, :] == of_piece[pick][:, None]
+        open_ &= ~near
+    rows, picked = np.concatenate(spectra), np.concatenate(chosen)
+    # A spectrum without data has no best node: any will do.
+    stars = np.stack(
+        [
+            pieces[p].nodes[i]
+            for p, i in zip(of_piece[picked], within[picked], strict=True)
+        ]
+    )
+    own = np.zeros((len(rows), arms, 2))
+    own[:, :, 1] = block.velocity[rows]
+    values = np.concatenate([stars, own.reshape(len(rows), -1)], axis=1)
+    return _Starts(rows, of_piece[picked], values)
+
+
+def _node_chi2(block: Block, data, piece: PieceNodes) -> NDArray[np.float64]:
+    """Chi squared of every node, continuum as the pseudo-continuum leaves it."""
+    total = np.zeros((len(block.velocity), len(piece.nodes)))
+    for i, arm in enumerate(piece.arms):
+        spread = float(np.median(block.spread[i]))
+        models = _node_spectra(arm, piece, spread)
+        steps = block.velocity[:, i] / (
+            2 * np.pi / float(arm.emulator.frequency[1]) / arm.emulator.knots
+        )
+        for some, padded in _chunks(np.arange(len(total))):
+            found = _compare_batch(
+                jnp.asarray(data[i].bands[padded]),
+                jnp.asarray(data[i].rhs[padded]),
+                jnp.asarray(np.round(steps[padded]), jnp.int32),
+                models,
+            )
+            total[some] += np.asarray(found)[: len(some)]
+    return total
+
+
+_NODES: dict = {}
+
+
+def _node_spectra(arm: kernel.Arm, piece: PieceNodes, spread: float):
+    """Model spectra of the nodes, normalized as the data are; computed once."""
+    key = (id(arm), id(piece), round(spread))
+    if key not in _NODES:
+        nodes = jnp.asarray(piece.nodes, jnp.float32)
+        _NODES[key] = (_nodes_batch(arm, nodes, jnp.float32(spread)), arm, piece)
+    return _NODES[key][0]
+
+
+@jax.jit
+def _nodes_batch(arm, nodes, spread):
+    zero = jnp.zeros((), jnp.float32)
+
+    def one(node):
+        star = Parameters(node[:-1], node[-1], spread, zero, zero)
+        flux = 1 + emulate(arm.emulator, star).lines
+        x = jnp.linspace(-1, 1, flux.size, dtype=flux.dtype)
+        return flux / polynomial_continuum(x, flux, jnp.ones_like(flux)) - 1
+
+    return jax.lax.map(one, nodes, batch_size=_AT_ONCE)
+
+
+@jax.jit
+def _compare_batch(bands, rhs, steps, models):
+    def one(bands, rhs, step):
+        weight = spline.matvec(bands, jnp.ones_like(rhs))
+        weight, towards = jnp.roll(weight, -step), jnp.roll(rhs, -step)
+        # What the pseudo-continuum is off by, as one factor.
+        value = jnp.where(weight > 0, towards / jnp.where(weight > 0, weight, 1), 0)
+        return weight, value
+
+    weight, value = jax.vmap(one)(bands, rhs, steps)
+    flux = 1 + models
+    a = (weight * (1 + value) ** 2).sum(1)[:, None]
+    b = (weight * (1 + value)) @ flux.T
+    c = weight @ (flux**2).T
+    return a - b**2 / jnp.where(c > 0, c, 1)
+
+
+def _fit_all(pieces, data, starts: _Starts, rounds: int) -> _Ends:
+    """Do all fits, piece by piece."""
+    number, size = starts.values.shape
+    ends = _Ends(
+        np.zeros((number, size)),
+        np.zeros((number, size, size)),
+        np.zeros((number, size)),
+        np.full(number, np.inf),
+        np.zeros(number),
+    )
+    for index, piece in enumerate(pieces):
+        rows = np.flatnonzero(starts.piece == index)
+        for some, padded in _chunks(rows):
+            of = starts.spectrum[padded]
+            found = _fit_batch(
+                piece.arms,
+                tuple(
+                    kernel.Recorded(*(jnp.asarray(a[of]) for a in one)) for one in data
+                ),
+                jnp.asarray(starts.values[padded]),
+                jnp.asarray(piece.limits),
+                jnp.asarray(rounds),
+                _wanted(some, padded),
+            )
+            got = [np.asarray(a)[: len(some)] for a in found]
+            for to, values in zip(ends, got, strict=True):
+                to[some] = values
+    return ends
+
+
+@jax.jit
+def _fit_batch(arms, data, values, limits, rounds, wanted):
+    shared = limits.shape[1] - 2 * len(arms)
+
+    def one(data, values):
+        start = kernel.Start(values[:shared], values[shared:].reshape(-1, 2))
+        found = kernel.fit(arms, data, start, limits, rounds=rounds)
+        return found.values, found.normal, found.pull, found.chi2, found.gain
+
+    return _grouped(jax.vmap(one), data, values, wanted)
+
+
+def _best(ends: _Ends, starts: _Starts, number: int):
+    """The best end of each spectrum, and whether another one is as good and unlike it."""
+    order = np.lexsort((ends.chi2, starts.spectrum))
+    best = order[np.searchsorted(starts.spectrum[order], np.arange(number))]
+    worse = ends.chi2 - ends.chi2[best][starts.spectrum]
+    shared = ends.values.shape[1]
+    variance = np.linalg.pinv(ends.normal[best], hermitian=True)
+    error = np.sqrt(np.abs(np.diagonal(variance, axis1=1, axis2=2)))
+    apart = np.abs(ends.values - ends.values[best][starts.spectrum])
+    unlike = (apart / np.maximum(error[starts.spectrum], 1e-12))[
+        :, : shared - 1
+    ] > _UNLIKE
+    other_piece = starts.piece != starts.piece[best][starts.spectrum]
+    labels = unlike[:, :3].any(axis=1) | other_piece
+    rival = np.zeros(number, bool)
+    rival[starts.spectrum[(worse < RIVAL_CHI2) & labels]] = True
+    return best, rival
+
+
+def _clip(block: Block, pieces, piece_of, data, values, scale_errors: bool) -> _Clipped:
+    number, arms = block.velocity.shape
+    shared = values.shape[1] - 2 * arms
+    new = [kernel.Recorded(*(np.array(a) for a in one)) for one in data]
+    chi2, n_good = np.zeros(number), np.zeros(number, np.int64)
+    scale = np.full((number, arms), np.nan)
+    for index, piece in enumerate(pieces):
+        rows = np.flatnonzero(piece_of == index)
+        for i, arm in enumerate(piece.arms):
+            for some, padded in _chunks(rows):
+                batch = PixelBatch(*(jnp.asarray(a[padded]) for a in block.pixels[i]))
+                own = values[padded, shared + 2 * i : shared + 2 * i + 2]
+                found = _clip_batch(
+                    arm,
+                    batch,
+                    kernel.Recorded(*(jnp.asarray(a[padded]) for a in data[i])),
+                    jnp.asarray(values[padded, :shared]),
+                    jnp.asarray(own),
+                    _wanted(some, padded),
+                    slots=block.slots[i],
+                )
+                recorded, widths, fits, counts = jax.tree.map(
+                    lambda a, n=len(some): np.asarray(a)[:n], found
+                )
+                factor = np.where(widths > 0, widths, 1) ** -2 if scale_errors else 1.0
+                factor = np.broadcast_to(factor, widths.shape)
+                new[i].bands[some] = recorded.bands * factor[:, None, None]
+                new[i].rhs[some] = recorded.rhs * factor[:, None]
+                new[i].square[some] = recorded.square * factor
+                chi2[some] += fits
+                n_good[some] += counts
+                scale[some, i] = np.where(counts > 0, widths, np.nan)
+    return _Clipped(tuple(new), chi2, n_good, scale)
+
+
+@partial(jax.jit, static_argnames=("slots",))
+def _clip_batch(arm, batch, data, star, own, wanted, *, slots: int):
+    def one(pixels, data, star, own):
+        placed = spline.place(pixels, jnp.zeros((), pixels.value.dtype), slots)
+        model, lines = kernel.see(arm, data, star, own)
+        rest, scale, chi2, count = kernel.clip_arm(placed, model, lines, CLIP)
+        return kernel.record(rest, data.spread), scale, chi2, count
+
+    pixels = jax.vmap(spline.Pixels)(*batch)
+    return _grouped(jax.vmap(one), pixels, data, star, own, wanted)
