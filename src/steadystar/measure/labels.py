@@ -48,6 +48,7 @@ _ALIKE = 0.15
 _POOR_FIT = 3.0
 _SETTLED = 0.1
 _ROOM_KMS = 400.0
+_LEAST = 50.0
 # Prior widths of the continuum's strengths: broad waves follow the pseudo-continuum's
 # mistakes, the shorter ones only what a response leaves.
 _BROAD, _BROAD_WIDTH, _SHORT_WIDTH = 5, 1.0, 0.05
@@ -147,6 +148,14 @@ class LabelModel:
             share[window] = min(high, last) - max(low, first)
         best = max(share, key=share.__getitem__)
         return bundled(best) if share[best] > 0 else None
+
+    def covers(self, arm: str, low: float, high: float) -> bool:
+        """Say whether there is something to fit between ``low`` and ``high`` Angstrom."""
+        source = self.source(arm, low, high)
+        if source is None:
+            return False
+        first, last = source.wave[[0, -1]] + np.array([_LEAST, -_LEAST])
+        return min(high, last) - max(low, first) > _LEAST
 
     def apply(
         self,

@@ -27,11 +27,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from steadystar.calibrate.errors import ErrorModelOptions
 from steadystar.calibrate.options import ZeroPointOptions
 from steadystar.data.match import RADIUS_ARCSEC
+from steadystar.infer.labels import LabelSummaryOptions
 from steadystar.infer.summary import SummaryOptions
 from steadystar.measure.absolute import AbsoluteOptions
+from steadystar.measure.labels import LabelOptions
 from steadystar.measure.relative import RelativeOptions
 from steadystar.publish.inputs import ReportOptions
 from steadystar.simulate.mock import SurveyOptions
+from steadystar.survey.crossmatch import CrossMatchOptions
 from steadystar.survey.observation import ReadOptions
 
 
@@ -53,6 +56,22 @@ class MatchOptions:
                 f"radius_arcsec = {self.radius_arcsec} is no matching radius: give "
                 "arcseconds between 0 and 3600."
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelStageOptions(LabelOptions):
+    """Labels of stars: effective temperature, log g, [Fe/H], rotation."""
+
+    measure: Annotated[bool, "Whether labels are measured."] = True
+
+
+@dataclasses.dataclass(frozen=True)
+class StarOptions(SummaryOptions, LabelSummaryOptions):
+    """How stars are judged, and which spectra enter their mean labels."""
+
+    def __post_init__(self) -> None:
+        SummaryOptions.__post_init__(self)
+        LabelSummaryOptions.__post_init__(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,9 +117,11 @@ class Configuration(BaseModel):
     match: MatchOptions = MatchOptions()
     measure: RelativeOptions = RelativeOptions()
     absolute: AbsoluteOptions = AbsoluteOptions()
+    labels: LabelStageOptions = LabelStageOptions()
     zeropoints: ZeroPointOptions = ZeroPointOptions()
     errors: ErrorModelOptions = ErrorModelOptions()
-    stars: SummaryOptions = SummaryOptions()
+    stars: StarOptions = StarOptions()
+    catalogs: CrossMatchOptions = CrossMatchOptions()
     report: ReportOptions = ReportOptions()
     run: RunOptions = RunOptions()
     simulate: SurveyOptions = SurveyOptions()

@@ -7,6 +7,7 @@ whole survey at once, every time, and says what changed since the last.
 __all__ = [
     "calibrate_errors",
     "calibrate_velocities",
+    "catalog_hashes",
     "changes",
     "describe_stars",
     "gather_velocities",
@@ -30,11 +31,16 @@ from steadystar.calibrate.zeropoint import (
     fit_zeropoints,
 )
 from steadystar.data.schema import empty
-from steadystar.infer.summary import SummaryOptions, summarize_stars
+from steadystar.data.tables import TableError
+from steadystar.infer.labels import summarize_labels
+from steadystar.infer.summary import summarize_stars
+from steadystar.pipeline.config import Configuration, ConfigurationError, StarOptions
 from steadystar.pipeline.kept import united
-from steadystar.pipeline.ledger import atomic
+from steadystar.pipeline.ledger import atomic, content_hash
 from steadystar.pipeline.publishing import describe_errors, offsets_name
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
+from steadystar.survey.crossmatch import CrossMatchOptions, cross_match_all
+from steadystar.survey.star_catalogs import CatalogError, open_catalog
 
 
 def plan_velocities(run: Run, stage: Stage) -> list[Unit]:
@@ -193,15 +199,58 @@ def calibrate_errors(job: tuple[Path, ErrorModelOptions], prefix: Path) -> Resul
     return Result(outputs, {"groups": describe_errors(model), "notes": model.notes})
 
 
+@dataclass(frozen=True)
+class _StarsJob:
+    velocities: Path
+    labels: Path | None
+    options: StarOptions
+    catalogs: CrossMatchOptions
+
+
+def catalog_hashes(configuration: Configuration) -> list[str]:
+    """Hashes of the content of the catalogs in which stars are looked up.
+
+    Raises:
+        ConfigurationError: one of them cannot be read as such.
+    """
+    options = configuration.catalogs
+    out = []
+    for name, path in options.catalogs.items():
+        try:
+            open_catalog(path, options.names.get(name), options.bring.get(name, ()))
+        except (CatalogError, TableError) as error:
+            raise ConfigurationError(f"Option catalogs.catalogs: {error}") from error
+        out.append(content_hash(Path(path)))
+    return out
+
+
 def plan_stars(run: Run, stage: Stage) -> list[Unit]:
-    """One unit: every star from its calibrated visits."""
+    """One unit: every star from its calibrated visits and its labels."""
     record = run.ledger.records("errors")["all"]
-    job = run.ledger.path(record, "velocities"), run.configuration.stars
-    return [Unit("all", record.outputs["velocities"].sha256, job)]
+    labels = run.ledger.records("parameters").get("all")
+    inputs = [record.outputs["velocities"].sha256]
+    if labels:
+        inputs.append(labels.outputs["labels"].sha256)
+    inputs += catalog_hashes(run.configuration)
+    job = _StarsJob(
+        run.ledger.path(record, "velocities"),
+        run.ledger.path(labels, "labels") if labels else None,
+        run.configuration.stars,
+        run.configuration.catalogs,
+    )
+    return [Unit("all", inputs, job)]
 
 
-def describe_stars(job: tuple[Path, SummaryOptions], prefix: Path) -> Result:
-    """Summarize every star: its mean, its scatter, whether it is constant."""
-    path, options = job
-    stars = summarize_stars(pl.read_parquet(path), options)
-    return Result(write_tables({"stars": stars}, prefix), {"stars": len(stars)})
+def describe_stars(job: _StarsJob, prefix: Path) -> Result:
+    """Summarize every star: mean, scatter, constancy, labels; look it up elsewhere."""
+    velocities = pl.read_parquet(job.velocities)
+    stars = summarize_stars(velocities, job.options)
+    if job.labels is not None:
+        stars = summarize_labels(pl.read_parquet(job.labels), stars, job.options)
+    found = cross_match_all(stars, job.catalogs, velocities)
+    facts = {
+        "stars": len(stars),
+        "notes": list(found.notes),
+        "columns": [vars(column) | {"dtype": ""} for column in found.columns],
+    }
+    return Result(write_tables({"stars": found.stars}, prefix), facts)

@@ -37,15 +37,16 @@ from steadystar.data.tables import write_parquet
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.kept import kept_comparison, kept_zeropoints
 from steadystar.pipeline.ledger import Ledger, atomic, fingerprint
-from steadystar.pipeline.measuring import shard_spectra
 from steadystar.pipeline.reading import known_files
+from steadystar.pipeline.shardwork import shard_spectra
 from steadystar.pipeline.sorting import Part, parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit
 from steadystar.publish.facts import drawn_columns
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 
 _RESULT_SECTIONS = (
-    *("read", "match", "measure", "absolute", "zeropoints", "errors", "stars"),
+    *("read", "match", "measure", "absolute", "labels", "zeropoints", "errors"),
+    *("stars", "catalogs"),
 )
 """Sections of the configuration that change a number in a table."""
 
@@ -75,6 +76,8 @@ class _CatalogJob:
     velocities: Path
     errors: Path
     stars: Path
+    labels: Path | None
+    label_errors: Path | None
     offsets: dict[str, Path]
     refused: tuple[tuple[Path, tuple[int, ...]], ...]
     duplicates: Path
@@ -94,6 +97,7 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
     zero, errors, stars = (
         ledger.records(name)["all"] for name in ("zeropoints", "errors", "stars")
     )
+    labels = ledger.records("parameters").get("all")
     match = ledger.records("match")["all"]
     by_batch: dict[str, list[int]] = {}
     for file in files:
@@ -109,16 +113,21 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
         velocities=ledger.path(errors, "velocities"),
         errors=ledger.path(errors, "model"),
         stars=ledger.path(stars, "stars"),
+        labels=ledger.path(labels, "labels") if labels else None,
+        label_errors=ledger.path(labels, "errors") if labels else None,
         offsets={f: ledger.path(zero, offsets_name(f)) for f in zero.facts["families"]},
         refused=refused,
         duplicates=ledger.path(match, "duplicates"),
         not_files=tuple(run.found.rejected),
         earlier=tuple(o.path for o in old.outputs.values()) if old else (),
         origin=origin,
-        zeropoints=zero.facts | {"errors": errors.facts},
+        zeropoints=zero.facts
+        | {"errors": errors.facts, "stars": stars.facts}
+        | ({"labels": labels.facts} if labels else {}),
         files=len(files) + len(run.found.rejected),
     )
     inputs = [origin, zero.sha256(), errors.sha256(), stars.sha256()]
+    inputs += [labels.sha256()] if labels else []
     inputs += [run.found.rejected]
     inputs += [match.outputs["duplicates"].sha256]
     return [Unit("all", inputs, job)]
@@ -134,6 +143,8 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
         "stars.parquet": stars,
         "rejected.parquet": rejected,
     }
+    if job.labels is not None:
+        frames["labels.parquet"] = pl.read_parquet(job.labels)
     for family, path in job.offsets.items():
         frames[f"{offsets_name(family)}.parquet"] = pl.read_parquet(path)
     outputs = {}
@@ -150,12 +161,16 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
     outputs["errors.json"] = job.directory / "errors.json"
     with atomic(outputs["errors.json"]) as part:
         shutil.copyfile(job.errors, part)
+    if job.label_errors is not None:
+        outputs["label-errors.zip"] = job.directory / "label-errors.zip"
+        with atomic(outputs["label-errors.zip"]) as part:
+            shutil.copyfile(job.label_errors, part)
     outputs["summary.json"] = job.directory / "summary.json"
     with atomic(outputs["summary.json"]) as part:
         part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     for name in job.earlier:
         path = job.directory / name
-        if path not in outputs.values() and path.name.startswith("offsets-"):
+        if path not in outputs.values() and path.name.startswith(("offsets-", "label")):
             path.unlink(missing_ok=True)
     rows = {name: len(frame) for name, frame in frames.items()}
     return Result(outputs, {"summary": summary, "rows": rows})
@@ -216,8 +231,20 @@ def summarize(
         "zero_point_method": zeropoints["method"],
         "zero_points": zeropoints["families"],
         "errors": zeropoints["errors"]["groups"],
-        "notes": [*zeropoints["notes"], *zeropoints["errors"]["notes"]],
+        **_label_facts(zeropoints.get("labels")),
+        "notes": [
+            *zeropoints["notes"],
+            *zeropoints["errors"]["notes"],
+            *zeropoints.get("labels", {}).get("notes", ()),
+            *zeropoints.get("stars", {}).get("notes", ()),
+        ],
     }
+
+
+def _label_facts(facts: Mapping[str, Any] | None) -> dict[str, int]:
+    if facts is None:
+        return {}
+    return {"label_fits": facts["fits"], "fits_with_labels": facts["measured"]}
 
 
 def _statuses(rows: pl.DataFrame) -> dict[str, int]:
@@ -272,7 +299,6 @@ def report_inputs(
 ) -> ReportInputs:
     """Collect what a report is made from: the tables that lie in ``directory``."""
     summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-    rejected = directory / "rejected.parquet"
     offsets = {
         path.stem.removeprefix("offsets-"): pl.read_parquet(path)
         for path in sorted(directory.glob("offsets-*.parquet"))
@@ -288,8 +314,9 @@ def report_inputs(
     return ReportInputs(
         velocities=pl.read_parquet(velocities, columns=drawn),
         stars=pl.read_parquet(directory / "stars.parquet"),
+        labels=_if_there(directory / "labels.parquet"),
         offsets=offsets,
-        rejected=pl.read_parquet(rejected) if rejected.exists() else None,
+        rejected=_if_there(directory / "rejected.parquet"),
         notes=notes,
         summary={key.replace("_", " "): value for key, value in summary.items()},
         spectra=spectra,
@@ -300,6 +327,10 @@ def report_inputs(
         compared=compared,
         not_compared=refused,
     )
+
+
+def _if_there(path: Path) -> pl.DataFrame | None:
+    return pl.read_parquet(path) if path.exists() else None
 
 
 def spectra_of_run(

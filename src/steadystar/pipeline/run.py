@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from steadystar.pipeline.compiled import keep_programs, leave_programs
 from steadystar.pipeline.config import Configuration, ConfigurationError
+from steadystar.pipeline.gathering import catalog_hashes
 from steadystar.pipeline.inputs import InputError, find_files
 from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.lock import only_run
@@ -125,7 +126,9 @@ def run_pipeline(
 
 
 def _advance(run: Run, pool: Pool, log: RunLog) -> Outcome:
-    templates_hash(run.configuration)  # a wrong name is said before hours of reading
+    # A wrong name is said before hours of reading.
+    templates_hash(run.configuration)
+    catalog_hashes(run.configuration)
     names = [stage.name for stage in STAGES]
     run.ledger.sweep(*names)
     done: dict[str, int] = {}

@@ -1,9 +1,11 @@
 """The pipeline, as a list that can be read aloud.
 
 Files are read into batches; their visits are matched to stars; the batches are dealt
-out to shards, which hold all spectra of their stars; each shard is measured. Then the
-survey as a whole: its velocities are gathered, their zero points fitted and taken off,
-their errors calibrated, the stars summarized, the catalogs written, and the report.
+out to shards, which hold all spectra of their stars; each shard is measured, velocities
+first and from there the labels of the stars. Then the survey as a whole: labels are
+gathered, and their errors calibrated; velocities are gathered, their zero points fitted
+and taken off, their errors calibrated; the stars are summarized and looked up in other
+catalogs, the catalogs written, and the report.
 """
 
 __all__ = ["STAGES"]
@@ -19,6 +21,13 @@ from steadystar.pipeline.gathering import (
     plan_stars,
     plan_velocities,
     plan_zeropoints,
+)
+from steadystar.pipeline.labeling import (
+    fail_labels,
+    gather_labels,
+    label_shard,
+    plan_gather,
+    plan_labels,
 )
 from steadystar.pipeline.ledger import Record
 from steadystar.pipeline.measuring import fail_shard, measure_shard, plan_measuring
@@ -70,10 +79,22 @@ def _shard(records: Records) -> str:
 
 
 def _measure(records: Records) -> str:
-    visits = sum(record.facts["visits"] for record in records.values())
+    visits = sum(record.facts["rows"]["velocities"] for record in records.values())
     failed = sum(len(record.facts["failed"]) for record in records.values())
     text = f"{_n(visits, 'velocity')}"
     return f"{text}; {_n(failed, 'star')} failed" if failed else text
+
+
+def _labels(records: Records) -> str:
+    fits = sum(record.facts["rows"]["labels"] for record in records.values())
+    return f"{_n(fits, 'fit')}" if records else "not asked for"
+
+
+def _parameters(records: Records) -> str:
+    if not records:
+        return "not asked for"
+    facts = records["all"].facts
+    return f"{facts['measured']} of {_n(facts['fits'], 'fit')} have labels"
 
 
 def _velocities(records: Records) -> str:
@@ -144,6 +165,26 @@ STAGES = (
         rescue=fail_shard,
     ),
     Stage(
+        "labels",
+        "Measuring labels of stars",
+        ("labels", "absolute"),
+        1,
+        plan_labels,
+        label_shard,
+        _labels,
+        spread=True,
+        rescue=fail_labels,
+    ),
+    Stage(
+        "parameters",
+        "Gathering labels",
+        (),
+        1,
+        plan_gather,
+        gather_labels,
+        _parameters,
+    ),
+    Stage(
         "velocities",
         "Gathering velocities",
         (),
@@ -173,7 +214,7 @@ STAGES = (
     Stage(
         "stars",
         "Summarizing stars",
-        ("stars",),
+        ("stars", "catalogs"),
         1,
         plan_stars,
         describe_stars,

@@ -74,12 +74,20 @@ def describe_results(summary: Mapping[str, Any]) -> list[str]:
         + _bracket(summary["velocities_by_arm"]),
         *_counted(summary["statuses"].items()),
         *_others(summary["also_measured"]),
+        *_labels(summary),
         f"Calibrated  {calibrated} of {summary['velocities']} velocities, method "
         f"{summary['zero_point_method']}" + _bracket(summary["zero_points"]),
         *(f"{'':<12}errors of {who}: {how}" for who, how in summary["errors"].items()),
         *(f"{'':<12}{note}" for note in summary["notes"]),
         f"Stars       {summary['stars']}: {stars.replace('_', '-')}",
     ]
+
+
+def _labels(summary: Mapping[str, Any]) -> list[str]:
+    if "label_fits" not in summary:
+        return []
+    measured, fits = summary["fits_with_labels"], summary["label_fits"]
+    return [f"Labels      {measured} of {fits} fits have labels"]
 
 
 def _others(also: Mapping[str, Any]) -> list[str]:
