@@ -179,35 +179,39 @@ def as_fitted(labels: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 
 def as_velocities(
-    labels: pl.DataFrame, name: str, by: Sequence[str]
+    labels: pl.DataFrame, name: str, by: Sequence[str], unit: float | None = None
 ) -> tuple[pl.DataFrame, float]:
     """Return a label as if it were a velocity, and its unit in that of the label.
 
     What fits velocities has limits in km/s; in units of the typical deviation of a
     spectrum from its star (1 where no star has two) they are as wide as for velocities.
-    Each arm, method and model of a star has a mean of its own. Only rows with the label.
+    Each arm, method and model of a star has a mean of its own. ``by``: columns that are
+    carried along; ``unit``: one found before. Rows are those of ``labels``.
     """
-    table = labels.filter(pl.col(name).is_finite() & pl.col(f"{name}_err").is_finite())
-    how = [column for column in ("arm", "method", "model") if column in table.columns]
+    how = [column for column in ("arm", "method", "model") if column in labels.columns]
     reference = pl.concat_str(
         [pl.lit("as"), *(pl.col(column).cast(pl.String) for column in how)],
         separator=" ",
         ignore_nulls=True,
     )
-    carried = [column for column in by if column not in ("reference_visit_id",)]
-    value = table[name].cast(pl.Float64).to_numpy()
-    error = table[f"{name}_err"].cast(pl.Float64).to_numpy()
-    visits = table.select(
-        "star_id",
-        *[column for column in carried if column != "star_id"],
-        reference_visit_id=reference,
+    value, error = (
+        labels[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for column in (name, f"{name}_err")
     )
-    unit = _typical(visits, value, error)
+    carried = [column for column in dict.fromkeys(by) if column != "star_id"]
+    visits = labels.select("star_id", *carried, reference_visit_id=reference)
+    if unit is None:
+        unit = _typical(visits, value, error)
     return visits.with_columns(
         rv_raw=pl.Series(value / unit),
         rv_raw_err=pl.Series(error / unit),
         status=pl.lit(0, pl.Int64),
     ), unit
+
+
+def with_values(labels: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the rows that have the label and its error."""
+    return labels.filter(pl.col(name).is_finite() & pl.col(f"{name}_err").is_finite())
 
 
 def zeros_of(visits: pl.DataFrame) -> Groups:
@@ -226,7 +230,7 @@ def _typical(visits: pl.DataFrame, value: Vector, error: Vector) -> float:
 
 
 def _fit(labels: pl.DataFrame, name: str, by: list[str]) -> ErrorModel:
-    visits, unit = as_velocities(labels, name, by)
+    visits, unit = as_velocities(with_values(labels, name), name, by)
     model = fit_error_model(visits, by, narrowest=_NARROWEST)
     table = model.table.with_columns(pl.col("floor", "floor_err") * unit)
     notes = []
@@ -257,8 +261,7 @@ def label_pulls(labels: pl.DataFrame, name: str) -> pl.DataFrame:
         CalibrationError: a column is missing or holds no numbers.
     """
     require_labels(labels, [name])
-    table = with_labels_trusted(labels, [name])
-    table = table.filter(pl.col(name).is_finite())
+    table = with_values(with_labels_trusted(labels, [name]), name)
     visits, unit = as_velocities(table, name, [])
     groups = zeros_of(visits)
     value, error = visits["rv_raw"].to_numpy(), visits["rv_raw_err"].to_numpy()
