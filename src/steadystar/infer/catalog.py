@@ -35,7 +35,8 @@ from steadystar.survey.columns import CatalogError, named, parse_columns
 from steadystar.survey.surveys import SURVEYS
 from steadystar.survey.units import UnitError, degrees_of, split_unit, velocity_factor
 
-_PLACES = ("star_id", "ra", "dec", "n_visits", "rv_scatter")
+_MOTION = ("pmra", "pmdec", "epoch")
+_PLACES = ("star_id", "ra", "dec", "n_visits", "rv_scatter", *_MOTION)
 QUANTITIES = ("rv", "teff", "logg", "feh", "vsini")
 _FASTEST = 1000.0
 """km/s. Where half of the velocities are beyond, they are in m/s."""
@@ -44,7 +45,7 @@ _FASTEST = 1000.0
 @dataclass(frozen=True, eq=False)
 class Catalog:
     """One row a star: ``star_id`` (text or null), ``ra, dec`` (degrees), ``n_visits``,
-    ``rv_scatter``, then each quantity and its error, NaN where there is none.
+    ``rv_scatter``, ``pmra, pmdec`` (mas a year), ``epoch`` (year), then each quantity and its error, NaN where there is none.
 
     ``columns``: our names, and which columns of the table they were; ``units`` those of
     the quantities, where known; ``row`` the first row of each star in the table.
@@ -97,7 +98,17 @@ def open_catalog(
         frame = frame.rename({"rv_raw": "rv", "rv_raw_err": "rv_err"})
         known |= {"rv": "km/s", "rv_err": "km/s", "ra": "deg", "dec": "deg"}
     made = catalog_of(frame, name, columns, also, key=key, units=known)
-    return replace(made, notes=(*notes, *table.notes, *made.notes))
+    said = _without_arrays([*notes, *table.notes])
+    return replace(made, notes=(*said, *made.notes))
+
+
+def _without_arrays(notes: Sequence[str]) -> list[str]:
+    """Say in one sentence which columns were left out."""
+    out = [note for note in notes if "left out: " not in note]
+    if lost := len(notes) - len(out):
+        columns = "column was" if lost == 1 else "columns were"
+        out.append(f"{lost} {columns} left out: their cells hold arrays.")
+    return out
 
 
 def _stars_of(folder: Path) -> tuple[Path, list[str]]:
@@ -189,7 +200,7 @@ def catalog_of(
         values = numbers.values * _factor(ours, theirs, known, name)
         made[ours] = pl.Series(ours, values)
     _plausible(made, found, name)
-    for ours in ("n_visits", "rv_scatter"):
+    for ours in ("n_visits", "rv_scatter", *_MOTION):
         made.setdefault(ours, pl.Series(ours, np.full(len(frame), np.nan)))
     for ours in [n for n in kept if n not in _PLACES and not _is_error(n, found)]:
         made.setdefault(f"{ours}_err", pl.Series(np.full(len(frame), np.nan)))

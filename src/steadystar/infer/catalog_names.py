@@ -24,6 +24,9 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("rv_nb_transits",),
     ),
     "rv_scatter": ("rv_scatter", "vscatter", "rv_std", "rv_rms", "vscat"),
+    "pmra": ("pmra", "pm_ra", "pmra_cosdec"),
+    "pmdec": ("pmdec", "pm_dec", "pmde"),
+    "epoch": ("ref_epoch", "epoch"),
     "rv": (
         *("rv", "rv_mean", "vhelio_avg", "radial_velocity", "vrad", "v_rad", "rvel"),
         *("hrv", "vhelio", "rv_raw", "rv_lasp1", "rv_lasp0", "velocity", "vel"),
@@ -60,6 +63,9 @@ UNITS = {
     "logg": "dex",
     "feh": "dex",
     "vsini": "km/s",
+    "pmra": "mas/yr",
+    "pmdec": "mas/yr",
+    "epoch": "yr",
 }
 
 LIMITS = {
@@ -70,6 +76,9 @@ LIMITS = {
     "feh": (-15.0, 5.0),
     "vsini": (0.0, 2000.0),
     "n_visits": (0.0, 1e6),
+    "pmra": (-2e4, 2e4),
+    "pmdec": (-2e4, 2e4),
+    "epoch": (1800.0, 2200.0),
     "ra": (-180.0, 360.0),
     "dec": (-90.0, 90.0),
 }

@@ -117,8 +117,13 @@ def _first(values: Vector, star: NDArray[np.intp], size: int) -> Vector:
 
 
 def _visits(given: Vector, rv: Vector, star, size: int) -> Vector:
-    """Visits of each star: the sum where rows say how many, else its velocities."""
+    """Visits of each star: the sum where rows say how many, else its velocities.
+
+    A table in which most stars have one row is no table of visits: NaN.
+    """
     said = np.isfinite(given)
+    if not said.any() and np.median(np.bincount(star)) < 2:
+        return np.full(size, np.nan)
     total = sums(star, np.where(said, given, 0.0), size)
     counted = sums(star, np.isfinite(rv).astype(float), size)
     return np.where(sums(star, said.astype(float), size) > 0, total, counted)

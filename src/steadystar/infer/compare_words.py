@@ -192,8 +192,8 @@ def quantity_notes(found: Residuals, a: str, b: str, level: float) -> list[str]:
         (a, found.sigma_b_if_a, found.error_a),
         (b, found.sigma_a_if_b, found.error_b),
     ):
-        alone = found.core.sigma < error or sigma[0] <= 0
-        if found.n >= 10 and np.isfinite(sigma[0]) and alone and found.core.sigma > 0:
+        nothing = sigma[0] < 2 * sigma[1]
+        if found.n >= 10 and nothing and found.core.sigma > 0:
             notes.append(
                 f"{name}: the errors of {one} alone ({error:.3g}{_unit(found)}) predict "
                 "the differences: they leave nothing for the other table."

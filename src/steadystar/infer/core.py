@@ -25,6 +25,8 @@ _ROUNDS, _PRECISION = 400, 1e-5
 _WIDER = 4.0
 """The variance of the wings is at least this times that of the core."""
 _FEWEST = 8
+_GRAIN = 1e-8
+"""Of the variance of the middle half: less is rounding."""
 _TO_PI = float(np.log(2 * np.pi))
 
 
@@ -52,7 +54,8 @@ class Core:
             (self.wing_share, self.wing_mu, self.wing_sigma),
         ):
             if share > 0 and width > 0:
-                out += share * np.exp(_log_normal(x, mean, width**2))
+                pull = (np.asarray(x, float) - mean) / width
+                out += share * np.exp(-0.5 * (pull**2 + _TO_PI)) / width
         return out
 
 
@@ -82,9 +85,9 @@ def fit_core(difference: Vector, known_variance: Vector | float = 0.0) -> Core:
     if len(d) < _FEWEST:
         return _NONE
     center = float(np.median(d))
-    scale = 1.4826 * float(np.median(np.abs(d - center))) or float(np.std(d))
+    scale = 1.4826 * float(np.median(np.abs(d - center)))
     if not scale > 0:
-        return Core(center, 0.0, 0.0, 0.0, 0.0, float("nan"), float("nan"), len(d))
+        return _mostly_equal(d, center)
     d, v = (d - center) / scale, v / scale**2
     alone = _alone(d, v)
     with_wings, gain = _with_wings(d, v, alone)
@@ -105,6 +108,17 @@ def fit_core(difference: Vector, known_variance: Vector | float = 0.0) -> Core:
         float(scale * np.sqrt(fit.wing_variance)),
         len(d),
     )
+
+
+def _mostly_equal(d: Vector, center: float) -> Core:
+    """More than half of the differences are the same: a core without width."""
+    others = d[d != center]
+    mean, width = (
+        (float(others.mean()), float(others.std()))
+        if len(others)
+        else (float("nan"), float("nan"))
+    )
+    return Core(center, 0.0, 0.0, 0.0, len(others) / len(d), mean, width, len(d))
 
 
 def _alone(d: Vector, v: Vector) -> _Mixture:
@@ -147,18 +161,18 @@ def _improved(d: Vector, v: Vector, part: Vector, mu: float, variance: float):
 
     With equal known variances it is the maximum at once.
     """
-    weight = part / (v + variance + 1e-300)
+    weight = part / np.maximum(v + variance, _GRAIN)
     total = weight.sum()
     if total <= 0:
         return mu, variance
     mu = float((weight * d).sum() / total)
-    square = weight / (v + variance + 1e-300)
+    square = weight / np.maximum(v + variance, _GRAIN)
     score = (square * ((d - mu) ** 2 - v - variance)).sum()
     return mu, float(max(variance + score / square.sum(), 0.0))
 
 
 def _log_normal(d: Vector, mu: float, variance: Vector | float) -> Vector:
-    variance = np.maximum(variance, 1e-300)
+    variance = np.maximum(variance, _GRAIN)
     return -0.5 * ((np.asarray(d) - mu) ** 2 / variance + np.log(variance) + _TO_PI)
 
 
@@ -194,6 +208,6 @@ def _errors(d: Vector, v: Vector, fit: _Mixture) -> tuple[float, float]:
 
 
 def _scores(d: Vector, v: Vector, part: Vector, mu: float, variance: float):
-    weight = 1 / (v + variance + 1e-300)
+    weight = 1 / np.maximum(v + variance, _GRAIN)
     rest = d - mu
     return [part * weight * rest, part / 2 * (weight**2 * rest**2 - weight)]

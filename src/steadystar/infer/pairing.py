@@ -1,10 +1,8 @@
 """Which star of one catalog is which of the other: by identifier, then by position.
 
 Both are one to one. Identifiers are compared in a common spelling, and not believed
-where the positions are a minute of arc apart. Positions are matched nearest first: the
-closest pair of all, then the closest of what remains. That is the same as repeating
-"who is nearest to whom, mutually" until nobody is left, which `nearest` does quickly,
-and it does not depend on the order of rows or of catalogs.
+where the positions are a minute of arc apart. By position two stars belong together if
+neither has a nearer one in the other catalog (`mutual_neighbors`).
 """
 
 __all__ = ["Pairing", "pair_stars"]
@@ -16,7 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from steadystar.data.match import chord, nearest, unit_vectors
+from steadystar.data.match import chord, unit_vectors
+from steadystar.survey.neighbors import J2000, mutual_neighbors
 
 COINCIDENCE_ARCSEC = 60.0
 """Names that agree while positions are farther apart are a coincidence."""
@@ -58,9 +57,7 @@ def pair_stars(
     named = partner >= 0
     if how != "identifier":
         free_a, free_b = np.flatnonzero(~named), np.flatnonzero(~taken)
-        one, other = _nearest_first(
-            *_sky(a, free_a), *_sky(b, free_b), radius_arcsec=radius_arcsec
-        )
+        one, other = _by_position(a[free_a], b[free_b], radius_arcsec)
         partner[free_a[one]] = free_b[other]
     rows = np.flatnonzero(partner >= 0)
     found = partner[rows]
@@ -84,50 +81,32 @@ def _same_identifiers(a: pl.DataFrame, b: pl.DataFrame) -> tuple[Rows, Rows, Row
     return one[~strange], other[~strange], one[strange]
 
 
-def _nearest_first(
-    ra: Vector, dec: Vector, ra_b: Vector, dec_b: Vector, *, radius_arcsec
-):
-    """Return rows of pairs, each within the radius; the closest pairs go first."""
-    left, right = np.arange(len(ra)), np.arange(len(ra_b))
-    pairs: list[tuple[Rows, Rows]] = []
-    while len(left) and len(right):
-        forth, away = nearest(
-            ra[left], dec[left], ra_b[right], dec_b[right], radius_arcsec
-        )
-        # Only those who have somebody within the radius can ever be matched.
-        some = forth >= 0
-        left, forth, away = left[some], forth[some], away[some]
-        if not len(left):
-            break
-        # Of equal distances the first in the sky counts, whatever the order of rows.
-        order = np.lexsort((dec[left], ra[left], away, forth))
-        best = order[np.unique(forth[order], return_index=True)[1]]
-        back, _ = nearest(
-            ra_b[right[forth[best]]],
-            dec_b[right[forth[best]]],
-            ra[left],
-            dec[left],
-            radius_arcsec,
-        )
-        mutual = _same_place(ra[left], dec[left], back, best)
-        mutual[np.argmin(away[best])] = True  # of equal distances, any
-        one, other = left[best[mutual]], right[forth[best[mutual]]]
-        pairs.append((one, other))
-        left = np.setdiff1d(left, one, assume_unique=True)
-        right = np.setdiff1d(right, other, assume_unique=True)
-    if not pairs:
-        return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    one, other = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    order = np.argsort(one)
-    return one[order], other[order]
+def _by_position(
+    a: pl.DataFrame, b: pl.DataFrame, radius_arcsec: float
+) -> tuple[Rows, Rows]:
+    """Rows of mutually nearest stars. Where a table has proper motions, they are followed.
+
+    B's are preferred; years that are not known are 2000.
+    """
+    moving = [bool(t["pmra"].is_finite().any()) for t in (a, b)]
+    swapped = moving[0] and not moving[1]
+    one, other = (b, a) if swapped else (a, b)
+    motion = None
+    if any(moving):
+        motion = other["pmra"].to_numpy(), other["pmdec"].to_numpy()
+    year, epoch = (t["epoch"].fill_nan(J2000).to_numpy() for t in (one, other))
+    found = mutual_neighbors(
+        _sky(one), _sky(other), radius_arcsec, motion, epoch, year
+    ).index
+    rows = np.flatnonzero(found >= 0)
+    partner = found[rows]
+    if swapped:
+        order = np.argsort(partner)
+        return partner[order], rows[order]
+    return rows, partner
 
 
-def _same_place(ra: Vector, dec: Vector, one: Rows, other: Rows) -> NDArray[np.bool_]:
-    """Whether rows are the same, or lie at the same place."""
-    return (one == other) | ((ra[one] == ra[other]) & (dec[one] == dec[other]))
-
-
-def _sky(table: pl.DataFrame, rows: Rows) -> tuple[Vector, Vector]:
+def _sky(table: pl.DataFrame, rows: Rows | slice = slice(None)):
     return table["ra"].to_numpy()[rows], table["dec"].to_numpy()[rows]
 
 
@@ -143,7 +122,7 @@ def _crowded(
 ) -> NDArray[np.bool_]:
     """Whether more than one star of ``b`` is within the radius of rows of ``a``."""
     points = unit_vectors(*_sky(a, rows))
-    crowd = unit_vectors(*_sky(b, np.arange(len(b))))
+    crowd = unit_vectors(*_sky(b))
     crowd = crowd[np.isfinite(crowd).all(axis=1)]
     known = np.isfinite(points).all(axis=1)
     out = np.zeros(len(rows), bool)

@@ -83,7 +83,9 @@ class Polynomial:
         t = (np.clip(np.asarray(x, float), self.low, self.high) - self.center) / (
             self.scale
         )
-        return np.polyval(np.array(self.coefficients[::-1]), t)
+        return np.vander(t.ravel(), len(self.coefficients), increasing=True) @ (
+            np.array(self.coefficients)
+        )
 
 
 def clipped(

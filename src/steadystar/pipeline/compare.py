@@ -1,0 +1,151 @@
+"""Compare two catalogs: from two tables to matched stars, statistics and a page."""
+
+__all__ = ["compare_tables", "parse_range"]
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from steadystar.data.tables import write_parquet
+from steadystar.infer.catalog import open_catalog
+from steadystar.infer.compare import compare_catalogs
+from steadystar.infer.comparison import CompareOptions, Comparison
+from steadystar.pipeline.inputs import printable
+from steadystar.pipeline.ledger import atomic, content_hash, fingerprint
+from steadystar.pipeline.log import open_log
+from steadystar.publish.compare_page import write_compare_page
+from steadystar.publish.figures.compare_quantity import plus_minus
+from steadystar.survey.columns import CatalogError
+
+
+def compare_tables(
+    a: Path,
+    b: Path,
+    directory: Path,
+    options: CompareOptions | None = None,
+    *,
+    columns_a: Mapping[str, str] | str | None = None,
+    columns_b: Mapping[str, str] | str | None = None,
+    quiet: bool = True,
+) -> Comparison:
+    """Compare two catalogs of stars, and write all results.
+
+    Arguments:
+        a, b: Parquet, FITS, VOTable, ECSV or CSV; or the directories of runs.
+        directory: where the results go; made if need be.
+        options: how.
+        columns_a, columns_b: our names of the columns of both tables.
+        quiet: write to ``run.log`` only.
+
+    Writes ``compare.parquet`` (stars in both), ``unmatched.parquet``,
+    ``high-velocity.parquet``, ``compare.zip`` (`Comparison.save`), ``summary.json`` and
+    ``report/index.html``.
+
+    Raises:
+        ValueError: a table cannot be read, or there is nothing to compare; the message
+            says what to do.
+    """
+    options = options or CompareOptions()
+    also, key = options.wanted, options.key
+    first = open_catalog(a, columns_a, also, key)
+    second = open_catalog(b, columns_b, also, key)
+    comparison = compare_catalogs(first, second, options)
+    directory = directory.absolute()
+    with open_log(directory / "run.log", quiet) as log:
+        for letter, catalog, path in (("A", first, a), ("B", second, b)):
+            log.say(
+                f"{letter:<12}{len(catalog.frame):,} stars of {printable(str(path))}"
+            )
+        given = [repr(options), str(columns_a), str(columns_b)]
+        origin = {
+            "steadystar.version": version("steadystar"),
+            "steadystar.configuration": fingerprint(given)[:16],
+            "steadystar.inputs": fingerprint(
+                [content_hash(_file(path)) for path in (a, b)]
+            )[:16],
+        }
+        frames = {
+            "compare": comparison.matches,
+            "unmatched": comparison.unmatched,
+            "high-velocity": comparison.fast,
+        }
+        for name, frame in frames.items():
+            with atomic(directory / f"{name}.parquet") as part:
+                write_parquet(frame, part, origin)
+        with atomic(directory / "compare.zip") as part:
+            comparison.save(part)
+        summary = comparison.summary()
+        summary |= {n.removeprefix("steadystar."): text for n, text in origin.items()}
+        with atomic(directory / "summary.json") as part:
+            text = json.dumps(summary, indent=1, allow_nan=False, default=_number)
+            part.write_text(text + "\n", encoding="utf-8")
+        with atomic(directory / "report") as part:
+            title = f"{first.name} against {second.name}"
+            write_compare_page(part, comparison, title)
+        for line in _lines(comparison, directory):
+            log.say(line)
+    return comparison
+
+
+def parse_range(words: str) -> tuple[str, tuple[float, float]]:
+    """Read ``"teff=4000:7000"`` as a quantity and its limits; either may be left out.
+
+    Raises:
+        CatalogError: it is not of that form.
+    """
+    name, _, limits = (part.strip() for part in words.partition("="))
+    low, colon, high = (part.strip() for part in limits.partition(":"))
+    try:
+        if not (name and colon and (low or high)):
+            raise ValueError
+        return name, (float(low or -np.inf), float(high or np.inf))
+    except ValueError:
+        raise CatalogError(
+            f"{words!r} is no range: write QUANTITY=LOW:HIGH, such as teff=4000:7000 or "
+            "feh=-1:."
+        ) from None
+
+
+def _file(path: Path) -> Path:
+    """The file behind a catalog: of a directory, its stars."""
+    if not path.is_dir():
+        return path
+    inside = path / "stars.parquet"
+    return inside if inside.is_file() else path / "run" / "stars.parquet"
+
+
+def _number(value: object) -> object:
+    """NumPy's numbers as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value)} has no place in a summary")
+
+
+def _lines(comparison: Comparison, directory: Path) -> list[str]:
+    """Say what was found, a line each."""
+    lines = []
+    for i, (quantity, s) in enumerate(comparison.statistics.items()):
+        text = (
+            f"{quantity}: {s.n:,} stars, A - B = "
+            f"{plus_minus(s.bias, s.bias_err, s.unit)}"
+        )
+        if np.isfinite(s.scatter):
+            text += f", scatter {plus_minus(s.scatter, s.scatter_err, s.unit)}"
+        if s.n_outliers:
+            text += f", {s.n_outliers:,} outliers"
+        lines.append(f"{'' if i else 'Compared':<12}{text}")
+    for i, note in enumerate(comparison.notes):
+        lines.append(f"{'' if i else 'Notes':<12}{note}")
+    lost = comparison.unmatched["table"]
+    written = (
+        f"compare.parquet ({len(comparison.matches):,} rows), unmatched.parquet "
+        f"({len(lost):,} rows), high-velocity.parquet ({len(comparison.fast):,} rows)"
+    )
+    return [
+        *lines,
+        f"Written     {written}, compare.zip, summary.json",
+        f"Report      {printable(str(directory / 'report' / 'index.html'))}",
+    ]
