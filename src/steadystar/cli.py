@@ -392,6 +392,116 @@ def standards(
         )
 
 
+@app.command(
+    epilog=_example(
+        "steadystar compare out/ gaia.fits -o against_gaia/ --color ag_gspphot",
+        "steadystar compare a.csv b.fits -o ab/ --columns-b teff=T_EFF,rv=V\\[m/s]",
+    )
+)
+def compare(
+    a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A",
+            help="A catalog of stars: Parquet, FITS, VOTable, ECSV or CSV; or what -o was "
+            "of run or calibrate.",
+        ),
+    ],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another of the same stars.")],
+    output: Output,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="COL",
+            help="How stars are matched: auto (identifiers, then positions), position, or "
+            "a column of identifiers.",
+        ),
+    ] = "auto",
+    radius: Annotated[
+        float, typer.Option(metavar="ARCSEC", help="How far apart positions may be.")
+    ] = 3.0,
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COL",
+            help="A column to compare besides the usual; may be repeated.",
+        ),
+    ] = None,
+    color: Annotated[
+        str | None, typer.Option(metavar="COL", help="A third quantity, as color.")
+    ] = None,
+    columns_a: Annotated[
+        str | None,
+        typer.Option(metavar="a=B,...", help="Our names of the columns of A."),
+    ] = None,
+    columns_b: Annotated[
+        str | None,
+        typer.Option(metavar="a=B,...", help="Our names of the columns of B."),
+    ] = None,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--range",
+            metavar="COL=LOW:HIGH",
+            help="Stars within shape line and polynomial: teff=:7000; may be repeated.",
+        ),
+    ] = None,
+    against: Annotated[
+        str,
+        typer.Option(help="Differences are looked at against a, b or their mean."),
+    ] = "mean",
+    correct: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COL", help="Take the fourth-order fit off A; may be repeated."
+        ),
+    ] = None,
+    min_visits: Annotated[
+        int, typer.Option(min=1, help="For velocities: stars with fewer are set aside.")
+    ] = 2,
+    max_scatter: Annotated[
+        float,
+        typer.Option(
+            metavar="KMS", help="For velocities: stars that scatter more are set aside."
+        ),
+    ] = 0.5,
+    outlier: Annotated[
+        float, typer.Option(metavar="N", help="Outliers: beyond N robust widths.")
+    ] = 5.0,
+    fast: Annotated[
+        float, typer.Option(metavar="KMS", help="Candidates for high velocity: faster.")
+    ] = 300.0,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two catalogs: bias, scatter, slope, structure, outliers, fast stars."""
+    with _in_sentences(output / "run.log"):
+        from steadystar.infer.comparison import CompareOptions
+        from steadystar.pipeline.compare import compare_tables, parse_range
+
+        options = CompareOptions(
+            by=by,
+            radius_arcsec=radius,
+            quantities=tuple(quantity or ()),
+            color=color,
+            outlier=outlier,
+            min_visits=min_visits,
+            max_scatter=max_scatter,
+            high_velocity=fast,
+            against=against,  # pyright: ignore[reportArgumentType] - checked there
+            ranges=dict(parse_range(words) for words in limits or ()),
+            correct=tuple(correct or ()),
+        )
+        compare_tables(
+            a,
+            b,
+            output,
+            options,
+            columns_a=columns_a,
+            columns_b=columns_b,
+            quiet=quiet,
+        )
+
+
 @app.command(epilog=_example("steadystar status out/"))
 def status(directory: Directory) -> None:
     """Say how far a run is, and what it found."""
