@@ -12,7 +12,15 @@ for each parameter.
 The grid is periodic; what wraps around at its ends is not used.
 """
 
-__all__ = ["ROTATION_UNIT", "Emulator", "Parameters", "Seen", "emulate", "rotation"]
+__all__ = [
+    "ROTATION_UNIT",
+    "Emulator",
+    "Parameters",
+    "Seen",
+    "emulate",
+    "lines_of",
+    "rotation",
+]
 
 from typing import NamedTuple
 
@@ -130,6 +138,37 @@ def terms(
     return chosen.prod(axis=1)
 
 
+def _on_modes(emulator: Emulator, rows: Float[Array, "row point"]):
+    """Return transforms of curves that are linear between the model's wavelengths."""
+    even = sum(tap * rows[:, emulator.first + i] for i, tap in enumerate(emulator.taps))
+    return jnp.fft.rfft(jnp.asarray(even))[:, : emulator.frequency.size]
+
+
+def _passed(emulator: Emulator, star: Parameters):
+    """Return what line spread, shift and spline make of each mode; and rotation, and its
+    slope by ``rotation``."""
+    k = emulator.frequency
+    speed = ROTATION_UNIT * jnp.sqrt(jnp.maximum(star.rotation, 0))
+    turned, by_square = rotation(k * speed)
+    spread = jnp.exp(-(k**2) * star.spread * (1 + star.excess) / 2)
+    phase = jnp.exp(-1j * (k * star.velocity))
+    return (
+        spread * emulator.sharpness * phase,
+        turned,
+        by_square * (k * ROTATION_UNIT) ** 2,
+    )
+
+
+def lines_of(emulator: Emulator, star: Parameters) -> Float[Array, " knot"]:
+    """Return the spline coefficients of ``flux - 1``."""
+    dtype = emulator.theta.dtype
+    fine = terms(emulator.powers, star.labels).astype(dtype) @ emulator.theta
+    flux = jnp.clip(fine, emulator.floor, emulator.top)
+    passed, turned, _ = _passed(emulator, star)
+    modes = _on_modes(emulator, flux[None] - 1)[0] * (passed * turned)
+    return jnp.fft.irfft(modes, emulator.knots).astype(dtype)
+
+
 def emulate(emulator: Emulator, star: Parameters) -> Seen:
     """Return what a star looks like on the coarse grid, and how that changes."""
     dtype = emulator.theta.dtype
@@ -144,30 +183,15 @@ def emulate(emulator: Emulator, star: Parameters) -> Seen:
     flux = jnp.clip(fine[0], emulator.floor, emulator.top)
     # Where the polynomial leaves the range that lines can have, nothing changes.
     fine = jnp.where((fine[0] == flux)[None], fine, 0).at[0].set(flux - 1)
-    modes = emulator.frequency.size
-    even = sum(tap * fine[:, emulator.first + i] for i, tap in enumerate(emulator.taps))
-    spectra = jnp.fft.rfft(even)[:, :modes]
-
+    modes = _on_modes(emulator, fine)
+    passed, turned, by_rotation = _passed(emulator, star)
     k = emulator.frequency
-    squared = k**2
-    speed = ROTATION_UNIT * jnp.sqrt(jnp.maximum(star.rotation, 0))
-    turned, by_square = rotation(k * speed)
-    spread = jnp.exp(-squared * star.spread * (1 + star.excess) / 2)
-    phase = jnp.exp(-1j * (k * star.velocity))
-    passed = spread * emulator.sharpness * phase
-    star_seen = spectra * (turned * passed)[None]
-    value = star_seen[0]
-    rows = jnp.concatenate(
-        [
-            star_seen,
-            jnp.stack(
-                [
-                    spectra[0] * (by_square * squared * ROTATION_UNIT**2 * passed),
-                    value * (-squared * star.spread / 2),
-                    value * (-1j * k),
-                ]
-            ),
-        ]
-    )
+    seen = modes * (turned * passed)[None]
+    others = [
+        modes[0] * (by_rotation * passed),
+        seen[0] * (-(k**2) * star.spread / 2),
+        seen[0] * (-1j * k),
+    ]
+    rows = jnp.concatenate([seen, jnp.stack(others)])
     curves = jnp.fft.irfft(rows, emulator.knots).astype(dtype)
     return Seen(curves[0], curves[1:])

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from steadystar.kernels import spline
-from steadystar.kernels.emulation import Emulator, Parameters, emulate
+from steadystar.kernels.emulation import Emulator, Parameters, emulate, lines_of
 from steadystar.kernels.matching import inlying_with_scale
 
 LINE_CHANGE = 0.05
@@ -84,7 +84,6 @@ class _Look(NamedTuple):
     chi2: Float[Array, ""]
     normal: Float[Array, "parameter parameter"]
     pull: Float[Array, " parameter"]
-    continuum: Float[Array, " order"]
 
 
 def record(placed: spline.Placed, spread: Float[Array, ""]) -> Recorded:
@@ -94,51 +93,59 @@ def record(placed: spline.Placed, spread: Float[Array, ""]) -> Recorded:
     return Recorded(equations.bands, equations.rhs, square, spread)
 
 
-def _look(arm: Arm, data: Recorded, star, own) -> _Look:
-    labels, turning = star[:-1], star[-1]
-    seen = emulate(
-        arm.emulator, Parameters(labels, turning, data.spread, own[0], own[1])
-    )
-    flux = 1 + seen.lines
+class _Level(NamedTuple):
+    """The continuum that one star asks for, and what is needed to take it out."""
 
-    def image(rows):
-        return jax.vmap(lambda a: spline.matvec(data.bands, a))(rows)
+    strengths: Float[Array, " order"]
+    change: Float[Array, " order"]
+    columns: Float[Array, "order knot"]
+    factor: Float[Array, "order order"]
 
-    # The continuum first: its columns are the star times something smooth.
+
+def _level(arm: Arm, data: Recorded, lines) -> _Level:
+    """Solve for the continuum: its columns are the star times something smooth."""
+    flux = 1 + lines
     columns = arm.smooth * flux[None]
-    images = image(columns)
+    images = _image(data, columns)
     precision = arm.precision.astype(jnp.float64)
-    mean = jnp.zeros_like(precision).at[0].set(1)
-    normal_cc = (columns @ images.T).astype(jnp.float64) + jnp.diag(precision)
-    factor = jnp.linalg.cholesky(normal_cc)
-    rest = ((columns[0] - 1) @ images.T).astype(jnp.float64)
+    normal = (columns @ images.T).astype(jnp.float64) + jnp.diag(precision)
+    factor = jnp.linalg.cholesky(normal)
     # About a level of one, for float32 holds small differences only.
-    pulling = (columns @ data.rhs).astype(jnp.float64) - rest
-    change = jax.scipy.linalg.cho_solve((factor, True), pulling)
-    level = mean + change
-    smooth = level.astype(flux.dtype) @ arm.smooth
+    towards = columns @ data.rhs - lines @ images.T
+    change = jax.scipy.linalg.cho_solve((factor, True), towards.astype(jnp.float64))
+    return _Level(change.at[0].add(1), change, columns, factor)
 
-    model = smooth * flux - 1
+
+def _image(data: Recorded, rows):
+    return jax.vmap(lambda a: spline.matvec(data.bands, a))(rows)
+
+
+def _look(arm: Arm, data: Recorded, star, own) -> _Look:
+    seen = emulate(
+        arm.emulator, Parameters(star[:-1], star[-1], data.spread, own[0], own[1])
+    )
+    level = _level(arm, data, seen.lines)
+    precision = arm.precision.astype(jnp.float64)
+    smooth = level.strengths.astype(seen.lines.dtype) @ arm.smooth
+    model = smooth * (1 + seen.lines) - 1
     slopes = smooth[None] * seen.slopes
     seen_as = spline.matvec(data.bands, model)
     left = data.rhs - seen_as
-    slope_images = image(slopes)
+    images = _image(data, slopes)
     chi2 = data.square + (model * (seen_as - 2 * data.rhs)).sum(dtype=jnp.float64)
-    chi2 = chi2 + (precision * change**2).sum()
-    cross = (columns @ slope_images.T).astype(jnp.float64)
-    half = jax.scipy.linalg.solve_triangular(factor, cross, lower=True)
-    normal = (slopes @ slope_images.T).astype(jnp.float64) - half.T @ half
+    chi2 = chi2 + (precision * level.change**2).sum()
+    cross = (level.columns @ images.T).astype(jnp.float64)
+    half = jax.scipy.linalg.solve_triangular(level.factor, cross, lower=True)
+    normal = (slopes @ images.T).astype(jnp.float64) - half.T @ half
     # What is left is orthogonal to the continuum but for its prior.
-    pull = (slopes @ left).astype(jnp.float64)
-    of_prior = jax.scipy.linalg.cho_solve((factor, True), cross)
-    stay = (columns @ left).astype(jnp.float64) - precision * change
-    pull = pull - of_prior.T @ stay
+    stay = (level.columns @ left).astype(jnp.float64) - precision * level.change
+    of_stay = jax.scipy.linalg.solve_triangular(level.factor, stay, lower=True)
+    pull = (slopes @ left).astype(jnp.float64) - half.T @ of_stay
     # The prior of the line spread.
     at, held = star.size, arm.excess_precision
     normal = normal.at[at, at].add(held)
     pull = pull.at[at].add(-held * own[0])
-    chi2 = chi2 + held * own[0] ** 2
-    return _Look(chi2, normal, pull, level)
+    return _Look(chi2 + held * own[0] ** 2, normal, pull)
 
 
 def _all(arms, data, values):
@@ -262,12 +269,12 @@ def see(
     arm: Arm, data: Recorded, star: Float[Array, " one"], own: Float[Array, "2"]
 ) -> tuple[Float[Array, " knot"], Float[Array, " knot"]]:
     """Return the fitted model of ``y``, and the star's lines in it, as coefficients."""
-    level = _look(arm, data, star, own).continuum
-    seen = emulate(
+    lines = lines_of(
         arm.emulator, Parameters(star[:-1], star[-1], data.spread, own[0], own[1])
     )
-    smooth = level.astype(seen.lines.dtype) @ arm.smooth
-    return smooth * (1 + seen.lines) - 1, smooth * seen.lines
+    level = _level(arm, data, lines)
+    smooth = level.strengths.astype(lines.dtype) @ arm.smooth
+    return smooth * (1 + lines) - 1, smooth * lines
 
 
 def clip_arm(

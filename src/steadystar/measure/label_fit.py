@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from steadystar.kernels import labels as kernel
 from steadystar.kernels import spline
 from steadystar.kernels.continuum import polynomial_continuum
-from steadystar.kernels.emulation import Parameters, emulate
+from steadystar.kernels.emulation import Parameters, lines_of
 from steadystar.measure.normalize import PixelBatch
 
 _AT_ONCE, _BATCH = 8, 32
@@ -140,7 +140,6 @@ def _grouped(every, *given):
 
     The last of ``given`` says which rows are wanted.
     """
-    wanted = given[-1]
     if jax.default_backend() != "cpu":
         return every(*given[:-1])
 
@@ -158,7 +157,6 @@ def _grouped(every, *given):
             group,
         )
 
-    del wanted
     found = jax.lax.map(some, groups)
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
 
@@ -267,22 +265,27 @@ def _node_spectra(arm: kernel.Arm, piece: PieceNodes, spread: float):
     """Model spectra of the nodes, normalized as the data are; computed once."""
     key = (id(arm), id(piece), round(spread))
     if key not in _NODES:
-        nodes = jnp.asarray(piece.nodes, jnp.float32)
-        _NODES[key] = (_nodes_batch(arm, nodes, jnp.float32(spread)), arm, piece)
+        parts = []
+        for some, padded in _chunks(np.arange(len(piece.nodes))):
+            nodes = jnp.asarray(piece.nodes[padded], jnp.float32)
+            found = _nodes_batch(arm.emulator, nodes, jnp.float32(spread))
+            parts.append(np.asarray(found)[: len(some)])
+        # What the key names is kept, so that no other can take its place.
+        _NODES[key] = (jnp.asarray(np.concatenate(parts)), arm, piece)
     return _NODES[key][0]
 
 
 @jax.jit
-def _nodes_batch(arm, nodes, spread):
+def _nodes_batch(emulator, nodes, spread):
     zero = jnp.zeros((), jnp.float32)
 
     def one(node):
         star = Parameters(node[:-1], node[-1], spread, zero, zero)
-        flux = 1 + emulate(arm.emulator, star).lines
+        flux = 1 + lines_of(emulator, star)
         x = jnp.linspace(-1, 1, flux.size, dtype=flux.dtype)
         return flux / polynomial_continuum(x, flux, jnp.ones_like(flux)) - 1
 
-    return jax.lax.map(one, nodes, batch_size=_AT_ONCE)
+    return jax.vmap(one)(nodes)
 
 
 @jax.jit
@@ -384,8 +387,10 @@ def _clip(block: Block, pieces, piece_of, data, values, scale_errors: bool) -> _
                     _wanted(some, padded),
                     slots=block.slots[i],
                 )
-                recorded, widths, fits, counts = jax.tree.map(
-                    lambda a, n=len(some): np.asarray(a)[:n], found
+                recorded, *rest = found
+                widths, fits, counts = (np.asarray(a)[: len(some)] for a in rest)
+                recorded = kernel.Recorded(
+                    *(np.asarray(a)[: len(some)] for a in recorded)
                 )
                 factor = np.where(widths > 0, widths, 1) ** -2 if scale_errors else 1.0
                 factor = np.broadcast_to(factor, widths.shape)

@@ -453,9 +453,10 @@ def _fit_rows(
     if not anything.any():
         return
     kept = np.flatnonzero(anything)
+    longest = max(one.value.shape[1] for one in pixels)
     block = Block(
-        tuple(PixelBatch(*(a[kept] for a in one)) for one in pixels),
-        tuple(slots),
+        tuple(_lengthened(one, longest, kept) for one in pixels),
+        (max(slots),) * len(slots),
         tuple(one[kept] for one in spread),
         np.stack(speed, axis=1)[kept],
     )
@@ -465,10 +466,26 @@ def _fit_rows(
     table.fill(rows[kept], fitted, parts, pieces, seen[kept], rest, flags[kept])
 
 
+def _lengthened(pixels: PixelBatch, size: int, rows: NDArray[np.intp]) -> PixelBatch:
+    """Return some spectra with weightless pixels behind: arms share what is compiled."""
+    more = ((0, 0), (0, size - pixels.value.shape[1]))
+    index, fraction, inverse, value, weight = (a[rows] for a in pixels)
+    return PixelBatch(
+        np.pad(index, more, mode="edge"),
+        np.pad(fraction, more, mode="edge"),
+        inverse,
+        np.pad(value, more),
+        np.pad(weight, more),
+    )
+
+
 def _quadratic(snr: NDArray[np.float64]) -> NDArray[np.float64]:
-    """S/N of a pixel in the arm that has most; NaN where none has any."""
-    filled = np.where(np.isfinite(snr), snr, -np.inf).max(axis=1)
-    return np.where(np.isfinite(filled), filled, np.nan)
+    """Root mean square of the arms' S/N per pixel; NaN where none has any."""
+    known = np.isfinite(snr)
+    total = np.where(known, snr, 0) ** 2
+    return np.sqrt(
+        np.where(known.any(1), total.sum(1), np.nan) / np.maximum(known.sum(1), 1)
+    )
 
 
 class _Table:

@@ -28,6 +28,9 @@ _KEPT = int(
 """What is said of a visit holds for its labels as well."""
 
 
+_DEFAULT = LabelOptions()
+
+
 @dataclass(frozen=True)
 class VisitLabels:
     """The result: ``table`` (schema "labels") and ``notes``, sentences for people."""
@@ -40,7 +43,7 @@ def label_visits(
     visits: pl.DataFrame,
     spectra: Spectra,
     velocities: pl.DataFrame | None = None,
-    options: LabelOptions = LabelOptions(),
+    options: LabelOptions = _DEFAULT,
     model: LabelModel | None = None,
 ) -> VisitLabels:
     """Measure the labels of every visit, arms of an exposure together or each alone.

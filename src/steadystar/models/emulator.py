@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import next_fast_len
 
 from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.spectra import LogGrid
@@ -26,6 +25,7 @@ _FINE = 3.4
 _COARSE = 0.7
 """and the step of the coarse grid in standard deviations."""
 _TAPS, _WITHIN = 4, 40
+_ALIKE, _KNOTS = 2048, 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +51,10 @@ def grid_of_emulators(
     """
     sigma = C_KMS / resolution / FWHM_PER_SIGMA
     span = C_KMS * np.log(high / low)
-    fine = next_fast_len(int(np.ceil(span / min(sigma / _FINE, spacing))), real=True)
+    # Numbers that transforms like, and that arms share.
+    knots = _KNOTS * int(np.ceil(span / (_COARSE * sigma) / _KNOTS))
+    fine = knots * int(np.ceil(span / min(sigma / _FINE, spacing) / knots))
     step = span / fine
-    knots = 2 * next_fast_len(int(np.ceil(span / (_COARSE * sigma) / 2)), real=True)
     grid = LogGrid(float(low), float(span / knots / C_KMS), knots)
     return grid, fine, step
 
@@ -98,7 +99,7 @@ def emulators(
     sharpness /= np.sinc(frequency * step / (2 * np.pi)) ** 2
     made = [
         Emulator(
-            theta=jnp.asarray(part.theta[:, used], jnp.float32),
+            theta=jnp.asarray(_padded(part.theta[:, used]), jnp.float32),
             first=jnp.asarray(first, jnp.int32),
             taps=jnp.asarray(taps, jnp.float32),
             powers=jnp.asarray(CUBIC, jnp.float32),
@@ -121,6 +122,12 @@ def emulators(
 def _scaled(part: PolynomialModels, row: int):
     scaled = (part.domain.limits[row] - part.center) / part.scale
     return jnp.asarray(scaled, jnp.float32)
+
+
+def _padded(theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lengthen the models with points that no average takes: arms share what is compiled."""
+    more = -theta.shape[1] % _ALIKE
+    return np.pad(theta, ((0, 0), (0, more)), mode="edge")
 
 
 def _averages(
