@@ -10,6 +10,7 @@ __all__ = ["PlainColumn", "explained", "labels", "plain_columns"]
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,9 +44,14 @@ class PlainColumn:
     meaning: str
 
 
-def plain_columns(frame: pl.DataFrame, table: str) -> list[PlainColumn]:
-    """Return every column of ``frame`` as a plain column, described as in ``table``."""
-    known = schema.columns(table)
+def plain_columns(
+    frame: pl.DataFrame, table: str, more: Sequence[schema.Column] = ()
+) -> list[PlainColumn]:
+    """Return every column of ``frame`` as a plain column, described as in ``table``.
+
+    ``more`` describes columns that the schema does not know.
+    """
+    known = {column.name: column for column in more} | schema.columns(table)
     return [
         _plain(series, known.get(series.name) or schema.describe(series.name))
         for series in frame
