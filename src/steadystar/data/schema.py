@@ -449,6 +449,97 @@ STANDARDS = (
 )
 """Of both tables of a comparison with standards: matches star by star, then groups."""
 
+
+def _compared() -> tuple[Column, ...]:
+    """Both values of each quantity, and how they differ."""
+    known = {"rv": ("km/s", _RV, "Velocity"), **LABEL_NAMES}
+    out = []
+    for name, (unit, ucd, meaning) in known.items():
+        for side in "ab":
+            words = f"{meaning}, in table {side.upper()}"
+            out += [
+                Column(f"{name}_{side}", _FLOAT, unit, ucd, words),
+                Column(
+                    f"{name}_{side}_err",
+                    _FLOAT,
+                    unit,
+                    f"stat.error;{ucd}",
+                    f"Error of {name}_{side}",
+                ),
+            ]
+        difference = f"{name}_difference"
+        out += [
+            Column(
+                difference, _FLOAT, unit, f"{ucd};arith.diff", f"{name}_a - {name}_b"
+            ),
+            Column(
+                f"{difference}_err",
+                _FLOAT,
+                unit,
+                "stat.error;arith.diff",
+                "From the errors of both",
+            ),
+            Column(
+                f"{name}_common",
+                _FLOAT,
+                unit,
+                ucd,
+                "What the difference is looked at against: the mean of both, unless "
+                "one of them was asked for",
+            ),
+            Column(f"{name}_used", _BOOL, "", "meta.code", "Whether it is compared"),
+            Column(
+                f"{name}_outlier",
+                _BOOL,
+                "",
+                "meta.code",
+                "Far from the median difference",
+            ),
+            Column(
+                f"{name}_a_corrected",
+                _FLOAT,
+                unit,
+                ucd,
+                f"{name}_a without the fourth-order fit to the differences",
+            ),
+        ]
+    return tuple(replace(column, optional=True) for column in out)
+
+
+COMPARE = (
+    Column("star_id_a", _TEXT, "", "meta.id", "Identifier of the star in table A"),
+    Column("star_id_b", _TEXT, "", "meta.id.cross", "Identifier in table B"),
+    Column("row_a", _INT, "", "meta.record", "First row of the star in A, from 0"),
+    Column("row_b", _INT, "", "meta.record", "First row of the star in B, from 0"),
+    _RA,
+    _DEC,
+    Column("matched", _TEXT, "", "meta.code", "How: by identifier or by position"),
+    Column(
+        "separation", _FLOAT, "arcsec", "pos.angDistance", "Distance of both positions"
+    ),
+    Column(
+        "ambiguous",
+        _BOOL,
+        "",
+        "meta.code.qual",
+        "Another star of either table is within the radius",
+    ),
+    *(
+        Column(f"{name}_{side}", _FLOAT, unit, ucd, f"{words} in table {side.upper()}")
+        for name, unit, ucd, words in (
+            ("n_visits", "", "meta.number;obs", "Visits"),
+            ("rv_scatter", "km/s", "stat.stdev;" + _RV, "Scatter of the velocities"),
+        )
+        for side in "ab"
+    ),
+    Column(
+        "third", _FLOAT, "", "phys", "The third quantity, as its table has it", True
+    ),
+    Column("rv_reason", _TEXT, "", "meta.note", "Why rv is set aside", True),
+    *_compared(),
+)
+"""One row a star that is in both of two catalogs."""
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "visits": VISITS,
     "velocities": VELOCITIES,
@@ -458,6 +549,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "rejected": REJECTED,
     "relative": RELATIVE,
     "standards": STANDARDS,
+    "compare": COMPARE,
 }
 
 
