@@ -193,9 +193,9 @@ def catalog_of(
                 f"Column {theirs} of {name}, named as {ours}, holds no number; it has "
                 f"{numbers.example!r}: name the right one, as in {ours}=COLUMN."
             )
+        _remark(notes, numbers, theirs, name)
         if ours in QUANTITIES and not np.isfinite(numbers.values).any():
             continue
-        _remark(notes, numbers, theirs, name)
         kept[ours] = theirs
         values = numbers.values * _factor(ours, theirs, known, name)
         made[ours] = pl.Series(ours, values)

@@ -71,7 +71,11 @@ def compare_catalogs(
         reasons = aside if quantity == "rv" else None
         columns, found = _compared(a, b, pairs, quantity, reasons, matches, options)
         if found is None:
-            notes.append(f"{quantity}: no star has it in both tables.")
+            notes.append(
+                f"{quantity}: no star is compared: all that have it in both tables are "
+                "set aside, or there is none."
+            )
+            notes += said if quantity == "rv" else []
             continue
         matches = matches.with_columns(**columns)
         statistics[quantity] = found
@@ -79,7 +83,7 @@ def compare_catalogs(
             notes += said
         notes += quantity_notes(found, a.name, b.name, options.significance)
     if not statistics:
-        raise CatalogError(nothing_shared(a, b, matched=len(pairs.a)))
+        raise CatalogError(nothing_shared(a, b, len(pairs.a), aside))
     matches, corrected = _corrected(matches, statistics, options)
     return Comparison(
         names=(a.name, b.name),
@@ -140,7 +144,7 @@ def _shared(
                 )
     shared = [n for n in asked if n in a.quantities and n in b.quantities]
     if not shared:
-        raise CatalogError(nothing_shared(a, b, matched=None))
+        raise CatalogError(nothing_shared(a, b))
     unknown = [n for n in options.correct if n not in shared]
     unknown += [n for n in options.ranges if n not in shared]
     if unknown:
@@ -197,7 +201,7 @@ def _matches(a: Catalog, b: Catalog, pairs: Pairing, options: CompareOptions):
         columns[f"{name}_a"], columns[f"{name}_b"] = one[name], other[name]
     if options.color is not None:
         source = one if options.color in a.quantities else other
-        columns["color"] = source[options.color]
+        columns["third"] = source[options.color]
     return pl.DataFrame(columns)
 
 
@@ -217,6 +221,11 @@ def _set_aside(
         if (visits >= options.min_visits).any():
             few = visits < options.min_visits
             reason[few] = f"fewer than {options.min_visits} visits in {table}"
+        elif np.isfinite(visits).any():
+            said.append(
+                f"rv: no star has {options.min_visits} visits in {table}: none is set "
+                "aside by their number there."
+            )
         reason[scatter > options.max_scatter] = (
             f"scatter above {options.max_scatter:g} km/s in {table}"
         )
@@ -236,12 +245,6 @@ def _compared(a, b, pairs: Pairing, quantity, reasons, matches, options):
     value_a, err_a, value_b, err_b = values
     has = np.isfinite(value_a) & np.isfinite(value_b)
     used = has if reasons is None else has & reasons.is_null().to_numpy()
-    if reasons is not None and has.any() and not used.any():
-        raise CatalogError(
-            f"All {int(has.sum()):,} stars with velocities in both tables are set aside "
-            f"({', '.join(reasons.drop_nulls().unique().sort())}): allow more with "
-            "--min-visits 1 or a larger --max-scatter."
-        )
     if not used.any():
         return {}, None
     sample = Sample(value_a[used], value_b[used], err_a[used], err_b[used])
@@ -259,8 +262,8 @@ def _compared(a, b, pairs: Pairing, quantity, reasons, matches, options):
         level=options.significance,
         n_set_aside=int((has & ~used).sum()),
     )
-    if "color" in matches.columns:
-        third = matches["color"].to_numpy()[used]
+    if "third" in matches.columns:
+        third = matches["third"].to_numpy()[used]
         rank, chance = correlation(third, sample.difference)
         found = replace(found, color_rank=rank, color_p=chance)
     columns = {
@@ -328,9 +331,9 @@ def _bins(matches: pl.DataFrame, statistics, options: CompareOptions) -> pl.Data
         "scatter": pl.Float64,
     }
     rows = []
-    for quantity in statistics if "color" in matches.columns else ():
-        used = matches.filter(f"{quantity}_used").filter(pl.col("color").is_finite())
-        third: Vector = used["color"].to_numpy()
+    for quantity in statistics if "third" in matches.columns else ():
+        used = matches.filter(f"{quantity}_used").filter(pl.col("third").is_finite())
+        third: Vector = used["third"].to_numpy()
         difference = used[f"{quantity}_difference"].to_numpy()
         if len(third) < 25:
             continue

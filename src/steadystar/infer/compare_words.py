@@ -23,8 +23,17 @@ _WAY = 3600.0
 """Arcsec within which the nearest star of the other table is told."""
 
 
-def nothing_shared(a: Catalog, b: Catalog, matched: int | None) -> str:
-    """Say that there is nothing to compare."""
+def nothing_shared(
+    a: Catalog, b: Catalog, matched: int | None = None, aside: pl.Series | None = None
+) -> str:
+    """Say that there is nothing to compare: no column, or no star (``aside``: why)."""
+    reasons = [] if aside is None else aside.drop_nulls().unique().sort().to_list()
+    if reasons:
+        return (
+            f"All of the {matched:,} stars in both tables that could be compared are set "
+            f"aside ({'; '.join(reasons)}): allow more with --min-visits 1 or a larger "
+            "--max-scatter."
+        )
     has = [f"{c.name} has {', '.join(c.quantities) or 'none'}" for c in (a, b)]
     if matched is not None:
         return (

@@ -66,7 +66,7 @@ class _Seen:
 
     def of(self, column: str) -> Array:
         """A column of the stars used."""
-        name = column if column == "color" else f"{self.quantity}_{column}"
+        name = column if column == "third" else f"{self.quantity}_{column}"
         return self.used[name].to_numpy()
 
     def hover(self, rows: pl.DataFrame) -> list[str]:
@@ -99,7 +99,7 @@ def quantity_figures(
     stats = comparison.statistics[quantity]
     seen = _Seen(quantity, stats, used, aside, names, color, crowd)
     figures = [_one_to_one(seen), _distribution(seen)]
-    if "color" in used.columns:
+    if "third" in used.columns:
         figures.append(_against_third(seen, comparison.bins))
     return figures
 
@@ -223,7 +223,7 @@ def _cloud(seen: _Seen, x: str, y: str, x_range: _Range, y_range: _Range) -> lis
     marks: list[Mark] = []
     edges = np.linspace(*x_range, 91), np.linspace(*y_range, 61)
     crowded = len(first) > seen.crowd
-    third = seen.of("color") if "color" in seen.used.columns else None
+    third = seen.of("third") if "third" in seen.used.columns else None
     if third is not None and np.isfinite(third).any():
         low, high = _color_range(third)
         if crowded:
@@ -389,7 +389,7 @@ def _against_third(seen: _Seen, bins: pl.DataFrame) -> Figure | Missing:
     stats, unit = seen.stats, seen.stats.unit
     name = f"compare-{seen.quantity}-color"
     title = f"{_title(seen)}: differences against {seen.color}"
-    third, difference = seen.of("color"), seen.of("difference")
+    third, difference = seen.of("third"), seen.of("difference")
     known = np.isfinite(third)
     if known.sum() < _FEWEST or not np.ptp(third[known]) > 0:
         return Missing(
