@@ -1,0 +1,93 @@
+"""Write the reference of columns from the schema.
+
+    python docs/make_columns.py
+
+One section a table, one row and one anchor a column; ``tests/test_columns_page.py`` says
+when ``docs/columns.md`` is no longer what this makes.
+"""
+
+from pathlib import Path
+
+from steadystar.data import schema
+
+PAGE = Path(__file__).with_name("columns.md")
+
+TABLES = {
+    "velocities": "`velocities.parquet`: one row a spectrum and method. What was measured, "
+    "and what calibration made of it.",
+    "labels": "`labels.parquet`: one row a fit of labels, to an arm of an exposure or (arm "
+    "`all`) to all its arms at once.",
+    "stars": "`stars.parquet`: one row a star. A cross-match adds `NAME_id`, "
+    "`NAME_separation` and the columns that it brings along, as `NAME_column`, with their "
+    "units.",
+    "offsets": "`offsets-FAMILY.parquet`: one row a zero point. Before these columns come "
+    "those of the family itself, in their own dtypes.",
+    "compare": "Of `steadystar compare`: one row a star that both catalogs have. A quantity "
+    "is `NAME_a` in the first and `NAME_b` in the second.",
+    "rejected": "`rejected.parquet`: one row a file, or part of one, that could not be "
+    "read.",
+    "visits": "One row a spectrum, before anything is measured: in memory, and in shards.",
+    "relative": "The export of relative velocities: one row a star and exposure, in the "
+    "layout of Xiong et al. (2021).",
+    "standards": "`standards.parquet` and `standards-groups.parquet`, of a comparison with "
+    "standards: matches star by star, then groups. Each of the two has those columns that "
+    "concern it.",
+}
+"""The first sentence on each table, in the order of the page."""
+
+START = """\
+# Columns
+
+<!-- Made by `python docs/make_columns.py` from `steadystar/data/schema.py`. -->
+
+Every column of every table: this page is made from the same list that the readers, the
+catalogs and the report take their columns from. Each column has an anchor of its own,
+`columns.md#TABLE-COLUMN` (as in [teff of a star](#stars-teff)). Units are those of the
+files; UCDs follow UCD1+ 1.5, and are in the FITS, VOTable and Parquet files. Text is
+`str`, null where unknown; an unknown `float64` is NaN. A column that is *optional* is
+missing where nothing was measured that could fill it. Tables may hold more columns: those
+that a user's own table had.
+"""
+
+
+def kind(column: schema.Column) -> str:
+    names = {"String": "str", "Int64": "int64", "Float64": "float64", "Boolean": "bool"}
+    return names[str(column.dtype)]
+
+
+def row(table: str, column: schema.Column) -> str:
+    anchor = f'<a id="{table}-{column.name}"></a>`{column.name}`'
+    name = f"{anchor} *optional*" if column.optional else anchor
+    meaning = column.meaning.replace("|", "\\|")
+    cells = (name, kind(column), column.unit, f"`{column.ucd}`", meaning)
+    return f"| {' | '.join(cells)} |"
+
+
+def elsewhere() -> list[str]:
+    """Return a row for each name that several tables have."""
+    where: dict[str, list[str]] = {}
+    for table in TABLES:
+        for column in schema.TABLES[table]:
+            where.setdefault(column.name, []).append(table)
+    return [
+        f"| `{name}` | "
+        + ", ".join(f"[{table}](#{table}-{name})" for table in tables)
+        + " |"
+        for name, tables in sorted(where.items(), key=lambda item: item[0].lower())
+    ]
+
+
+def page() -> str:
+    lines = [START]
+    for table, sentence in TABLES.items():
+        lines += [f"## {table}", "", sentence, ""]
+        lines += ["| column | dtype | unit | UCD | meaning |", "|---|---|---|---|---|"]
+        lines += [row(table, column) for column in schema.TABLES[table]]
+        lines += [""]
+    lines += ["## By name", "", "Which tables have a column.", ""]
+    lines += ["| column | tables |", "|---|---|", *elsewhere()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
