@@ -36,6 +36,8 @@ and polars tables.
     compare_with_standards visits against stars of known velocity -> the absolute zero
 
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
+    summarize_labels       labels of spectra -> of stars: means, errors, constant or not
+    cross_match            stars -> their counterparts in a catalog, one to one
 
     write_report           tables -> pages with figures, no network needed
     ReportInputs           what goes into it: tables, texts, spectra, truth
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from steadystar.data.spectra import Spectra
     from steadystar.data.status import Status
     from steadystar.data.tables import read_table
+    from steadystar.infer.labels import summarize_labels
     from steadystar.infer.summary import summarize_stars
     from steadystar.measure.absolute import measure_absolute
     from steadystar.measure.components import separate_components
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
     from steadystar.publish.report import write_report
     from steadystar.simulate.mock import SurveyOptions, simulate_survey
     from steadystar.survey.catalogs import read_velocity_table
+    from steadystar.survey.crossmatch import cross_match
     from steadystar.survey.folder import read_folder
     from steadystar.survey.registry import read
 
@@ -103,6 +107,7 @@ __all__ = [
     "ZeroPoints",
     "calibrate_table",
     "compare_with_standards",
+    "cross_match",
     "export",
     "fit_error_model",
     "fit_zeropoints",
@@ -119,6 +124,7 @@ __all__ = [
     "run_pipeline",
     "separate_components",
     "simulate_survey",
+    "summarize_labels",
     "summarize_stars",
     "write_report",
 ]
@@ -139,6 +145,7 @@ _ROOMS = {
     "ZeroPoints": "calibrate.zeropoint",
     "calibrate_table": "pipeline.tables",
     "compare_with_standards": "calibrate.standards",
+    "cross_match": "survey.crossmatch",
     "export": "publish.catalog",
     "fit_error_model": "calibrate.errors",
     "fit_zeropoints": "calibrate.zeropoint",
@@ -155,6 +162,7 @@ _ROOMS = {
     "run_pipeline": "pipeline.run",
     "separate_components": "measure.components",
     "simulate_survey": "simulate.mock",
+    "summarize_labels": "infer.labels",
     "summarize_stars": "infer.summary",
     "write_report": "publish.report",
 }
