@@ -46,6 +46,7 @@ from steadystar.calibrate.problem import families_of
 from steadystar.calibrate.visits import codes
 from steadystar.calibrate.visitsums import Groups, Vector
 from steadystar.calibrate.zeropoint import fit_zeropoints
+from steadystar.data.schema import LABEL_NAMES
 
 _METHODS = ("joint", "common-constant")
 _PUBLISHED_AT = (10.0, 20.0, 50.0)
@@ -153,7 +154,10 @@ class LabelZeroPoints:
             f"stars that took no part in the fit scatter {100 * abs(fall):.1f} +- "
             f"{100 * error:.1f}% {more}"
         )
-        size = f"offsets of width {self.width:.2g} +- {self.width_err:.1g}"
+        unit = LABEL_NAMES.get(self.label, ("",))[0]
+        size = (
+            f"offsets of width {self.width:.2g} +- {self.width_err:.1g} {unit}".strip()
+        )
         if self.worthwhile:
             verdict = "are real and worth taking off"
         elif self.significant:
