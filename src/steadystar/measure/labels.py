@@ -126,6 +126,12 @@ class LabelOptions:
 _DEFAULT = LabelOptions()
 
 
+def _overlap(source: StackedModels, low: float, high: float) -> float:
+    """Angstrom between ``low`` and ``high`` that a source can model."""
+    first, last = source.wave[[0, -1]] + np.array([_LEAST, -_LEAST])
+    return min(high, last) - max(low, first)
+
+
 @dataclass(frozen=True, eq=False)
 class LabelModel:
     """What spectra of stars with given labels look like.
@@ -138,24 +144,16 @@ class LabelModel:
     sources: Mapping[str, StackedModels] = field(default_factory=dict)
     labels: tuple[str, ...] = LABELS
 
-    def source(self, arm: str, low: float, high: float) -> StackedModels | None:
-        """Return the models of ``arm``, or those that cover most of ``low`` to ``high``."""
-        if arm in self.sources:
-            return self.sources[arm]
-        share = {}
-        for window in bundled_windows():
-            first, last = bundled(window).wave[[0, -1]]
-            share[window] = min(high, last) - max(low, first)
-        best = max(share, key=share.__getitem__)
-        return bundled(best) if share[best] > 0 else None
+    def of(self, arm: str, low: float, high: float) -> tuple[StackedModels, ...]:
+        """Return the models of ``arm``, or all the bundled ones that it covers enough of.
 
-    def covers(self, arm: str, low: float, high: float) -> bool:
-        """Say whether there is something to fit between ``low`` and ``high`` Angstrom."""
-        source = self.source(arm, low, high)
-        if source is None:
-            return False
-        first, last = source.wave[[0, -1]] + np.array([_LEAST, -_LEAST])
-        return min(high, last) - max(low, first) > _LEAST
+        ``low`` to ``high`` Angstrom is what was recorded, or is to be used of it.
+        """
+        if arm in self.sources:
+            every = (self.sources[arm],)
+        else:
+            every = tuple(bundled(window) for window in bundled_windows())
+        return tuple(one for one in every if _overlap(one, low, high) > _LEAST)
 
     def apply(
         self,
@@ -203,27 +201,51 @@ def measure_labels(
     model = LabelModel() if model is None else model
     arms = {"": spectra} if isinstance(spectra, Spectra) else dict(spectra)
     number = _check(arms)
+    stretches = [
+        (name, source, _span(one, name, options))
+        for name, one in arms.items()
+        for source in _sources(model, name, _span(one, name, options))
+    ]
     with jax.enable_x64(True):
         velocity = _velocities(arms, rv, number, options)
         table = _Table(number)
         sharp = {name: _resolutions(one, options) for name, one in arms.items()}
-        groups = np.stack([_class(values) for values in sharp.values()], axis=1)
-        for group in np.unique(groups, axis=0):
-            rows = np.flatnonzero((groups == group).all(axis=1))
-            known = [n for n, k in zip(arms, group, strict=True) if np.isfinite(k)]
-            if not known:
+        classes = {name: _class(values) for name, values in sharp.items()}
+        groups = np.stack([*classes.values()], axis=1)
+        # NaN does not equal itself.
+        for group in np.unique(np.nan_to_num(groups), axis=0):
+            rows = np.flatnonzero((np.nan_to_num(groups) == group).all(axis=1))
+            known = dict(zip(arms, group, strict=True))
+            setups = tuple(
+                _setup_of(
+                    source,
+                    name,
+                    *span,
+                    float(known[name]),
+                    options.continuum_scale,
+                    options.resolution_err,
+                    options.max_vsini,
+                )
+                for name, source, span in stretches
+                if known[name] > 0
+            )
+            if not setups:
                 table.lost(rows, Status.NO_RESOLUTION)
                 continue
-            setups = tuple(
-                _setup(model, name, _span(arms[name], name, options), float(k), options)
-                for name, k in zip(arms, group, strict=True)
-                if np.isfinite(k)
-            )
-            some = {name: arms[name] for name in known}
             for begin in range(0, len(rows), _BLOCK):
                 here = rows[begin : begin + _BLOCK]
-                _fit_rows(table, here, some, setups, sharp, velocity, options)
+                _fit_rows(table, here, arms, setups, sharp, velocity, options)
     return table.frame(model.name)
+
+
+def _sources(model: LabelModel, name: str, span: tuple[float, float]):
+    found = model.of(name, *span)
+    if not found:
+        raise ValueError(
+            f"There are no model spectra for {span[0]:.0f} to {span[1]:.0f} A (vacuum) "
+            f"of {name or 'these spectra'}: pass a LabelModel of those wavelengths."
+        )
+    return found
 
 
 def _check(arms: Mapping[str, Spectra]) -> int:
@@ -280,7 +302,10 @@ def _velocities(arms, rv, number: int, options: LabelOptions) -> dict:
                 values[open_] = found["rv_obs"].to_numpy()
         out[name] = values
     # A velocity that one arm does not show is that of the others.
-    best = np.nanmean(np.stack([*out.values(), np.full(number, np.nan)]), axis=0)
+    every = np.stack([*out.values()])
+    known = np.isfinite(every)
+    total = np.where(known, every, 0).sum(axis=0)
+    best = np.where(known.any(axis=0), total, np.nan) / np.maximum(known.sum(axis=0), 1)
     return {name: np.where(np.isfinite(v), v, best) for name, v in out.items()}
 
 
@@ -330,24 +355,6 @@ def _setup_of(
         for emulator in made.emulators
     )
     return _Setup(name, window, made, arms, source)
-
-
-def _setup(model: LabelModel, name, span, resolution, options: LabelOptions) -> _Setup:
-    source = model.source(name, *span)
-    if source is None:
-        raise ValueError(
-            f"There are no model spectra for {span[0]:.0f} to {span[1]:.0f} A (vacuum): "
-            "pass a LabelModel of those wavelengths."
-        )
-    return _setup_of(
-        source,
-        name,
-        *span,
-        resolution,
-        options.continuum_scale,
-        options.resolution_err,
-        options.max_vsini,
-    )
 
 
 # Where fits may begin: effective temperature, log g, [Fe/H], rotation in km/s.

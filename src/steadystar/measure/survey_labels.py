@@ -120,7 +120,7 @@ def _modelled(
         some = spectra[at]
         wave = some.wave_2d[some.ivar > 0] if (some.ivar > 0).any() else some.wave
         low, high = options.windows.get(str(arm), (wave.min(), wave.max()))
-        if model.covers(str(arm), float(low), float(high)):
+        if model.of(str(arm), float(low), float(high)):
             out[at] = True
         else:
             notes.append(
