@@ -192,7 +192,7 @@ def test_a_sum_of_exposures_counts_only_where_it_is_all_there_is(mock):
     assert stars["n_labels"][30] == 1
 
 
-def test_the_edge_of_the_models_is_no_measurement_but_no_rotation_is(mock):
+def test_the_edge_of_the_models_is_no_measurement_unless_asked_for(mock):
     labels, _ = mock.labels(4, 30, visits=(4, 4))
     edge = labels.with_columns(
         status=pl.when(pl.int_range(pl.len()) % 4 == 0)
@@ -202,21 +202,20 @@ def test_the_edge_of_the_models_is_no_measurement_but_no_rotation_is(mock):
     )
     without = labels.filter(pl.int_range(pl.len()) % 4 != 0)
     assert summarize_labels(edge).equals(summarize_labels(without))
-    # Without rotation only vsini has no error, and the rest counts.
-    here = pl.col("status") > 0
-    still = edge.with_columns(
-        vsini_err=pl.when(here).then(float("nan")).otherwise("vsini_err")
-    )
-    found = summarize_labels(still)
-    assert found["teff"].equals(summarize_labels(labels)["teff"])
-    assert found["vsini"].equals(summarize_labels(without)["vsini"])
-    # Where another label is at its edge, vsini or not, nothing counts.
-    both = still.with_columns(
-        feh_err=pl.when(here).then(float("nan")).otherwise("feh_err")
-    )
-    assert summarize_labels(both).equals(summarize_labels(without))
     kept = LabelSummaryOptions(leave_out=("NO_LABELS",))
     assert summarize_labels(edge, options=kept).equals(summarize_labels(labels))
+
+
+def test_a_label_without_an_error_takes_only_itself_out(mock):
+    labels, _ = mock.labels(4, 30, visits=(4, 4))
+    here = pl.int_range(pl.len()) % 4 == 0
+    still = labels.with_columns(
+        vsini_err=pl.when(here).then(float("nan")).otherwise("vsini_err")
+    )
+    found, without = summarize_labels(still), summarize_labels(labels.filter(~here))
+    assert found["teff"].equals(summarize_labels(labels)["teff"])
+    assert found["vsini"].equals(without["vsini"])
+    assert (found["n_labels"] == 4).all()
 
 
 def test_stars_keep_their_rows_and_their_order_and_none_is_lost(mock):

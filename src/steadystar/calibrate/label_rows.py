@@ -6,8 +6,7 @@ row speaks against it (``SPEAKS_AGAINST``; `TWO_SOLUTIONS`, double lines, and th
 **The edge of the models.** A label at the edge of its grid is a bound and no measurement:
 averaged, it would draw the mean towards the grid and feign a scatter of zero; and the
 other labels were fitted with that one held in a wrong place. Rows with LABEL_EDGE stay
-out. One edge is of nature and not of the models: a star that does not rotate. Where only
-``vsini`` lies at its edge (it has no error there, and the others have), the rest counts.
+out. (A star that does not rotate is at no edge of the models, and has no such flag.)
 
 **The same photons.** All arms of an exposure fitted at once (``arm = "all"``) hold the
 photons of each of its arms: where the joint fit counts, the arms do not. A sum of
@@ -59,7 +58,6 @@ SPEAKS_AGAINST = (
 )
 """Flags after which the labels of a row are no measurement of one star."""
 
-_ROTATION = "vsini"
 _SAME_EXPOSURE = ("star_id", "survey", "telescope", "exposure_id")
 _HOW = ("method", "model")
 
@@ -110,10 +108,7 @@ def trusted(
     for name in wanted:
         value, error = (_numbers(labels, column) for column in (name, f"{name}_err"))
         measured[name] = np.isfinite(value) & np.isfinite(error) & (error > 0)
-    out = (status & int(against & ~Status.LABEL_EDGE)) != 0
-    if against & Status.LABEL_EDGE:
-        edge = (status & int(Status.LABEL_EDGE)) != 0
-        out |= edge & ~_only_without_rotation(labels, measured)
+    out = (status & int(against)) != 0
     named = labels["star_id"].is_not_null().to_numpy()
     if labels["star_id"].dtype == pl.String:
         named &= (labels["star_id"] != "").fill_null(False).to_numpy()
@@ -170,15 +165,6 @@ def usual_groups(labels: pl.DataFrame) -> list[str]:
         for name in ("arm", *_HOW)
         if name in labels.columns and labels[name].drop_nulls().n_unique() > 1
     ]
-
-
-def _only_without_rotation(labels: pl.DataFrame, measured) -> NDArray[np.bool_]:
-    """Return the rows in which nothing but the rotation lacks its error."""
-    others = [one for name, one in measured.items() if name != _ROTATION]
-    if _ROTATION not in labels.columns or not others:
-        return np.zeros(len(labels), bool)
-    error = _numbers(labels, f"{_ROTATION}_err")
-    return np.all(others, axis=0) & ~(np.isfinite(error) & (error > 0))
 
 
 def _one_of_each_spectrum(table: pl.DataFrame) -> pl.DataFrame:
