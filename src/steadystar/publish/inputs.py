@@ -9,6 +9,8 @@ from typing import Annotated
 import polars as pl
 
 from steadystar.calibrate.errors import ErrorModel
+from steadystar.calibrate.label_errors import LabelLaws
+from steadystar.calibrate.label_zeropoints import LabelZeroPoints
 from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data.spectra import Spectra
 
@@ -27,6 +29,12 @@ class ReportInputs:
     ``truth`` holds the tables of a simulation (``simulate.mock``), any of
     ``"visits"`` (``visit_id, rv_true``), ``"offsets"`` (``family``, its columns and
     ``offset_true``) and ``"stars"`` (``star_id, ra, dec, constant_true``).
+    ``labels``: one row a fit of a spectrum's labels (schema "labels"); those of stars are
+    columns of ``stars``. ``label_laws``: their laws of uncertainty (`fit_label_laws`);
+    fitted for the report if there are none. ``label_zeropoints``: the
+    test of their zero points, by label. ``targets``: the input catalog, with ``star_id`` or
+    ``ra, dec``, magnitudes, and ``field`` if the plates still to come are to be drawn.
+    ``magnitudes``: which of its columns are magnitudes; told by their names if none.
     """
 
     velocities: pl.DataFrame
@@ -43,6 +51,11 @@ class ReportInputs:
     error_model: ErrorModel | None = None
     compared: Mapping[str, ZeroPoints] = field(default_factory=dict)
     not_compared: Mapping[str, str] = field(default_factory=dict)
+    labels: pl.DataFrame | None = None
+    label_laws: LabelLaws | None = None
+    label_zeropoints: Mapping[str, LabelZeroPoints] = field(default_factory=dict)
+    targets: pl.DataFrame | None = None
+    magnitudes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

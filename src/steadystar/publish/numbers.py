@@ -216,10 +216,12 @@ def scatter_or_density(
     hover: Sequence[str] = (),
     edges: tuple[Array, Array] | None = None,
     size: Real = 4,
+    unit: str = "points",
 ) -> Points | Density:
     """Points while there are few; above ``limit`` their number in each cell of a grid.
 
     ``edges`` are those of the grid, x then y; uniform between the extremes if None.
+    ``unit``: what is counted.
     """
     good = np.isfinite(x) & np.isfinite(y)
     if good.sum() <= limit:
@@ -230,4 +232,4 @@ def scatter_or_density(
         )
     x_edges, y_edges = edges or (uniform_edges(x, 80), uniform_edges(y, 60))
     counts, _, _ = np.histogram2d(x[good], y[good], [x_edges, y_edges])
-    return Density(x_edges, y_edges, counts.T.astype(np.int64))
+    return Density(x_edges, y_edges, counts.T.astype(np.int64), unit)

@@ -6,5 +6,6 @@ a `Missing` that says why there is none. Nothing is drawn here.
 
 __all__ = ["Section", "overview_sections", "star_figures"]
 
-from steadystar.publish.figures.sections import Section, overview_sections
+from steadystar.publish.figures.section import Section
+from steadystar.publish.figures.sections import overview_sections
 from steadystar.publish.figures.star import star_figures

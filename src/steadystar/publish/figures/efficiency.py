@@ -193,14 +193,10 @@ def kiel_diagram(facts: Facts) -> Figure | None:
 
 
 def _labels(facts: Facts) -> pl.DataFrame | None:
-    """Temperature and gravity of each star, from its row or from its visits."""
-    for table in (facts.stars, facts.absolute, facts.visits):
-        if {"teff", "logg"} <= set(table.columns):
-            return table.group_by("star_id").agg(
-                pl.col(name).cast(pl.Float64, strict=False).fill_nan(None).median()
-                for name in ("teff", "logg")
-            )
-    return None
+    """Temperature and gravity of each star; None where they are not known."""
+    if not {"teff", "logg"} <= set(facts.stars.columns):
+        return None
+    return facts.stars.select("star_id", "teff", "logg")
 
 
 def _kiel_panel(stars: pl.DataFrame, arm: str) -> Panel:

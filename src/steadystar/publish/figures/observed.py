@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from steadystar.publish.facts import Facts
+from steadystar.publish.figures.sky import star_positions
 from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.numbers import (
     calendar_date,
@@ -14,7 +15,6 @@ from steadystar.publish.numbers import (
     finite,
     log_edges,
     median,
-    scatter_or_density,
 )
 from steadystar.publish.plot import (
     Axis,
@@ -22,7 +22,6 @@ from steadystar.publish.plot import (
     Figure,
     Missing,
     Panel,
-    Points,
     Steps,
     arm_color,
     arm_title,
@@ -36,7 +35,7 @@ def observed(facts: Facts, options: ReportOptions) -> Figure | Missing:
     if not len(facts.visits):
         return Missing("observed", _TITLE, "The table of velocities has no rows.")
     candidates = (
-        _sky(facts, options),
+        star_positions(facts, options),
         _nights(facts),
         _snr(facts),
         _repeats(facts),
@@ -67,43 +66,6 @@ def observed(facts: Facts, options: ReportOptions) -> Figure | Missing:
         good="Steady stars calibrate an exposure only if many of them share it and "
         "come back in others: look for fields full of stars with many velocities each.",
         here=here,
-    )
-
-
-def _sky(facts: Facts, options: ReportOptions) -> Panel | None:
-    placed = facts.stars.filter(
-        pl.col("ra").is_not_null() & pl.col("dec").is_not_null()
-    )
-    if not len(placed):
-        return None
-    ra, dec = placed["ra"].to_numpy(), placed["dec"].to_numpy()
-    marks = []
-    drawn = scatter_or_density(
-        ra,
-        dec,
-        options.aggregate_above,
-        color="ink",
-        label="stars",
-        hover=placed["star_id"].to_list(),
-    )
-    marks.append(drawn)
-    varying = placed.filter(pl.col("variable").fill_null(False))
-    if len(varying) and isinstance(drawn, Points):
-        marks.append(
-            Points(
-                varying["ra"].to_numpy(),
-                varying["dec"].to_numpy(),
-                "orange",
-                "variable",
-                hover=varying["star_id"].to_list(),
-                size=5,
-            )
-        )
-    return Panel(
-        Axis("right ascension (deg)", reverse=True),
-        Axis("declination (deg)"),
-        tuple(marks),
-        title="Positions",
     )
 
 
@@ -153,11 +115,12 @@ def _snr(facts: Facts) -> Panel | None:
     positive = facts.visits.filter(pl.col("snr").is_finite() & (pl.col("snr") > 0))
     if not len(positive):
         return None
-    edges = log_edges(positive["snr"].to_numpy(), share=0.001)
+    lowest = 0.5
+    edges = log_edges(np.maximum(positive["snr"].to_numpy(), lowest), share=0.001)
     marks = []
     for arm in facts.arms:
         values = finite(positive.filter(pl.col("arm") == arm)["snr"])
-        heights, _ = np.histogram(values, edges)
+        heights, _ = np.histogram(np.maximum(values, edges[0]), edges)
         marks.append(
             Steps(
                 edges, heights.astype(float), arm_color(arm, facts.arms), arm_title(arm)

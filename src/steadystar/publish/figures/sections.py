@@ -2,8 +2,6 @@
 
 __all__ = ["Section", "overview_sections"]
 
-from dataclasses import dataclass
-
 from steadystar.publish.comparison import compare_methods
 from steadystar.publish.facts import Facts
 from steadystar.publish.figures.against_relative import against_relative
@@ -15,10 +13,14 @@ from steadystar.publish.figures.error_models import error_model_figure
 from steadystar.publish.figures.errors import error_against_snr, pulls
 from steadystar.publish.figures.fiber_limits import limit_by_fiber
 from steadystar.publish.figures.fibers import fiber_remainders
-from steadystar.publish.figures.observed import observed
 from steadystar.publish.figures.offset_times import offset_times
 from steadystar.publish.figures.precision import precision_by_snr
 from steadystar.publish.figures.runs import precision_by_run
+from steadystar.publish.figures.section import Section
+from steadystar.publish.figures.survey_sections import (
+    observed_section,
+    parameter_section,
+)
 from steadystar.publish.figures.ties import ties
 from steadystar.publish.figures.timeline import small_multiples
 from steadystar.publish.figures.traces import observed_frame
@@ -33,7 +35,6 @@ from steadystar.publish.lists import (
     Listing,
     absolute_listing,
     absolute_status_listing,
-    arm_listing,
     confusion_listing,
     rejected_listing,
     status_listing,
@@ -46,29 +47,21 @@ from steadystar.publish.offset_lists import (
 from steadystar.publish.plot import Figure, Missing
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading, a lead, and what stands under it, in order."""
-
-    name: str
-    title: str
-    lead: str
-    items: tuple[Figure | Missing | Listing, ...]
-    notes: tuple[str, ...] = ()
-
-
 def overview_sections(
     facts: Facts, inputs: ReportInputs, options: ReportOptions
 ) -> list[Section]:
     """Return the sections of the first page, in reading order."""
     sections = [
-        _observed(facts, options),
+        observed_section(facts, inputs, options),
         _rejected(facts, inputs, options),
         _velocities(facts, options),
         _errors(facts, inputs, options),
         _zero_points(facts, inputs, options),
         _gain(facts, options),
     ]
+    parameters = parameter_section(facts, inputs, options)
+    if parameters:
+        sections.append(parameters)
     if inputs.compared or inputs.not_compared:
         sections.append(_compared(inputs, options))
     if len(facts.absolute):
@@ -76,20 +69,6 @@ def overview_sections(
     if inputs.truth:
         sections.append(_truth(facts, inputs, options))
     return sections
-
-
-def _observed(facts: Facts, options: ReportOptions) -> Section:
-    lead = (
-        "A spectrum is one exposure of one star in one arm of a spectrograph. A star is "
-        "observed again and again, so that what its steady neighbors seem to do "
-        "together can be recognized as the instrument's doing."
-    )
-    return Section(
-        "observations",
-        "What was observed",
-        lead,
-        (observed(facts, options), arm_listing(facts)),
-    )
 
 
 def _rejected(facts: Facts, inputs: ReportInputs, options: ReportOptions) -> Section:

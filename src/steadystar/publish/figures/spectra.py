@@ -1,6 +1,6 @@
 """The spectra of one star in one arm, above each other in order of time."""
 
-__all__ = ["stacked_spectra"]
+__all__ = ["NOISIEST", "display_grid", "normalized", "stacked_spectra"]
 
 import numpy as np
 import polars as pl
@@ -26,7 +26,7 @@ _MOST_PIXELS = 2000
 _STEP = 0.6
 """Vertical distance of two spectra, in units of the continuum."""
 _CEILING = 1.8
-_NOISIEST = 0.5
+NOISIEST = 0.5
 """Robust scatter of a normalized spectrum from which on it only hides the others."""
 
 
@@ -59,9 +59,9 @@ def stacked_spectra(
     if not usable.size:
         return Missing(name, title, "No spectrum of this arm has a usable pixel.")
     every = -(-usable.size // options.exposures_per_star)
-    grid = _display_grid(spectra, usable)
-    curves = {int(i): _normalized(spectra, int(i), grid) for i in usable[::every]}
-    drawn = [i for i, flux in curves.items() if robust_width(flux) < _NOISIEST]
+    grid = display_grid(spectra, usable)
+    curves = {int(i): normalized(spectra, int(i), grid) for i in usable[::every]}
+    drawn = [i for i, flux in curves.items() if robust_width(flux) < NOISIEST]
     if not drawn:
         return Missing(name, title, "Every spectrum of this arm is mostly noise.")
     shown = status[drawn]
@@ -141,7 +141,7 @@ def _when(row: dict, level: int) -> str:
     return str(row["exposure"] or level + 1)
 
 
-def _display_grid(spectra: Spectra, drawn: np.ndarray) -> Array:
+def display_grid(spectra: Spectra, drawn: np.ndarray) -> Array:
     """Uniform wavelengths for the screen, no finer than the pixels."""
     wave = spectra.wave_2d[drawn]
     used = np.where(spectra.ivar[drawn] > 0, wave, np.nan)
@@ -151,7 +151,7 @@ def _display_grid(spectra: Spectra, drawn: np.ndarray) -> Array:
     return np.linspace(low, high, size)
 
 
-def _normalized(spectra: Spectra, index: int, grid: Array) -> Array:
+def normalized(spectra: Spectra, index: int, grid: Array) -> Array:
     """One spectrum over its upper envelope, averaged into the cells of the grid.
 
     The envelope is a fourth-order polynomial with residuals above +3 and below -1.5
