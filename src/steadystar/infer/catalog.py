@@ -38,6 +38,7 @@ from steadystar.survey.units import UnitError, degrees_of, split_unit, velocity_
 _MOTION = ("pmra", "pmdec", "epoch")
 _PLACES = ("star_id", "ra", "dec", "n_visits", "rv_scatter", *_MOTION)
 QUANTITIES = ("rv", "teff", "logg", "feh", "vsini")
+_ANY = (-np.inf, np.inf)
 _FASTEST = 1000.0
 """km/s. Where half of the velocities are beyond, they are in m/s."""
 
@@ -187,7 +188,12 @@ def catalog_of(
             kept[ours] = theirs
             continue
         required = ours in mapping or ours in also
-        numbers = numbers_of(frame[theirs], LIMITS.get(ours), _is_error(ours, found))
+        factor = _factor(ours, theirs, known, name)
+        if ours == "rv":
+            _plausible(numbers_of(frame[theirs], _ANY, factor).values, theirs, name)
+        numbers = numbers_of(
+            frame[theirs], LIMITS.get(ours), factor, is_error=_is_error(ours, found)
+        )
         if numbers.odd and required and not np.isfinite(numbers.values).any():
             raise CatalogError(
                 f"Column {theirs} of {name}, named as {ours}, holds no number; it has "
@@ -197,9 +203,7 @@ def catalog_of(
         if ours in QUANTITIES and not np.isfinite(numbers.values).any():
             continue
         kept[ours] = theirs
-        values = numbers.values * _factor(ours, theirs, known, name)
-        made[ours] = pl.Series(ours, values)
-    _plausible(made, found, name)
+        made[ours] = pl.Series(ours, numbers.values)
     for ours in ("n_visits", "rv_scatter", *_MOTION):
         made.setdefault(ours, pl.Series(ours, np.full(len(frame), np.nan)))
     for ours in [n for n in kept if n not in _PLACES and not _is_error(n, found)]:
@@ -343,14 +347,12 @@ def _remark(notes: list[str], numbers: Numbers, theirs: str, name: str) -> None:
         )
 
 
-def _plausible(made: Mapping[str, pl.Series], found, name: str) -> None:
+def _plausible(velocity: np.ndarray, column: str, name: str) -> None:
     """Refuse velocities that look like m/s."""
-    if "rv" not in made:
-        return
-    speed = np.abs(made["rv"].drop_nans().to_numpy())
+    speed = np.abs(velocity[np.isfinite(velocity)])
     if len(speed) and np.median(speed) > _FASTEST:
         raise CatalogError(
-            f"Half of the velocities {found['rv']} of {name} are beyond {_FASTEST:.0f} "
-            f"km/s: they look like m/s. Say so, as in rv={found['rv']}[m/s], or state "
-            "the unit in the file."
+            f"Half of the velocities {column} of {name} are beyond {_FASTEST:.0f} km/s: "
+            f"they look like m/s. Say so, as in rv={column}[m/s], or state the unit in "
+            "the file."
         )

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from steadystar.calibrate.standard_list import normal_name
 from steadystar.calibrate.visitsums import Vector, sums
 
-_PLACEHOLDERS = (-9999.0, -999.0, -99.0, 9999.0, 99999.0, -99999.0)
+_PLACEHOLDERS = (9999.0, 9999.9, 9999.99, 99999.0)
+_MORE = (-999.0, -999.9, -999.99, -99.0)
+"""Of quantities of which nothing is known; a velocity can be -99."""
 _SUMMARY = ("star_id", "ra", "dec", "n_visits", "rv_scatter", "row")
 
 
@@ -25,12 +27,16 @@ class Numbers:
 
 
 def numbers_of(
-    column: pl.Series, limits: tuple[float, float] | None, is_error: bool
+    column: pl.Series,
+    limits: tuple[float, float] | None,
+    factor: float = 1.0,
+    *,
+    is_error: bool = False,
 ) -> Numbers:
-    """Return a column as numbers.
+    """Return a column as numbers, times ``factor``.
 
-    Values beyond ``limits``, or, where there are none, the -9999 of catalogs are missing;
-    so are errors that are not positive.
+    The -9999 of catalogs are missing, and what is then beyond ``limits``; so are errors
+    that are not positive.
     """
     odd, example = 0, ""
     if column.dtype == pl.String:
@@ -48,19 +54,15 @@ def numbers_of(
         count = len(column) - column.null_count()
         return Numbers(np.full(len(column), np.nan), count, str(column.dtype))
     out = values.fill_null(np.nan).to_numpy()
-    good = np.isfinite(out)
+    rounded = np.round(np.where(np.abs(out) < 1e30, out, np.nan), 2)
+    good = np.isfinite(rounded) & ~np.isin(np.abs(rounded), _PLACEHOLDERS)
     if is_error:
-        good &= (out > 0) & (out < 1e10)
-    elif limits is not None:
-        good &= (out >= limits[0]) & (out <= limits[1])
+        good &= out > 0
+    elif limits is None:
+        good &= ~np.isin(rounded, _MORE)
     else:
-        # -9999.99 and its kind are stored in single precision.
-        near = np.abs(out[:, None] - np.array(_PLACEHOLDERS)) < 1.0
-        near &= np.array([True, True, False, True, True, True]) | (
-            out[:, None] == np.array(_PLACEHOLDERS)
-        )
-        good &= ~near.any(axis=1) & (np.abs(out) < 1e30)
-    return Numbers(np.where(good, out, np.nan), odd, example)
+        good &= (factor * out >= limits[0]) & (factor * out <= limits[1])
+    return Numbers(np.where(good, factor * out, np.nan), odd, example)
 
 
 def same_name(ids: pl.Series) -> list[str | None]:

@@ -14,7 +14,7 @@ import polars as pl
 
 from steadystar.calibrate.archive import pack, unpack
 from steadystar.infer.core import Core
-from steadystar.infer.residuals import Against, Residuals
+from steadystar.infer.residuals import Residuals
 from steadystar.infer.trends import Line, Polynomial
 from steadystar.survey.columns import CatalogError
 
@@ -53,7 +53,7 @@ class CompareOptions:
         float, "Candidates for high velocity are faster, km/s."
     ] = 300.0
     against: Annotated[
-        Against, "Structure of differences is looked for against a, b, or their mean."
+        str, "Structure of differences is looked for against a, b, or their mean."
     ] = "mean"
     significance: Annotated[
         float, "Probability by chance below which differences have structure."

@@ -11,7 +11,6 @@ its variance, has no correlation with the difference: structure is looked for th
 """
 
 __all__ = [
-    "Against",
     "Residuals",
     "Sample",
     "common_value",
@@ -20,7 +19,7 @@ __all__ = [
 ]
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +36,6 @@ from steadystar.infer.trends import (
     fit_line,
     fit_polynomial,
 )
-
-Against = Literal["mean", "a", "b"]
 
 _QUARTILES = 1.3489795003921634  # of a unit Gaussian, from quartile to quartile
 _MEDIAN_ERROR = 1.2533141373155001  # sqrt(pi/2): median over mean, of a Gaussian
@@ -139,7 +136,8 @@ def describe_differences(
     d = sample.difference
     n = len(d)
     median, width = _robust(d)
-    start = np.abs(d - median) <= n_sigma * width
+    # The robust width of few stars may be much too small by chance.
+    start = np.abs(d - median) <= n_sigma * width * (1 + 5 / np.sqrt(max(n, 1)))
     keep, scatter = clipped(lambda inside: d - d[inside].mean(), start, n_sigma)
     kept = int(keep.sum())
     bias = float(d[keep].mean()) if kept else float("nan")
@@ -165,7 +163,7 @@ def describe_differences(
         width=_width(d),
         width_err=_WIDTH_ERROR * _width(d) / np.sqrt(max(n, 1)),
         core=fit_core(d),
-        line=fit_line(sample.a, sample.b, sample.b_err**2, sample.within, n_sigma),
+        line=_line(sample, n_sigma),
         polynomial=fit_polynomial(d, x, sample.within, n_sigma, level),
         error_a=_median(sample.a_err),
         error_b=_median(sample.b_err),
@@ -180,7 +178,18 @@ def describe_differences(
     return residuals, far
 
 
-def common_value(sample: Sample, against: Against = "mean") -> Vector:
+def _line(sample: Sample, n_sigma: float) -> Line | None:
+    """A against B. Where only A's errors are known, B is fitted against A instead."""
+    only_a = np.isfinite(sample.a_err).any() and not np.isfinite(sample.b_err).any()
+    if not only_a:
+        return fit_line(sample.a, sample.b, sample.b_err**2, sample.within, n_sigma)
+    line = fit_line(sample.b, sample.a, sample.a_err**2, sample.within, n_sigma)
+    if line is None or not line.slope > 3 * line.slope_err:
+        return fit_line(sample.a, sample.b, None, sample.within, n_sigma)
+    return line.inverted()
+
+
+def common_value(sample: Sample, against: str = "mean") -> Vector:
     """Return what differences are looked at against, ``(n,)``: A, B, or both.
 
     The mean of both is weighted so that it does not correlate with the difference: by

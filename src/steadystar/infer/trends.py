@@ -28,6 +28,8 @@ Mask = NDArray[np.bool_]
 ORDER = 4
 _ROUNDS, _HUBER = 50, 1.5
 _FEWEST_LINE, _FEWEST_POLYNOMIAL = 5, 30
+_FAR = 6.0
+"""Robust widths from the median beyond which a star does not span the range."""
 _ENDS = 0.005
 """Share of the stars at each end that do not shape the polynomial: few, far, heavy."""
 
@@ -36,7 +38,8 @@ _ENDS = 0.005
 class Line:
     """``A = offset + slope B``; ``offset_at`` is the value of the line at ``pivot``.
 
-    ``rms`` is the scatter about it; ``with_errors`` says whether B's errors were known.
+    ``rms`` is the scatter about it; ``with_errors`` says whether errors were known, so
+    that the line is not flattened by them.
     """
 
     slope: float
@@ -53,6 +56,24 @@ class Line:
     def at(self, x: Vector) -> Vector:
         """Return the line at ``x``."""
         return self.offset_at + self.slope * (np.asarray(x, float) - self.pivot)
+
+    def inverted(self) -> "Line":
+        """Return the same line with A and B exchanged."""
+        slope = 1 / self.slope
+        slope_err = self.slope_err * slope**2
+        level_err = self.offset_at_err * abs(slope)
+        return Line(
+            slope,
+            slope_err,
+            -self.offset * slope,
+            float(np.hypot(level_err, self.offset_at * slope_err)),
+            self.offset_at,
+            self.pivot,
+            level_err,
+            self.rms * abs(slope),
+            self.n,
+            self.with_errors,
+        )
 
 
 @dataclass(frozen=True)
@@ -214,7 +235,13 @@ def fit_polynomial(
     good = good if keep is None else good & keep
     if good.sum() < _FEWEST_POLYNOMIAL:
         return None
-    low, high = (float(q) for q in np.quantile(x[good], [_ENDS, 1 - _ENDS]))
+    # What is wrong in one catalog is far out in ``x``, too: it shall not span the range.
+    away = np.abs(difference - np.median(difference[good]))
+    width = 1.4826 * float(np.median(away[good]))
+    near = good & (away <= _FAR * width) if width > 0 else good
+    if near.sum() < _FEWEST_POLYNOMIAL:
+        return None
+    low, high = (float(q) for q in np.quantile(x[near], [_ENDS, 1 - _ENDS]))
     good &= (x >= low) & (x <= high)
     center, scale = (low + high) / 2, (high - low) / 2
     if len(np.unique(x[good])) <= 2 * ORDER or good.sum() < _FEWEST_POLYNOMIAL:

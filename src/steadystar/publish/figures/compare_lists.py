@@ -138,8 +138,9 @@ def _shapes(stats, comparison: Comparison) -> Listing:
             *("its rms", "fourth order: c0 to c4"),
         ),
         tuple(rows),
-        note="The line is fitted after clipping about itself; where B's errors are known "
-        "they do not flatten it. Structure: whether a polynomial of the fourth order says "
+        note="The line is fitted after clipping about itself. Where errors of B are known, "
+        "they do not flatten it; where only those of A are, B is fitted against A, and the "
+        "line is its inverse; where none are, it is flattened. Structure: whether a polynomial of the fourth order says "
         "more than a constant, at a probability by chance below "
         f"{comparison.options.significance:g}. It is not taken off unless asked for.",
         numeric=frozenset((1, 2, 4)),
