@@ -487,7 +487,7 @@ def compare(
             min_visits=min_visits,
             max_scatter=max_scatter,
             high_velocity=fast,
-            against=against,  # pyright: ignore[reportArgumentType] - checked there
+            against=against,
             ranges=dict(parse_range(words) for words in limits or ()),
             correct=tuple(correct or ()),
         )
