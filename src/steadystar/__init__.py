@@ -36,6 +36,8 @@ and polars tables.
     compare_with_standards visits against stars of known velocity -> the absolute zero
 
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
+    compare_catalogs       two catalogs of the same stars -> bias, scatter, structure
+    CompareOptions         how: matching, clipping, what is set aside
     summarize_labels       labels of spectra -> of stars: means, errors, constant or not
     cross_match            stars -> their counterparts in a catalog, one to one
 
@@ -67,6 +69,8 @@ if TYPE_CHECKING:
     from steadystar.data.status import Status
     from steadystar.data.tables import read_table
     from steadystar.infer.labels import summarize_labels
+    from steadystar.infer.compare import compare_catalogs
+    from steadystar.infer.comparison import CompareOptions
     from steadystar.infer.summary import summarize_stars
     from steadystar.measure.absolute import measure_absolute
     from steadystar.measure.components import separate_components
@@ -92,6 +96,7 @@ if TYPE_CHECKING:
     from steadystar.survey.registry import read
 
 __all__ = [
+    "CompareOptions",
     "Component",
     "Configuration",
     "ErrorModel",
@@ -130,6 +135,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "CompareOptions": "infer.comparison",
     "Component": "data.component",
     "Configuration": "pipeline.config",
     "ErrorModel": "calibrate.errors",
@@ -144,6 +150,7 @@ _ROOMS = {
     "ZeroPointOptions": "calibrate.zeropoint",
     "ZeroPoints": "calibrate.zeropoint",
     "calibrate_table": "pipeline.tables",
+    "compare_catalogs": "infer.compare",
     "compare_with_standards": "calibrate.standards",
     "cross_match": "survey.crossmatch",
     "export": "publish.catalog",
