@@ -68,9 +68,9 @@ if TYPE_CHECKING:
     from steadystar.data.spectra import Spectra
     from steadystar.data.status import Status
     from steadystar.data.tables import read_table
-    from steadystar.infer.labels import summarize_labels
     from steadystar.infer.compare import compare_catalogs
     from steadystar.infer.comparison import CompareOptions
+    from steadystar.infer.labels import summarize_labels
     from steadystar.infer.summary import summarize_stars
     from steadystar.measure.absolute import measure_absolute
     from steadystar.measure.components import separate_components
@@ -111,6 +111,7 @@ __all__ = [
     "ZeroPointOptions",
     "ZeroPoints",
     "calibrate_table",
+    "compare_catalogs",
     "compare_with_standards",
     "cross_match",
     "export",
