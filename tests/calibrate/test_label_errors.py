@@ -66,6 +66,17 @@ def test_calibrated_errors_make_pulls_of_width_one(mock, kind):
         assert abs(floor - true_floor) < margin
 
 
+def test_noise_does_not_pass_for_variability(mock):
+    widths = []
+    for seed in range(4):
+        labels, truth = mock.labels(seed, 1500, scale=1.5)
+        calibrated = fit_label_errors(labels, names=["teff"]).apply(labels)
+        widths.append(constant_pulls(calibrated, truth, "teff").std())
+    # The scale is fitted to these very pulls: their width scatters by 0.3% only. Were
+    # stars variable that scatter by a third more than the errors, it would be 1.01.
+    assert np.mean(widths) == pytest.approx(1, abs=0.006)
+
+
 def test_without_calibration_the_pulls_show_what_is_wrong(mock):
     labels, truth = mock.labels(3, 1500, scale=1.5)
     assert constant_pulls(labels, truth, "teff").std() == pytest.approx(1.5, abs=0.08)

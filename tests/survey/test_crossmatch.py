@@ -163,6 +163,9 @@ def test_a_fast_star_is_lost_without_its_motion_and_takes_nobody_elses_place():
     assert early.stars["kic_id"].to_list() == [None, 1001]
     timed = stars.with_columns(bjd=pl.Series([when, None]))
     assert cross_match(timed, catalog, "kic").stars["kic_id"].to_list() == [1000, 1001]
+    # Seen in 2000, a star cannot be what passed there in 2018, whenever others were seen.
+    timed = stars.with_columns(bjd=pl.Series([2_451_545.0, when]))
+    assert cross_match(timed, catalog, "kic").stars["kic_id"].to_list() == [None, 1001]
 
 
 def test_one_to_one_and_what_is_left_is_counted_and_said():
