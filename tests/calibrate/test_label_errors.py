@@ -10,9 +10,9 @@ import pytest
 from steadystar.calibrate.label_errors import (
     LabelErrors,
     fit_label_errors,
-    fit_label_laws,
     label_pulls,
 )
+from steadystar.calibrate.label_laws import fit_label_laws
 from steadystar.calibrate.laws import ZONG_2020, LawOptions
 from steadystar.calibrate.options import CalibrationError
 from steadystar.data.status import Status

@@ -18,13 +18,11 @@ is the method ``common-constant``; it found corrections of no use, as `worthwhil
 __all__ = ["LabelZeroPointOptions", "LabelZeroPoints", "label_zeropoints"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from scipy.linalg import eigh
 from scipy.special import chdtrc
 
 from steadystar.calibrate.correction import ZeroPoints
@@ -34,23 +32,26 @@ from steadystar.calibrate.label_errors import (
     with_values,
     zeros_of,
 )
+from steadystar.calibrate.label_gain import (
+    constant_rows,
+    gain_of,
+    held_out,
+    laws_before_and_after,
+    offsets_chi2,
+    offsets_width,
+    robust_scatter,
+)
 from steadystar.calibrate.label_rows import (
     require_labels,
     with_labels_trusted,
     without_repeats,
 )
-from steadystar.calibrate.laws import LawOptions
-from steadystar.calibrate.lawtable import fit_laws
 from steadystar.calibrate.options import CalibrationError, ZeroPointOptions
 from steadystar.calibrate.problem import families_of
-from steadystar.calibrate.visits import codes
-from steadystar.calibrate.visitsums import Groups, Vector
 from steadystar.calibrate.zeropoint import fit_zeropoints
 from steadystar.data.schema import LABEL_NAMES
 
 _METHODS = ("joint", "common-constant")
-_PUBLISHED_AT = (10.0, 20.0, 50.0)
-_EIGENVALUE = 1e-6
 _WORTH = 0.01
 """Of the scatter: a correction that takes off less than this is negligible."""
 
@@ -216,31 +217,20 @@ def label_zeropoints(
         CalibrationError: a column is missing or unusable, or no star repeats.
     """
     families = families_of(by)
-    columns = [column for family in families for column in family]
-    require_labels(labels, [label], *dict.fromkeys(columns))
-    table = with_labels_trusted(labels, [label])
-    known = (table[label].is_finite() & table[f"{label}_err"].is_finite()).to_numpy()
-    table = with_values(table.filter(pl.Series(without_repeats(table, known))), label)
-    more = [name for name in ("field", "telescope", "snr") if name in table.columns]
-    visits, unit = as_velocities(table, label, [*columns, *more])
+    table, visits, unit = _repeats(labels, families, label)
     groups = zeros_of(visits)
-    if not (groups.n_of_zero > 1).any():
-        raise CalibrationError(
-            f"No star has two spectra with a trusted {label}: zero points show in "
-            "repeats only."
-        )
     asked = _for_velocities(label, unit, options)
     zero = fit_zeropoints(visits, families, options=asked)
     errors = fit_label_errors(table, names=[label]).apply(table)
     error = errors[f"{label}_err"].to_numpy() / unit
     after = zero.apply(visits)["rv"].to_numpy()
-    held = _held_out(visits, families, asked, options.folds)
+    held = held_out(visits, families, asked, options.folds)
     before = visits["rv_raw"].to_numpy()
-    constant = _constant(visits, zero)
-    gain, gain_err = _gain(before, held, error, groups, constant)
-    chi2, dof = _chi2(zero)
-    width, width_err = _width(zero)
-    scatter = [unit * _scatter(v, error, groups) for v in (before, after, held)]
+    constant = constant_rows(visits, zero)
+    gain, gain_err = gain_of(before, held, error, groups, constant)
+    chi2, dof = offsets_chi2(zero)
+    width, width_err = offsets_width(zero)
+    scatter = [unit * robust_scatter(v, error, groups) for v in (before, after, held)]
     return LabelZeroPoints(
         label=label,
         unit=unit,
@@ -255,12 +245,29 @@ def label_zeropoints(
         chi2=chi2,
         dof=dof,
         p_value=float(chdtrc(dof, chi2)) if dof else float("nan"),
-        laws=_laws(visits, before, held, unit),
+        laws=laws_before_and_after(visits, before, held, unit),
         significance=options.significance,
         n_spectra=len(visits),
         n_stars=visits["star_id"].n_unique(),
         notes=tuple(note for note in zero.notes if "km/s" not in note),
     )
+
+
+def _repeats(labels: pl.DataFrame, families, label: str):
+    """Return the rows that enter, the same as velocities, and the unit of these."""
+    columns = [column for family in families for column in family]
+    require_labels(labels, [label], *dict.fromkeys(columns))
+    table = with_labels_trusted(labels, [label])
+    known = (table[label].is_finite() & table[f"{label}_err"].is_finite()).to_numpy()
+    table = with_values(table.filter(pl.Series(without_repeats(table, known))), label)
+    more = [name for name in ("field", "telescope", "snr") if name in table.columns]
+    visits, unit = as_velocities(table, label, [*columns, *more])
+    if not (zeros_of(visits).n_of_zero > 1).any():
+        raise CalibrationError(
+            f"No star has two spectra with a trusted {label}: zero points show in "
+            "repeats only."
+        )
+    return table, visits, unit
 
 
 def _for_velocities(
@@ -275,130 +282,3 @@ def _for_velocities(
         # The alternate lamp shifts velocities, and no temperatures.
         lamp_columns=(),
     )
-
-
-def _held_out(visits: pl.DataFrame, families, options: ZeroPointOptions, folds: int):
-    """Correct each part of the stars by the offsets of the others, ``(row,)``."""
-    star, _ = codes(visits, ["star_id"])
-    out = visits["rv_raw"].to_numpy().copy()
-    spectra = int(options.min_plate_spectra * (folds - 1) / folds)
-    asked = replace(options, min_plate_spectra=spectra)
-    for part in range(folds):
-        mine = star % folds == part
-        if mine.any() and not mine.all():
-            others = visits.filter(pl.Series(~mine))
-            fitted = fit_zeropoints(others, families, options=asked)
-            out[mine] = fitted.apply(visits.filter(pl.Series(mine)))["rv"].to_numpy()
-    return out
-
-
-def _constant(visits: pl.DataFrame, zero: ZeroPoints) -> NDArray[np.bool_]:
-    """Return which rows are of stars that the fit holds to be constant."""
-    stars = zero.stars.filter(pl.col("constant"))["star_id"]
-    return visits["star_id"].is_in(stars.implode()).to_numpy()
-
-
-def _gain(
-    before: Vector, after: Vector, error: Vector, groups: Groups, constant
-) -> tuple[float, float]:
-    """Return the relative fall of squared deviations, and its error."""
-    weight = np.where(constant, error**-2.0, 0.0)
-    total = np.maximum(groups.zeros(weight), 1e-300)
-
-    def square(value: Vector) -> Vector:
-        centered = value - groups.medians(value)[groups.zero]
-        mean = groups.zeros(weight * centered) / total
-        return groups.zeros(weight * (centered - mean[groups.zero]) ** 2)
-
-    first = square(before)
-    fall = first - square(after)
-    whole = float(np.sum(first))
-    if not whole > 0:
-        return 0.0, float("inf")
-    gain = float(np.sum(fall)) / whole
-    # The error of a ratio of two sums over stars.
-    scatter = np.sqrt(np.sum((fall - gain * first) ** 2))
-    return gain, float(scatter) / whole
-
-
-def _scatter(value: Vector, error: Vector, groups: Groups) -> float:
-    """Return the robust width of ``(P - mean) sqrt(n/(n - 1))`` (Zong, equation 3)."""
-    weight = error**-2.0
-    n = groups.n_of_zero[groups.zero]
-    several = n > 1
-    centered = value - groups.medians(value)[groups.zero]
-    mean = groups.zeros(weight * centered) / np.maximum(groups.zeros(weight), 1e-300)
-    widened = (centered - mean[groups.zero]) * np.sqrt(n / np.maximum(n - 1, 1))
-    return 1.4826 * float(np.median(np.abs(widened[several])))
-
-
-def _determined(zero: ZeroPoints) -> tuple[Vector, Vector]:
-    """Return the offsets of all families one after the other, and their errors."""
-    tables = ["+".join(columns) for columns in zero.by]
-    offset, error = (
-        np.concatenate([zero.offsets[name][column].to_numpy() for name in tables])
-        for column in ("offset", "offset_err")
-    )
-    return offset, error
-
-
-def _chi2(zero: ZeroPoints) -> tuple[float, int]:
-    """Return the chi squared of the offsets against zero, and its degrees of freedom."""
-    offset, error = _determined(zero)
-    total, freedom = 0.0, 0
-    parts = zip(
-        zero.covariance.members,
-        zero.covariance.matrices,
-        zero.covariance.sampled,
-        strict=True,
-    )
-    for member, matrix, sampled in parts:
-        mine = np.nan_to_num(offset[member])
-        if sampled:
-            known = error[member] > 0
-            total += float(np.sum((mine[known] / error[member][known]) ** 2))
-            freedom += max(int(known.sum()) - 1, 0)
-            continue
-        value, vector = eigh(matrix)
-        # The gauge takes a direction out of each connected part.
-        free = value > _EIGENVALUE * max(float(value[-1]), 1e-300)
-        along = vector[:, free].T @ mine
-        total += float(np.sum(along**2 / value[free]))
-        freedom += int(free.sum())
-    return total, freedom
-
-
-def _width(zero: ZeroPoints) -> tuple[float, float]:
-    """Return the scatter of the offsets beyond their errors, and its error."""
-    offset, error = _determined(zero)
-    known = np.isfinite(offset) & (error > 0)
-    if known.sum() < 2:
-        return float("nan"), float("nan")
-    weight = error[known] ** -2.0
-    freedom = known.sum() - 1
-    square = (np.sum(weight * offset[known] ** 2) - freedom) / np.sum(weight)
-    width = float(np.sqrt(max(square, 0.0)))
-    spread = np.sqrt(2 * np.sum((1 + weight * width**2) ** 2)) / np.sum(weight)
-    return width, float(spread / (2 * max(width, np.sqrt(spread) / 2)))
-
-
-def _laws(visits: pl.DataFrame, before: Vector, after: Vector, unit: float):
-    """Return the law of uncertainty at S/N 10, 20, 50 before and after."""
-    rows = {"snr": [], "before": [], "before_err": [], "after": [], "after_err": []}
-    kinds = dict.fromkeys(rows, pl.Float64)
-    if "snr" not in visits.columns:
-        return pl.DataFrame(rows, schema=kinds)
-    place = np.array(_PUBLISHED_AT)
-    found = {"snr": place}
-    # Each arm, method and model of a star has a mean of its own.
-    mean_of = pl.format("{} {}", "star_id", "reference_visit_id")
-    for name, values in (("before", before), ("after", after)):
-        table = visits.select(
-            "snr", star_id=mean_of, value=pl.Series(values * unit)
-        ).filter(pl.col("value").is_finite())
-        try:
-            law = fit_laws(table, "value", options=LawOptions()).laws[0]
-        except CalibrationError:
-            return pl.DataFrame(rows, schema=kinds)
-        found |= {name: law.apply(place), f"{name}_err": law.error(place)}
-    return pl.DataFrame(found)

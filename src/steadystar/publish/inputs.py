@@ -9,7 +9,7 @@ from typing import Annotated
 import polars as pl
 
 from steadystar.calibrate.errors import ErrorModel
-from steadystar.calibrate.label_errors import LabelLaws
+from steadystar.calibrate.label_laws import LabelLaws
 from steadystar.calibrate.label_zeropoints import LabelZeroPoints
 from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data.spectra import Spectra

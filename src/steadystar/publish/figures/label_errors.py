@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from steadystar.calibrate import label_errors
-from steadystar.calibrate.label_errors import LabelLaws, fit_label_laws
+from steadystar.calibrate.label_laws import LabelLaws, fit_label_laws
 from steadystar.calibrate.laws import ZONG_2020, UncertaintyLaw
 from steadystar.data.schema import LABEL_NAMES
 from steadystar.publish.facts import Facts, arms_of
