@@ -254,11 +254,12 @@ def _node_chi2(block: Block, data, piece: PieceNodes) -> NDArray[np.float64]:
                 jnp.asarray(np.round(steps[padded]), jnp.int32),
                 models,
             )
-            total[some] += np.asarray(found)[: len(some)]
+            total[some] += np.asarray(found)[: len(some), : len(piece.nodes)]
     return total
 
 
 _NODES: dict = {}
+_NODES_ALIKE = 512
 
 
 def _node_spectra(arm: kernel.Arm, piece: PieceNodes, spread: float):
@@ -271,7 +272,10 @@ def _node_spectra(arm: kernel.Arm, piece: PieceNodes, spread: float):
             found = _nodes_batch(arm.emulator, nodes, jnp.float32(spread))
             parts.append(np.asarray(found)[: len(some)])
         # What the key names is kept, so that no other can take its place.
-        _NODES[key] = (jnp.asarray(np.concatenate(parts)), arm, piece)
+        every = np.concatenate(parts)
+        # Numbers of nodes that are nearly the same share what is compiled.
+        every = np.pad(every, ((0, -len(every) % _NODES_ALIKE), (0, 0)), mode="edge")
+        _NODES[key] = (jnp.asarray(every), arm, piece)
     return _NODES[key][0]
 
 

@@ -7,13 +7,21 @@ line spread and velocity are fitted along, so what they leave unknown is in the 
 keeps its row, NaN, and a status; a label at the edge of the models is marked.
 """
 
-__all__ = ["LabelModel", "LabelOptions", "measure_labels"]
+__all__ = [
+    "LabelModel",
+    "LabelOptions",
+    "continuum_widths",
+    "measure_labels",
+    "usual_span",
+]
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import combinations
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -23,14 +31,13 @@ from numpy.typing import NDArray
 
 from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.numbers import Numbers
-from steadystar.data.schema import LABEL_NAMES
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
 from steadystar.kernels import labels as kernel
 from steadystar.kernels.emulation import ROTATION_UNIT
 from steadystar.kernels.velocity import cosines
 from steadystar.measure.label_fit import Block, Fitted, PieceNodes, fit_block
-from steadystar.measure.normalize import PixelBatch, Window, prepare
+from steadystar.measure.normalize import PixelBatch, Prepared, Window, prepare
 from steadystar.measure.prior import orders_of, rounded_resolution
 from steadystar.measure.velocities import VelocityOptions, measure_velocities
 from steadystar.models.emulator import Pieces, emulators
@@ -42,6 +49,7 @@ from steadystar.models.library import (
     bundled_windows,
 )
 from steadystar.models.templates import templates_for
+from steadystar.models.trained import TrainedPart, TrainedSpectra
 
 _BLOCK = 256
 _ALIKE = 0.15
@@ -126,8 +134,14 @@ class LabelOptions:
 _DEFAULT = LabelOptions()
 
 
-def _overlap(source: StackedModels, low: float, high: float) -> float:
+Source = StackedModels | TrainedSpectra
+
+
+def _overlap(source: Source, low: float, high: float) -> float:
     """Angstrom between ``low`` and ``high`` that a source can model."""
+    if isinstance(source, TrainedSpectra):
+        first, last = source.window
+        return min(high, last) - max(low, first)
     first, last = source.wave[[0, -1]] + np.array([_LEAST, -_LEAST])
     return min(high, last) - max(low, first)
 
@@ -136,24 +150,87 @@ def _overlap(source: StackedModels, low: float, high: float) -> float:
 class LabelModel:
     """What spectra of stars with given labels look like.
 
-    ``sources``: polynomial models of each arm; arms that are not named take the bundled
-    models of their wavelengths.
+    ``sources``: models of each arm, computed (`models.library`) or trained
+    (`fit_labels`); arms that are not named take the bundled ones of their wavelengths,
+    if those have the same ``labels``. ``floors``: errors of labels, by name, that are
+    added in quadrature to those of the noise.
     """
 
     name: str = "bundled"
-    sources: Mapping[str, StackedModels] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
     labels: tuple[str, ...] = LABELS
+    floors: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, arm: str, low: float, high: float) -> tuple[StackedModels, ...]:
+    def of(self, arm: str, low: float, high: float) -> tuple[Source, ...]:
         """Return the models of ``arm``, or all the bundled ones that it covers enough of.
 
         ``low`` to ``high`` Angstrom is what was recorded, or is to be used of it.
         """
         if arm in self.sources:
             every = (self.sources[arm],)
-        else:
+        elif self.labels == LABELS:
             every = tuple(bundled(window) for window in bundled_windows())
+        else:
+            every = ()
         return tuple(one for one in every if _overlap(one, low, high) > _LEAST)
+
+    def save(self, path: Path | str) -> None:
+        """Write a trained model to an ``.npz`` file, the same bytes every time.
+
+        Raises:
+            ValueError: the model has nothing trained in it.
+        """
+        arrays: dict[str, Any] = {"labels": list(self.labels), "title": self.name}
+        arrays["floors"] = [self.floors.get(name, 0.0) for name in self.labels]
+        for number, (arm, source) in enumerate(self.sources.items()):
+            if not isinstance(source, TrainedSpectra):
+                raise ValueError(  # noqa: TRY004 - the type is the user's choice
+                    f"The models of {arm or 'this arm'} were not trained: they are read "
+                    "from where they come from, not saved here."
+                )
+            arrays[f"arm_{number}"] = arm
+            arrays |= {f"{k}_{number}": v for k, v in source.arrays().items()}
+        if not self.sources:
+            raise ValueError("The bundled models need no file: use LabelModel().")
+        part = Path(path).with_name(f".{Path(path).name}.part")
+        with part.open("wb") as file:
+            np.savez(file, version=1, **arrays)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "LabelModel":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is not there, or holds no such model.
+        """
+        try:
+            with (
+                Path(path).open("rb") as file,
+                np.load(file, allow_pickle=False) as held,
+            ):
+                if int(held["version"]) != 1:
+                    raise ValueError(f"version {int(held['version'])}")
+                every = {name: held[name] for name in held.files}
+            sources: dict[str, Source] = {}
+            for number in range(sum(name.startswith("arm_") for name in every)):
+                end = f"_{number}"
+                mine = {
+                    k.removesuffix(end): v for k, v in every.items() if k.endswith(end)
+                }
+                sources[str(mine.pop("arm"))] = TrainedSpectra.from_arrays(mine)
+            labels = tuple(str(name) for name in every["labels"])
+            floors = dict(zip(labels, every["floors"].tolist(), strict=True))
+            return cls(str(every["title"]), sources, labels, floors)
+        # A bare array is no archive: a TypeError.
+        except (
+            *(KeyError, ValueError, TypeError),
+            *(OSError, EOFError, BadZipFile),
+        ) as error:
+            raise ValueError(
+                f"{path} holds no model of labels ({error}): pass the file that "
+                "LabelModel.save wrote."
+            ) from error
 
     def apply(
         self,
@@ -202,13 +279,13 @@ def measure_labels(
     arms = {"": spectra} if isinstance(spectra, Spectra) else dict(spectra)
     number = _check(arms)
     stretches = [
-        (name, source, _span(one, name, options))
+        (name, source, usual_span(one, name, options))
         for name, one in arms.items()
-        for source in _sources(model, name, _span(one, name, options))
+        for source in _sources(model, name, usual_span(one, name, options))
     ]
     with jax.enable_x64(True):
         velocity = _velocities(arms, rv, number, options)
-        table = _Table(number)
+        table = _Table(number, model.labels)
         sharp = {name: _resolutions(one, options) for name, one in arms.items()}
         classes = {name: _class(values) for name, values in sharp.items()}
         groups = np.stack([*classes.values()], axis=1)
@@ -235,6 +312,7 @@ def measure_labels(
             for begin in range(0, len(rows), _BLOCK):
                 here = rows[begin : begin + _BLOCK]
                 _fit_rows(table, here, arms, setups, sharp, velocity, options)
+    table.widen(model.floors)
     return table.frame(model.name)
 
 
@@ -273,7 +351,9 @@ def _class(resolution: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([rounded_resolution(one, _ALIKE) for one in resolution])
 
 
-def _span(spectra: Spectra, arm: str, options: LabelOptions) -> tuple[float, float]:
+def usual_span(
+    spectra: Spectra, arm: str, options: LabelOptions
+) -> tuple[float, float]:
     """Return the window of an arm, whole Angstrom where it is what was recorded."""
     if arm in options.windows:
         return options.windows[arm]
@@ -293,7 +373,7 @@ def _velocities(arms, rv, number: int, options: LabelOptions) -> dict:
         )
         open_ = np.flatnonzero(~np.isfinite(values) & (spectra.ivar > 0).any(axis=1))
         if len(open_):
-            low, high = _span(spectra, name, options)
+            low, high = usual_span(spectra, name, options)
             known = spectra.resolution[np.isfinite(spectra.resolution)]
             templates = templates_for(low, high, known.max(initial=np.nan))
             if templates is not None:
@@ -317,12 +397,44 @@ class _Setup:
     window: Window
     pieces: Pieces
     arms: tuple[kernel.Arm, ...]
-    source: StackedModels
+    source: Source
+
+
+def _trained_setup(
+    source: TrainedSpectra, name: str, scale: float, resolution_err: float
+) -> _Setup:
+    """A model that is as sharp as the spectra: its own grid and window."""
+    window = Window(*source.window, 0.0)
+    made = Pieces(source.grid, (source.emulator(),), 0.0)
+    arms = _kernel_arms(made, window, scale, resolution_err)
+    return _Setup(name, window, made, arms, source)
+
+
+def continuum_widths(orders: int) -> NDArray[np.float64]:
+    """Return the prior widths of the strengths of a continuum's half waves."""
+    return np.where(np.arange(orders) < _BROAD, _BROAD_WIDTH, _SHORT_WIDTH)
+
+
+def _kernel_arms(
+    made: Pieces, window: Window, scale: float, resolution_err: float
+) -> tuple[kernel.Arm, ...]:
+    orders = orders_of(window, scale)
+    width = continuum_widths(orders)
+    return tuple(
+        kernel.Arm(
+            emulator=emulator,
+            smooth=jnp.asarray(cosines(made.grid.size, orders), jnp.float32),
+            precision=jnp.asarray(width**-2, jnp.float32),
+            # The variance changes by twice the relative change of the width.
+            excess_precision=jnp.asarray((2 * resolution_err) ** -2, jnp.float32),
+        )
+        for emulator in made.emulators
+    )
 
 
 @lru_cache(maxsize=16)
 def _setup_of(
-    source: StackedModels | PolynomialModels,
+    source: Source,
     name: str,
     low: float,
     high: float,
@@ -331,6 +443,8 @@ def _setup_of(
     resolution_err: float,
     max_vsini: float,
 ) -> _Setup:
+    if isinstance(source, TrainedSpectra):
+        return _trained_setup(source, name, scale, resolution_err)
     room = 1 + (_ROOM_KMS + max_vsini + 6 * C_KMS / resolution) / C_KMS
     first, last = source.wave[0] * room, source.wave[-1] / room
     window = Window(max(low, first), min(high, last), 0.0)
@@ -342,18 +456,7 @@ def _setup_of(
             "spectra's wavelengths (vacuum)."
         )
     made = emulators(source, window.low / room, window.high * room, resolution)
-    orders = orders_of(window, scale)
-    width = np.where(np.arange(orders) < _BROAD, _BROAD_WIDTH, _SHORT_WIDTH)
-    arms = tuple(
-        kernel.Arm(
-            emulator=emulator,
-            smooth=jnp.asarray(cosines(made.grid.size, orders), jnp.float32),
-            precision=jnp.asarray(width**-2, jnp.float32),
-            # The variance changes by twice the relative change of the width.
-            excess_precision=jnp.asarray((2 * resolution_err) ** -2, jnp.float32),
-        )
-        for emulator in made.emulators
-    )
+    arms = _kernel_arms(made, window, scale, resolution_err)
     return _Setup(name, window, made, arms, source)
 
 
@@ -372,6 +475,7 @@ _HOT = (
 )
 _NEAR = np.array([700.0, 1.1])
 _NEAR_HOT = np.array([0.25, 1.0])
+_NEAR_TRAINED = 0.25
 
 
 @lru_cache(maxsize=16)
@@ -381,33 +485,39 @@ def _piece_nodes(
     """Pieces of the models with the nodes inside of them, for these arms together."""
     out = []
     for i, part in enumerate(setups[0].source.parts):
-        hot = part.domain.teff[1] > 20_000
-        axes = _HOT if hot else _COOL
-        nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 4)
-        nodes = nodes[part.domain.contains(nodes[:, :3]) & (nodes[:, 3] <= max_vsini)]
-        teff = np.log(nodes[:, :1]) / _NEAR_HOT[0] if hot else nodes[:, :1] / _NEAR[0]
-        kind = np.concatenate([teff, nodes[:, 1:2] / _NEAR[1]], axis=1)
-        scaled = (nodes[:, :3] - part.center) / part.scale
-        turning = (nodes[:, 3:] / ROTATION_UNIT) ** 2
+        if isinstance(part, TrainedPart):
+            # It turns as the training stars do.
+            nodes = np.concatenate([part.nodes, np.zeros((len(part.nodes), 1))], axis=1)
+            kind, fastest = (part.nodes - part.center) / part.scale / _NEAR_TRAINED, 0.0
+        else:
+            nodes, kind, fastest = *_model_nodes(part, max_vsini), max_vsini
         own = len(setups)
-        low, high = (part.domain.limits - part.center) / part.scale
-        limits = np.stack(
-            [
-                np.concatenate([low, [0.0], np.tile([-0.5, -_ROOM_KMS * 4], own)]),
-                np.concatenate(
-                    [
-                        high,
-                        [(max_vsini / ROTATION_UNIT) ** 2],
-                        np.tile([0.5, _ROOM_KMS * 4], own),
-                    ]
-                ),
-            ]
-        )
+        limits = [
+            np.concatenate([edge, [turning], np.tile([excess, speed], own)])
+            for edge, turning, excess, speed in zip(
+                (part.domain.limits - part.center) / part.scale,
+                (0.0, (fastest / ROTATION_UNIT) ** 2),
+                (-0.5, 0.5),
+                (-4 * _ROOM_KMS, 4 * _ROOM_KMS),
+                strict=True,
+            )
+        ]
+        scaled = (nodes[:, :-1] - part.center) / part.scale
+        turning = (nodes[:, -1:] / ROTATION_UNIT) ** 2
+        starts = np.concatenate([scaled, turning], axis=1)
         arms = tuple(setup.arms[i] for setup in setups)
-        out.append(
-            PieceNodes(arms, np.concatenate([scaled, turning], axis=1), kind, limits)
-        )
+        out.append(PieceNodes(arms, starts, kind, np.stack(limits)))
     return tuple(out)
+
+
+def _model_nodes(part: PolynomialModels, max_vsini: float):
+    """Return labels and rotation of nodes, and what makes them neighbors."""
+    hot = part.domain.teff[1] > 20_000
+    axes = _HOT if hot else _COOL
+    nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 4)
+    nodes = nodes[part.domain.contains(nodes[:, :3]) & (nodes[:, 3] <= max_vsini)]
+    teff = np.log(nodes[:, :1]) / _NEAR_HOT[0] if hot else nodes[:, :1] / _NEAR[0]
+    return nodes, np.concatenate([teff, nodes[:, 1:2] / _NEAR[1]], axis=1)
 
 
 def _fit_rows(
@@ -444,11 +554,14 @@ def _fit_rows(
         snr[:, j] = np.where(good, ratio, np.nan)
         good &= ratio >= options.min_snr
         weight = np.where(good[:, None], prepared.pixels.weight, np.float32(0))
+        if isinstance(setup.source, TrainedSpectra):
+            weight = _with_scatter(weight, prepared, setup.source)
         pixels.append(PixelBatch(*prepared.pixels[:4], weight))
         slots.append(prepared.slots)
         resolution = sharp[setup.name][rows]
         sigma = C_KMS / np.where(np.isfinite(resolution), resolution, 1e4)
-        spread.append((sigma / FWHM_PER_SIGMA) ** 2)
+        trained = isinstance(setup.source, TrainedSpectra)
+        spread.append(np.zeros(len(rows)) if trained else (sigma / FWHM_PER_SIGMA) ** 2)
         speed.append(np.zeros(len(rows)))
         usable.append(good)
     seen = np.stack(usable, axis=1)
@@ -471,6 +584,13 @@ def _fit_rows(
     rest = np.stack([velocity[s.name][rows] for s in setups], axis=1)[kept]
     parts = setups[0].source.parts
     table.fill(rows[kept], fitted, parts, pieces, seen[kept], rest, flags[kept])
+
+
+def _with_scatter(weight, prepared: Prepared, source: TrainedSpectra):
+    """Take into the weights what stars scatter about a trained model."""
+    at = np.clip(prepared.pixels.index, 0, source.grid.size - 1)
+    more = source.scatter[at] ** 2
+    return (weight / (1 + weight * more)).astype(np.float32)
 
 
 def _lengthened(pixels: PixelBatch, size: int, rows: NDArray[np.intp]) -> PixelBatch:
@@ -498,9 +618,12 @@ def _quadratic(snr: NDArray[np.float64]) -> NDArray[np.float64]:
 class _Table:
     """The result, filled group by group."""
 
-    def __init__(self, number: int) -> None:
-        names = [f"{n}{e}" for n in LABEL_NAMES for e in ("", "_err")]
-        names += [f"corr_{a}_{b}" for a, b in combinations(LABEL_NAMES, 2)]
+    def __init__(self, number: int, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        # Rotation is the last parameter of a star, unless it is a label itself.
+        self.every = labels if "vsini" in labels else (*labels, "vsini")
+        names = [f"{n}{e}" for n in self.every for e in ("", "_err")]
+        names += [f"corr_{a}_{b}" for a, b in combinations(self.every, 2)]
         names += ["rv_obs", "rv_obs_err", "chi2", "ivar_scale"]
         self.columns = {name: np.full(number, np.nan) for name in names}
         self.snr = np.full(number, np.nan)
@@ -512,44 +635,35 @@ class _Table:
         self.status[rows] |= int(why | Status.NO_LABELS)
 
     def fill(
-        self,
-        rows: NDArray[np.intp],
-        fitted: Fitted,
-        parts,
-        pieces,
-        seen,
-        rv,
-        flags,
+        self, rows: NDArray[np.intp], fitted: Fitted, parts, pieces, seen, rv, flags
     ) -> None:
         """Take over labels, errors and statuses of one block."""
-        out = self.columns
-        size = len(LABELS)
+        out, size = self.columns, len(self.labels)
         centers = np.array([part.center for part in parts])[fitted.piece]
         scales = np.array([part.scale for part in parts])[fitted.piece]
         limits = np.array([piece.limits for piece in pieces])[fitted.piece]
-        # What an absent arm leaves undetermined must not spoil the rest.
-        normal = fitted.normal + 1e-10 * np.eye(fitted.normal.shape[1])
-        covariance = np.linalg.inv(normal)
-        stay = np.einsum("sij,sj->si", covariance, fitted.pull)
+        covariance, stay = _covariance(fitted, limits)
         values = fitted.values
-        for k, name in enumerate(LABELS):
+        for k, name in enumerate(self.labels):
             out[name][rows] = centers[:, k] + scales[:, k] * values[:, k]
             out[f"{name}_err"][rows] = scales[:, k] * np.sqrt(covariance[:, k, k])
-        turning = values[:, size] + np.where(values[:, size] <= 0, stay[:, size], 0)
-        speed, speed_err = _speed(turning, np.sqrt(covariance[:, size, size]))
-        out["vsini"][rows], out["vsini_err"][rows] = speed, speed_err
+        if "vsini" not in self.labels and (limits[:, 1, size] > 0).all():
+            turning = values[:, size] + np.where(values[:, size] <= 0, stay[:, size], 0)
+            speed, speed_err = _speed(turning, np.sqrt(covariance[:, size, size]))
+            out["vsini"][rows], out["vsini_err"][rows] = speed, speed_err
         root = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-        for (i, one), (j, other) in combinations(enumerate(LABEL_NAMES), 2):
+        for (i, one), (j, other) in combinations(enumerate(self.every), 2):
             both = covariance[:, i, j] / (root[:, i] * root[:, j])
             out[f"corr_{one}_{other}"][rows] = both
         self._velocity(rows, values, covariance, seen, rv, size)
         out["chi2"][rows] = fitted.chi2
         self.n_good[rows] = fitted.n_good
-        out["ivar_scale"][rows] = np.sqrt(np.nanmean(fitted.scale**2, axis=1))
+        squares = np.where(seen, fitted.scale, 0) ** 2
+        out["ivar_scale"][rows] = np.sqrt(squares.sum(axis=1) / seen.sum(axis=1))
         low, high = limits[:, 0, :size], limits[:, 1, :size]
         near = 1e-6 * (high - low)
         edge = (values[:, :size] <= low + near) | (values[:, :size] >= high - near)
-        poor = np.nanmax(np.where(seen, fitted.scale, np.nan), axis=1) > _POOR_FIT
+        poor = np.where(seen, fitted.scale, 0).max(axis=1) > _POOR_FIT
         for mask, flag in (
             (edge.any(axis=1), Status.LABEL_EDGE),
             (fitted.rival, Status.TWO_SOLUTIONS),
@@ -558,6 +672,17 @@ class _Table:
         ):
             flags = flags | np.where(mask, int(flag), 0)
         self.status[rows] |= flags
+
+    def widen(self, floors: Mapping[str, float]) -> None:
+        """Add floors to the errors; what has one no longer has all of its correlation."""
+        shrink = {}
+        for name, floor in floors.items():
+            given = self.columns[f"{name}_err"]
+            self.columns[f"{name}_err"] = np.hypot(given, floor)
+            shrink[name] = given / self.columns[f"{name}_err"]
+        for one, other in combinations(self.every, 2):
+            both = shrink.get(one, 1.0) * shrink.get(other, 1.0)
+            self.columns[f"corr_{one}_{other}"] *= both
 
     def _velocity(self, rows, values, covariance, seen, rv, size: int) -> None:
         """Mean velocity of the arms that were seen."""
@@ -574,7 +699,7 @@ class _Table:
 
     def frame(self, model: str) -> pl.DataFrame:
         """Return the table."""
-        free = len(LABEL_NAMES) + 1
+        free = len(self.every) + 1
         return pl.DataFrame(self.columns).with_columns(
             n_good=pl.Series(self.n_good),
             dof=pl.Series(np.maximum(self.n_good - free, 0)),
@@ -582,6 +707,17 @@ class _Table:
             model=pl.lit(model),
             status=pl.Series(self.status),
         )
+
+
+def _covariance(fitted: Fitted, limits) -> tuple[NDArray[np.float64], NDArray]:
+    """Return the covariance of the parameters, and the step that the limits forbid."""
+    size = fitted.normal.shape[1]
+    # What an absent arm leaves undetermined must not spoil the rest; what may not
+    # change is known.
+    held = np.where(limits[:, 1] > limits[:, 0], 1e-10, 1e12)
+    normal = fitted.normal + held[:, :, None] * np.eye(size)
+    covariance = np.linalg.inv(normal)
+    return covariance, np.einsum("sij,sj->si", covariance, fitted.pull)
 
 
 _SPEEDS = 400
