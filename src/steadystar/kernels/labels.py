@@ -14,7 +14,7 @@ pixels.
 
 __all__ = ["Arm", "Found", "Recorded", "Start", "clip_arm", "fit", "record", "see"]
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -46,12 +46,15 @@ class Arm(eqx.Module):
 
 
 class Recorded(NamedTuple):
-    """One spectrum: normal equations of ``y``, sum of ``weight y^2``, expected spread."""
+    """One spectrum: normal equations of ``y``, sum of ``weight y^2``, expected spread.
 
-    bands: Float[Array, "4 knot"]
-    rhs: Float[Array, " knot"]
-    square: Float[Array, ""]
-    spread: Float[Array, ""]
+    ``bands``: ``(4, knot)``; ``rhs``: ``(knot,)``. Arrays of any kind.
+    """
+
+    bands: Any
+    rhs: Any
+    square: Any
+    spread: Any
 
 
 class Start(NamedTuple):

@@ -28,12 +28,9 @@ from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import Status
 from steadystar.kernels import spline
 from steadystar.kernels.velocity import cosines
-from steadystar.measure.labels import (
-    LabelModel,
-    LabelOptions,
-    continuum_widths,
-    usual_span,
-)
+from steadystar.measure.label_options import LabelOptions, usual_span
+from steadystar.measure.label_setup import continuum_widths
+from steadystar.measure.labels import LabelModel
 from steadystar.measure.normalize import PixelBatch, Window, grid_for, prepare
 from steadystar.measure.prior import orders_of
 from steadystar.models.trained import TrainedPart, TrainedSpectra, powers_of

@@ -17,7 +17,8 @@ from steadystar.data import schema
 from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
-from steadystar.measure.labels import LabelModel, LabelOptions, measure_labels
+from steadystar.measure.label_options import LabelOptions
+from steadystar.measure.labels import LabelModel, measure_labels
 
 TOGETHER, EACH = "all", "each"
 _EXPOSURE = ("star_id", "survey", "telescope", "spectrograph", "fiber", "exposure_id")

@@ -30,7 +30,7 @@ from steadystar.data.match import RADIUS_ARCSEC
 from steadystar.infer.labels import LabelSummaryOptions
 from steadystar.infer.summary import SummaryOptions
 from steadystar.measure.absolute import AbsoluteOptions
-from steadystar.measure.labels import LabelOptions
+from steadystar.measure.label_options import LabelOptions
 from steadystar.measure.relative import RelativeOptions
 from steadystar.publish.inputs import ReportOptions
 from steadystar.simulate.mock import SurveyOptions
