@@ -1,0 +1,91 @@
+"""How labels are measured."""
+
+__all__ = ["LabelOptions", "usual_span"]
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+
+from steadystar.data.spectra import Spectra
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """How labels are measured."""
+
+    windows: Annotated[
+        dict[str, tuple[float, float]],
+        "Window of each arm, Angstrom in vacuum; other arms use all they have.",
+    ] = field(
+        default_factory=lambda: {"blue": (4960.0, 5340.0), "red": (6320.0, 6790.0)}
+    )
+    together: Annotated[
+        bool, "All arms of an exposure give one set of labels; else each its own."
+    ] = True
+    min_snr: Annotated[
+        float, "Spectra with a lower S/N per pixel are kept as rows, not measured."
+    ] = 5.0
+    resolution_err: Annotated[
+        float, "Relative error of the resolving power that the files give."
+    ] = 0.05
+    fallback_resolution: Annotated[
+        float,
+        "Resolving power of spectra whose files do not say it; 0 leaves them out.",
+    ] = 0.0
+    max_vsini: Annotated[float, "Fastest rotation, km/s."] = 300.0
+    continuum_scale: Annotated[
+        float, "Half waves of this many Angstrom take up what the continuum left."
+    ] = 60.0
+    min_good_fraction: Annotated[
+        float, "Smallest share of usable pixels in the window."
+    ] = 0.2
+    scale_errors: Annotated[
+        bool, "Errors are scaled by the scatter of the residuals (ivar_scale)."
+    ] = True
+
+    def __post_init__(self) -> None:
+        for name, good, remedy in (
+            ("min_snr", not np.isnan(self.min_snr), "a number"),
+            (
+                "resolution_err",
+                0 < self.resolution_err < 0.5,
+                "a share between 0 and 0.5",
+            ),
+            (
+                "fallback_resolution",
+                0 <= self.fallback_resolution < np.inf,
+                "lambda / FWHM, or 0",
+            ),
+            ("max_vsini", 0 < self.max_vsini <= 1000, "more than 0, up to 1000 km/s"),
+            (
+                "continuum_scale",
+                5 <= self.continuum_scale < np.inf,
+                "at least 5 Angstrom: shorter waves would take up lines",
+            ),
+            (
+                "min_good_fraction",
+                0 <= self.min_good_fraction <= 1,
+                "a share between 0 and 1",
+            ),
+        ):
+            if not good:
+                raise ValueError(f"{name} = {getattr(self, name)}: give {remedy}.")
+        for arm, (low, high) in self.windows.items():
+            if not 0 < low < high < np.inf:
+                raise ValueError(
+                    f"The window of {arm} is {low} to {high}: give its first and its "
+                    "last wavelength, in Angstrom."
+                )
+
+
+def usual_span(
+    spectra: Spectra, arm: str, options: LabelOptions
+) -> tuple[float, float]:
+    """Return the window of an arm, whole Angstrom where it is what was recorded."""
+    if arm in options.windows:
+        return options.windows[arm]
+    used = spectra.ivar > 0
+    wave = spectra.wave_2d
+    wave = wave[used] if used.any() else wave
+    return float(np.floor(wave.min())), float(np.ceil(wave.max()))
