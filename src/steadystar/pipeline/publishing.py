@@ -30,7 +30,7 @@ import polars as pl
 
 from steadystar.calibrate.errors import ErrorModel
 from steadystar.calibrate.visits import methods_of, of_leading_method
-from steadystar.data.schema import conform, empty
+from steadystar.data.schema import Column, conform, empty
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import SENTENCES, Status
 from steadystar.data.tables import write_parquet
@@ -41,6 +41,7 @@ from steadystar.pipeline.reading import known_files
 from steadystar.pipeline.shardwork import shard_spectra
 from steadystar.pipeline.sorting import Part, parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit
+from steadystar.publish.catalog import described
 from steadystar.publish.facts import drawn_columns
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 
@@ -147,11 +148,20 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
         frames["labels.parquet"] = pl.read_parquet(job.labels)
     for family, path in job.offsets.items():
         frames[f"{offsets_name(family)}.parquet"] = pl.read_parquet(path)
+    brought = job.zeropoints["stars"]["columns"]
+    columns = [
+        Column(**{**column, "dtype": stars.schema[column["name"]]})
+        for column in brought
+        if column["name"] in stars.columns
+    ]
     outputs = {}
     for name, frame in frames.items():
         outputs[name] = job.directory / name
+        said = described(
+            frame, name.partition(".")[0].partition("-")[0], job.origin, columns
+        )
         with atomic(outputs[name]) as part:
-            write_parquet(frame, part, job.origin)
+            write_parquet(frame, part, job.origin | said)
     summary = summarize(velocities, stars, job.zeropoints) | {
         "files": job.files,
         "rejected": len(rejected),

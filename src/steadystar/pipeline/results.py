@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from steadystar.data.schema import Column
 from steadystar.data.tables import read_metadata
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import printable
@@ -22,7 +23,7 @@ from steadystar.pipeline.lock import holder, only_run
 from steadystar.pipeline.publishing import report_inputs, spectra_of_run
 from steadystar.pipeline.stages import STAGES
 from steadystar.pipeline.summary import describe_results
-from steadystar.publish.catalog import FORMATS, export
+from steadystar.publish.catalog import FORMATS, columns_of, export
 from steadystar.publish.relative_catalog import constant_candidates, relative_catalog
 from steadystar.publish.report import write_report
 from steadystar.survey.registry import formats
@@ -79,12 +80,19 @@ def export_tables(directory: Path, format: str, table: str | None = None) -> lis
         ValueError: there is no table of that name.
     """
     frames: dict[str, tuple[str, pl.DataFrame]] = {}
+    columns: dict[str, list[Column]] = {}
     for path in sorted(directory.glob("*.parquet")):
         kind = path.stem.partition("-")[0]
-        frames[path.stem] = (kind, pl.read_parquet(path))
+        frames[path.stem] = (kind, frame := pl.read_parquet(path))
+        # Of columns that were brought along, only the file itself knows units.
+        columns[path.stem] = columns_of(read_metadata(path), frame)
     if "velocities" not in frames:
         raise _none(directory)
-    origin = read_metadata(directory / "velocities.parquet")
+    origin = {
+        name: text
+        for name, text in read_metadata(directory / "velocities.parquet").items()
+        if name.startswith("steadystar.")
+    }
     velocities, stars = frames["velocities"][1], frames["stars"][1]
     if velocities["arm"].is_in(["blue", "red"]).any():
         frames["relative"] = ("relative", relative_catalog(velocities))
@@ -95,7 +103,14 @@ def export_tables(directory: Path, format: str, table: str | None = None) -> lis
     for name, (kind, frame) in frames.items():
         if table in (None, name):
             path = directory / "export" / f"{name}{FORMATS[format]}"
-            export(frame, path, format=format, table=kind, provenance=origin)
+            export(
+                frame,
+                path,
+                format=format,
+                table=kind,
+                provenance=origin,
+                columns=columns.get(name, ()),
+            )
             written.append(path)
     return written
 
