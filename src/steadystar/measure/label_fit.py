@@ -24,7 +24,7 @@ from steadystar.kernels.continuum import polynomial_continuum
 from steadystar.kernels.emulation import Parameters, lines_of
 from steadystar.measure.normalize import PixelBatch
 
-_AT_ONCE, _BATCH = 8, 32
+_AT_ONCE, _BATCH, _BATCH_ON_DEVICE = 8, 32, 512
 _FIRST, _AGAIN, _LAST = 6, 6, 25
 CLIP = 5.0
 RIVAL_CHI2 = 9.0
@@ -163,7 +163,7 @@ def _grouped(every, *given):
 
 def _chunks(rows: NDArray[np.intp]):
     """Rows in batches of one size, with what of each is not padding."""
-    size = _BATCH
+    size = _BATCH if jax.default_backend() == "cpu" else _BATCH_ON_DEVICE
     for begin in range(0, len(rows), size):
         some = rows[begin : begin + size]
         yield some, np.pad(some, (0, size - len(some)), mode="edge")

@@ -24,7 +24,7 @@ TOGETHER, EACH = "all", "each"
 _EXPOSURE = ("star_id", "survey", "telescope", "spectrograph", "fiber", "exposure_id")
 _KEPT = int(
     Status.NO_TIME | Status.NO_POSITION | Status.DAMAGED_VALUES | Status.COADD
-    | Status.NO_ERROR
+    | Status.NO_ERROR | Status.DOUBLE_LINED
 )  # fmt: skip
 """What is said of a visit holds for its labels as well."""
 
@@ -52,8 +52,9 @@ def label_visits(
     Arguments:
         visits: schema "visits", rows aligned with ``spectra``.
         spectra: what was recorded.
-        velocities: absolute ones, with ``visit_id``, ``rv_obs`` and ``rv_raw``, where a
-            fit may begin; spectra that have none are searched first.
+        velocities: absolute ones, with ``visit_id``, ``rv_obs``, ``rv_raw`` and
+            ``status``, where a fit may begin; spectra that have none are searched first.
+            Labels of spectra that show two stars are marked as such.
         options: windows, arms together, limits.
         model: the bundled model spectra if None.
 
@@ -75,6 +76,7 @@ def label_visits(
     )
     model = LabelModel() if model is None else model
     rv = _known(visits, velocities, spectra.frame)
+    visits = _with_two_stars(visits, velocities)
     modelled, notes = _modelled(visits, spectra, model, options)
     tables = []
     for rows in _fits(visits.filter(pl.Series(modelled)), modelled, options.together):
@@ -107,6 +109,18 @@ def _known(
         found, on="visit_id", how="left", maintain_order="left"
     )
     return joined["_rv"].fill_null(np.nan).to_numpy().astype(float)
+
+
+def _with_two_stars(
+    visits: pl.DataFrame, velocities: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Take over from velocities which spectra show the lines of two stars."""
+    if velocities is None or "status" not in velocities.columns:
+        return visits
+    flag = int(Status.DOUBLE_LINED)
+    two = velocities.filter(pl.col("status") & flag != 0)["visit_id"].implode()
+    more = pl.when(pl.col("visit_id").is_in(two)).then(flag).otherwise(0)
+    return visits.with_columns(status=pl.col("status").fill_null(0) | more)
 
 
 def _modelled(
@@ -172,6 +186,10 @@ def _fit(visits, spectra, rv, rows, options, model) -> pl.DataFrame:
         speeds[arm] = np.where(missing, np.nan, rv[np.maximum(at, 0)])
     found = measure_labels(arms, model, options, rv=speeds)
     every = np.stack([*rows.values()])
+    of_visits = visits["status"].fill_null(0).to_numpy() & _KEPT
+    flags = np.zeros(every.shape[1], np.int64)
+    for at in every:
+        flags |= np.where(at >= 0, of_visits[np.maximum(at, 0)], 0)
     first = np.where(every >= 0, every, len(visits)).min(axis=0)
     mine = visits[first]
     several = (every >= 0).sum(axis=0) > 1
@@ -192,7 +210,7 @@ def _fit(visits, spectra, rv, rows, options, model) -> pl.DataFrame:
         method=pl.Series(np.where(several, "together", EACH), dtype=pl.String),
         rv_raw=pl.Series(_barycentric(found, mine, spectra.frame)),
         rv_raw_err=found["rv_obs_err"],
-        status=pl.col("status").fill_null(0) & _KEPT | found["status"],
+        status=pl.Series(flags) | found["status"],
         _row=pl.Series(first),
     )
     return _conform(table)

@@ -69,7 +69,7 @@ class _Labels(ShardWork):
         """Fit them."""
         options, path = self.job.options
         known = pl.scan_parquet(path).filter(pl.col("reference_visit_id").is_null())
-        columns = known.select("visit_id", "rv_obs", "rv_raw").collect()
+        columns = known.select("visit_id", "rv_obs", "rv_raw", "status").collect()
         found = label_visits(visits, spectra, columns, options)
         self.add(group, "labels", found.table)
         self.notes |= dict.fromkeys(found.notes)
