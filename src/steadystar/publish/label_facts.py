@@ -33,6 +33,8 @@ SENSIBLE = {
     "vsini": (0.0, 1e4),
 }
 """Limits beyond which a label of a star is a placeholder or a mistake."""
+_POSSIBLE = (1e-9, 1e9)
+"""The same for S/N and errors, whose squares must be numbers too."""
 
 SHORT = {"teff": "Teff", "logg": "log g", "feh": "[Fe/H]", "vsini": "v sin i"}
 """What a label is called where there is little room."""
@@ -60,8 +62,17 @@ def tidy_labels(labels: pl.DataFrame | None) -> pl.DataFrame:
     """
     if labels is None:
         labels = schema.empty("labels")
+    errors = [f"{name}_err" for name in LABEL_NAMES]
     frame = schema.conform(labels, "labels").with_columns(
-        *_sensible(), pl.col("arm").fill_null("all"), pl.col("status").fill_null(0)
+        *_sensible(),
+        pl.col("arm").fill_null("all"),
+        pl.col("status").fill_null(0),
+        *(
+            pl.when(pl.col(name).is_between(*_POSSIBLE))
+            .then(name)
+            .otherwise(float("nan"))
+            for name in ("snr", *errors)
+        ),
     )
     good = trusted(frame, list(LABEL_NAMES))
     some = np.any(list(good.values()), axis=0) if len(frame) else np.zeros(0, bool)

@@ -107,7 +107,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
         # Ticks at 1, 2 and 5; at every digit where that would leave one or none, and at
         # powers of ten where it would be a crowd.
         low, high = axis.low or 1.0, axis.high or 10.0
-        spec["dtick"] = "D1" if high <= 5 * low else "D2" if high < 1000 * low else 1
+        spec["dtick"] = "D1" if high <= 5 * low else "D2" if high < 200 * low else 1
         spec["tickformat"] = "~g"
     return spec
 

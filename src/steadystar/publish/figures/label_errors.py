@@ -77,29 +77,30 @@ class Repeats:
 
 def laws_of(facts: Facts, inputs: ReportInputs) -> list[Repeats]:
     """Return the repeats of every label and arm, the fullest arm of a label first."""
-    if not len(facts.labels):
+    found = {name: repeats(facts.labels, name) for name in label_names(facts.labels)}
+    found = {name: rows for name, rows in found.items() if len(rows)}
+    if not found:
         return []
-    laws = inputs.label_laws or _fitted(facts)
+    laws = inputs.label_laws or _fitted(facts, list(found))
     groups = []
-    for name in label_names(facts.labels):
-        rows = repeats(facts.labels, name)
+    for name, rows in found.items():
         parts = [
             Repeats(name, arm, part, _law(laws, name, part))
-            for arm in (arms_of(rows) if len(rows) else ())
+            for arm in arms_of(rows)
             for part in [rows.filter(pl.col("arm") == arm)]
         ]
         groups += sorted(parts, key=lambda one: -len(one.rows))
     return groups
 
 
-def _fitted(facts: Facts) -> LabelLaws:
+def _fitted(facts: Facts, names: list[str]) -> LabelLaws:
     """Laws for each arm, from all fits or from whole stars of so many."""
     rows = facts.labels
     if len(rows) > _MOST_FITTED:
         keep = int(np.ceil(len(rows) / _MOST_FITTED))
         stars = rows["star_id"].unique(maintain_order=True)[::keep]
         rows = rows.filter(pl.col("star_id").is_in(stars.implode()))
-    return fit_label_laws(rows, names=label_names(facts.labels))
+    return fit_label_laws(rows, names=names)
 
 
 def _law(laws: LabelLaws, name: str, rows: pl.DataFrame) -> UncertaintyLaw | None:

@@ -44,7 +44,9 @@ _ERRORS = "Errors of the parameters"
 _FAST = 300.0
 """km/s, from which on Zong et al. (2020) call a star a candidate for high velocity."""
 _BINS = {"teff": 200.0, "logg": 0.2, "feh": 0.1, "vsini": 5.0, "rv": 20.0}
-"""As published, and finer where the values span few of them."""
+"""As published; finer where the values span few of them, coarser where very many."""
+_MANY = 20_000
+"""Values from which on a few in a thousand may lie beyond the panel."""
 
 
 def label_histograms(facts: Facts) -> Figure | Missing:
@@ -95,10 +97,13 @@ def _values(facts: Facts, name: str) -> tuple[Array, Array]:
 
 def _panel(name: str, stars: Array, spectra: Array) -> Panel:
     every = np.concatenate([stars, spectra])
-    low, high = np.quantile(every, [0.001, 0.999])
+    share = 0.001 if every.size > _MANY else 0.0
+    low, high = np.quantile(every, [share, 1 - share])
     width = _BINS[name]
-    while high - low < 12 * width:
+    while high - low < 12 * width and width > 1e-3 * _BINS[name]:
         width /= 2
+    while high - low > 150 * width:
+        width *= 2
     first = np.floor(low / width) * width
     edges = np.arange(first, high + 1.01 * width, width)
     marks = []
@@ -157,7 +162,7 @@ def error_histograms(facts: Facts) -> Figure | None:
         columns=2,
         wide=len(panels) > 1,
         shows="The errors of the labels of single spectra, and those of the means of "
-        "stars (black), which fall with the number of spectra.",
+        "stars (line), which fall with the number of spectra.",
         good="One hump each; errors of means well to the left of those of single "
         "spectra. A tail to the right is spectra of low S/N, or hot stars with few lines.",
         here=here + ".",

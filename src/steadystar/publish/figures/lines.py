@@ -61,14 +61,15 @@ LINES: tuple[NamedLine, ...] = (
     _air("H β", 4861.35, rank=1),
     # The blue arm of LAMOST's medium resolution.
     _air("Fe I", 4920.50, rank=3),
-    _air("Fe I", 4957.30, 4957.60, rank=2),
+    _air("Fe I", 4957.60, rank=2),
     _air("He I", 5015.68, above=_B_STARS),
     _air("Fe II", 5018.44, rank=3),
-    _air("Fe I", 5041.76, rank=4),
+    _air("Fe I", 5049.82, rank=4),
+    _air("Fe I", 5139.46, rank=4),
     _air("Mg b", 5167.32, 5172.68, 5183.60, rank=1),
     _air("Cr I", 5204.51, 5206.04, 5208.42, rank=3),
     _air("Fe I", 5227.19, rank=2),
-    _air("Fe I", 5269.54, 5270.36, rank=2),
+    _air("Fe I", 5269.54, rank=2),
     _air("Fe I", 5328.04, rank=2),
     _air("Fe I", 5371.49, rank=3),
     # Yellow and red.
