@@ -90,6 +90,38 @@ def test_the_errors_of_each_catalog_follow_from_those_of_the_other():
         assert s.pull_width == pytest.approx(1.25, abs=0.1)
 
 
+def test_outliers_on_one_side_do_not_draw_the_bias():
+    # A fifth at 8 sigma: clipping that starts from all would never let go of them.
+    a, b = two_catalogs(18, 2000, wrong=0)
+    shift = pl.Series([900.0] * 400 + [0.0] * 1600)
+    s = compare_catalogs(a.with_columns(teff=pl.col("teff") + shift), b).statistics
+    assert s["teff"].bias == pytest.approx(-20, abs=4 * s["teff"].bias_err)
+    assert s["teff"].n_kept == pytest.approx(1600, abs=10)
+
+
+def test_the_line_is_not_flattened_whichever_errors_are_known():
+    a, b = two_catalogs(19, wrong=0)
+    a = a.with_columns(teff=1.2 * pl.col("teff"), teff_err=1.2 * pl.col("teff_err"))
+    b = b.with_columns(teff=b["teff"] + np.random.default_rng(19).normal(0, 300, N))
+    b = b.with_columns(teff_err=float(np.hypot(100, 300)))
+    slopes = [
+        compare_catalogs(one, other).statistics["teff"].line
+        for one, other in (
+            (a, b),
+            (a, b.drop("teff_err")),
+            (a.drop("teff_err"), b.drop("teff_err")),
+        )
+    ]
+    both, only_a, none = slopes
+    assert both is not None
+    assert only_a is not None
+    assert none is not None
+    assert both.slope == pytest.approx(1.2, abs=4 * both.slope_err)
+    assert only_a.slope == pytest.approx(1.2, abs=4 * only_a.slope_err)
+    # The control: 316 K of noise on 866 K of spread take an eighth off.
+    assert none.slope < 1.1
+
+
 def test_identical_catalogs_differ_by_nothing():
     a, _ = two_catalogs(3, 500)
     found = compare_catalogs(a, a)

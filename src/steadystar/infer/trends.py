@@ -235,13 +235,7 @@ def fit_polynomial(
     good = good if keep is None else good & keep
     if good.sum() < _FEWEST_POLYNOMIAL:
         return None
-    # What is wrong in one catalog is far out in ``x``, too: it shall not span the range.
-    away = np.abs(difference - np.median(difference[good]))
-    width = 1.4826 * float(np.median(away[good]))
-    near = good & (away <= _FAR * width) if width > 0 else good
-    if near.sum() < _FEWEST_POLYNOMIAL:
-        return None
-    low, high = (float(q) for q in np.quantile(x[near], [_ENDS, 1 - _ENDS]))
+    low, high = _domain(difference, x, good)
     good &= (x >= low) & (x <= high)
     center, scale = (low + high) / 2, (high - low) / 2
     if len(np.unique(x[good])) <= 2 * ORDER or good.sum() < _FEWEST_POLYNOMIAL:
@@ -255,7 +249,9 @@ def fit_polynomial(
 
     p_value = _structure(difference[good], design[good], 0, n_sigma)
     p_beyond = _structure(difference[good], design[good], 1, n_sigma)
-    start = good & (np.abs(_huber_rest(difference, design, good)) <= 3)
+    # Where there is no structure, outliers are those from the constant.
+    simplest = design if p_value < level else design[:, :1]
+    start = good & (np.abs(_huber_rest(difference, simplest, good)) <= n_sigma)
     keep, _ = clipped(rest, start, n_sigma)
     n = int(keep.sum())
     m, d = design[keep], difference[keep]
@@ -279,6 +275,18 @@ def fit_polynomial(
         n,
         bool(p_value < level),
     )
+
+
+def _domain(difference: Vector, x: Vector, good: Mask) -> tuple[float, float]:
+    """Return the ends of the range of ``x`` in which there are stars enough.
+
+    What is wrong in one catalog is far out in ``x``, too: it shall not span the range.
+    """
+    away = np.abs(difference - np.median(difference[good]))
+    width = 1.4826 * float(np.median(away[good]))
+    near = good & (away <= _FAR * width) if width > 0 else good
+    low, high = np.quantile(x[near], [_ENDS, 1 - _ENDS])
+    return float(low), float(high)
 
 
 def _robust_covariance(m: NDArray, error: Vector) -> NDArray:
