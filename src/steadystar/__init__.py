@@ -23,6 +23,11 @@ and polars tables.
     measure_absolute       the same for a survey's visits, templates chosen by wavelength
     measure_together       arms, dithers, exposures -> one velocity of all of them
 
+    measure_labels         spectra -> temperature, gravity, metallicity, rotation
+    label_visits           the same for a survey's visits, arms of an exposure at once
+    fit_labels             spectra of stars with known labels -> LabelModel
+    LabelModel             what spectra look like; `apply` measures labels with it
+
     separate_components    spectra -> sky, continuum, lines, noise, each with its error
     Component              what is known of one of them before: mean and covariance
     photon_limit           the smallest error that a velocity can have
@@ -75,11 +80,14 @@ if TYPE_CHECKING:
     from steadystar.measure.absolute import measure_absolute
     from steadystar.measure.components import separate_components
     from steadystar.measure.information import photon_limit
+    from steadystar.measure.label_training import fit_labels
+    from steadystar.measure.labels import LabelModel, measure_labels
     from steadystar.measure.relative import (
         RelativeOptions,
         StarTemplates,
         measure_relative,
     )
+    from steadystar.measure.survey_labels import label_visits
     from steadystar.measure.together import measure_together
     from steadystar.measure.velocities import VelocityOptions, measure_velocities
     from steadystar.models.templates import Templates
@@ -100,6 +108,7 @@ __all__ = [
     "Component",
     "Configuration",
     "ErrorModel",
+    "LabelModel",
     "RelativeOptions",
     "ReportInputs",
     "Spectra",
@@ -116,9 +125,12 @@ __all__ = [
     "cross_match",
     "export",
     "fit_error_model",
+    "fit_labels",
     "fit_zeropoints",
     "forecast_zeropoints",
+    "label_visits",
     "measure_absolute",
+    "measure_labels",
     "measure_relative",
     "measure_together",
     "measure_velocities",
@@ -140,6 +152,7 @@ _ROOMS = {
     "Component": "data.component",
     "Configuration": "pipeline.config",
     "ErrorModel": "calibrate.errors",
+    "LabelModel": "measure.labels",
     "RelativeOptions": "measure.relative",
     "ReportInputs": "publish.inputs",
     "Spectra": "data.spectra",
@@ -156,9 +169,12 @@ _ROOMS = {
     "cross_match": "survey.crossmatch",
     "export": "publish.catalog",
     "fit_error_model": "calibrate.errors",
+    "fit_labels": "measure.label_training",
     "fit_zeropoints": "calibrate.zeropoint",
     "forecast_zeropoints": "calibrate.forecast",
+    "label_visits": "measure.survey_labels",
     "measure_absolute": "measure.absolute",
+    "measure_labels": "measure.labels",
     "measure_relative": "measure.relative",
     "measure_together": "measure.together",
     "measure_velocities": "measure.velocities",
