@@ -33,9 +33,9 @@ class LabelTable:
         self.n_good = np.zeros(number, np.int64)
         self.status = np.zeros(number, np.int64)
 
-    def lost(self, rows: NDArray[np.intp], why: Status) -> None:
-        """These have no labels."""
-        self.status[rows] |= int(why | Status.NO_LABELS)
+    def lost(self, rows: NDArray[np.intp], why: Status | NDArray[np.int64]) -> None:
+        """These have no labels, for one reason or one each."""
+        self.status[rows] |= np.asarray(why, np.int64) | int(Status.NO_LABELS)
 
     def fill(
         self, rows: NDArray[np.intp], fitted: Fitted, parts, pieces, seen, rv, flags

@@ -41,6 +41,8 @@ from steadystar.models.trained import TrainedSpectra
 
 _BLOCK = 256
 _ALIKE = 0.15
+_FASTEST = 3000.0
+"""km/s: no star is faster; beyond are the -9999 of tables."""
 _DEFAULT = LabelOptions()
 
 
@@ -156,8 +158,8 @@ def measure_labels(
         model: what stars look like; the bundled model spectra if None.
         options: windows, priors, limits.
         rv: velocity of each spectrum in the frame of its wavelengths, km/s, where it is
-            known: ``(spectrum,)``, or one such by arm. NaN, and None, mean that it is
-            searched for first.
+            known: ``(spectrum,)``, or one such by arm. None, NaN and what no star can
+            have mean that it is searched for first.
 
     Returns:
         One row a spectrum, in order: ``teff`` (K), ``logg``, ``feh``, ``vsini`` (km/s),
@@ -166,8 +168,8 @@ def measure_labels(
         ``n_good, chi2, dof, ivar_scale, snr, model, status``.
 
     Raises:
-        ValueError: numbers of spectra disagree, or the models do not reach over any of
-            the wavelengths.
+        ValueError: numbers of spectra or velocities disagree, or the models do not
+            reach over any of the wavelengths.
 
     Source:
         The quantities are those of Zong et al. 2020, table 3, and rotation; the method
@@ -249,24 +251,51 @@ def _class(resolution: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([rounded_resolution(one, _ALIKE) for one in resolution])
 
 
+def _given(arms, rv, number: int) -> dict[str, NDArray[np.float64]]:
+    """Velocities that were given, one a spectrum in every arm; NaN where none is known."""
+    odd = sorted(set(rv) - set(arms)) if isinstance(rv, Mapping) else []
+    if odd:
+        raise ValueError(
+            f"rv has velocities of {', '.join(odd)}, but the arms are "
+            f"{', '.join(name or 'one without a name' for name in arms)}: name them alike."
+        )
+    out = {}
+    for name in arms:
+        given = rv.get(name) if isinstance(rv, Mapping) else rv
+        try:
+            values = np.asarray(np.nan if given is None else given, float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The velocities{f' of {name}' if name else ''} are no numbers: give "
+                "km/s, or None to have them searched for."
+            ) from error
+        if values.shape not in ((), (number,)):
+            raise ValueError(
+                f"There are {number} spectra{f' of {name}' if name else ''}, but "
+                f"velocities of shape {values.shape}: give one a spectrum, NaN where it "
+                "is not known."
+            )
+        possible = np.abs(np.nan_to_num(values, nan=np.inf)) <= _FASTEST
+        out[name] = np.where(possible, np.broadcast_to(values, (number,)), np.nan)
+    return out
+
+
 def _velocities(arms, rv, number: int, options: LabelOptions) -> dict:
     """Velocity of every spectrum in every arm; searched for where it is not given."""
-    out = {}
-    for name, spectra in arms.items():
-        given = rv.get(name) if isinstance(rv, Mapping) else rv
-        values = np.array(
-            np.broadcast_to(np.nan if given is None else given, (number,)), float
-        )
-        open_ = np.flatnonzero(~np.isfinite(values) & (spectra.ivar > 0).any(axis=1))
+    out = _given(arms, rv, number)
+    for name, recorded in arms.items():
+        values = out[name]
+        open_ = np.flatnonzero(~np.isfinite(values) & (recorded.ivar > 0).any(axis=1))
         if len(open_):
+            spectra = replace(recorded, resolution=_resolutions(recorded, options))
             low, high = usual_span(spectra, name, options)
             known = spectra.resolution[np.isfinite(spectra.resolution)]
-            templates = templates_for(low, high, known.max(initial=np.nan))
+            sharpest = float(known.max()) if len(known) else np.nan
+            templates = templates_for(low, high, sharpest)
             if templates is not None:
                 windows = VelocityOptions(windows={name: (low, high)})
                 found = measure_velocities(spectra[open_], templates, windows, arm=name)
                 values[open_] = found["rv_obs"].to_numpy()
-        out[name] = values
     # A velocity that one arm does not show is that of the others.
     every = np.stack([*out.values()])
     known = np.isfinite(every)
@@ -287,7 +316,7 @@ def _fit_rows(
     """Prepare and fit some rows of one class of resolutions."""
     pieces = piece_nodes(setups, options.max_vsini)
     pixels, slots, spread, speed, usable = [], [], [], [], []
-    snr = np.zeros((len(rows), len(setups)))
+    snr = np.full((len(rows), len(setups)), np.nan)
     flags = np.zeros(len(rows), np.int64)
     for j, setup in enumerate(setups):
         some = arms[setup.name][rows]
@@ -302,12 +331,10 @@ def _fit_rows(
             "polynomial",
             options.min_good_fraction,
         )
-        ratio = some.snr()
-        good = (prepared.flags & int(Status.NO_DATA)) == 0
-        good &= np.isfinite(rv)
+        there = (prepared.flags & int(Status.NO_DATA)) == 0
+        snr[there, j] = some.snr()[there]
+        good = (snr[:, j] >= options.min_snr) & np.isfinite(rv)
         flags |= np.where(good, prepared.flags, 0)
-        snr[:, j] = np.where(good, ratio, np.nan)
-        good &= ratio >= options.min_snr
         weight = np.where(good[:, None], prepared.pixels.weight, np.float32(0))
         if isinstance(setup.source, TrainedSpectra):
             weight = _with_scatter(weight, prepared, setup.source)
@@ -322,9 +349,7 @@ def _fit_rows(
     seen = np.stack(usable, axis=1)
     table.snr[rows] = _quadratic(snr)
     anything = seen.any(axis=1)
-    faint = ~anything & np.isfinite(snr).any(axis=1)
-    table.lost(rows[faint], Status.LOW_SNR)
-    table.lost(rows[~anything & ~faint], Status.NO_DATA)
+    table.lost(rows[~anything], _why_lost(snr[~anything], options.min_snr))
     if not anything.any():
         return
     kept = np.flatnonzero(anything)
@@ -339,6 +364,13 @@ def _fit_rows(
     rest = np.stack([velocity[s.name][rows] for s in setups], axis=1)[kept]
     parts = setups[0].source.parts
     table.fill(rows[kept], fitted, parts, pieces, seen[kept], rest, flags[kept])
+
+
+def _why_lost(snr: NDArray[np.float64], least: float) -> NDArray[np.int64]:
+    """Say why spectra were not fitted; their S/N in each arm is NaN without usable pixels."""
+    there, bright = np.isfinite(snr).any(axis=1), (snr >= least).any(axis=1)
+    reasons = [int(Status.NO_VELOCITY), int(Status.LOW_SNR)]
+    return np.select([bright, there], reasons, int(Status.NO_DATA))
 
 
 def _with_scatter(weight, prepared: Prepared, source: TrainedSpectra):
