@@ -34,6 +34,7 @@ from steadystar.publish.figures.labels import (
     label_status_listing,
 )
 from steadystar.publish.figures.survey_sections import parameter_section
+from steadystar.publish.headlines import headlines, star_facts
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.label_facts import repeats
 from steadystar.publish.numbers import robust_width
@@ -400,6 +401,15 @@ def test_a_report_with_labels_can_be_written(labeled, tmp_path):
     assert 'class="table-observing-log sortable"' in page
     # Light enough to mail: a few hundred kB of figures beside the drawing library.
     assert len(page) < 3_000_000
+
+
+def test_a_star_says_its_labels_at_the_top_of_its_page(labeled, facts):
+    row = facts.stars.filter(pl.col("teff").is_finite()).row(0, named=True)
+    said = {headline.meaning: headline.value for headline in star_facts(facts, row)}
+    assert float(said["effective temperature"].removesuffix(" K").replace(",", "")) == pytest.approx(row["teff"], abs=0.5)  # fmt: skip
+    number = facts.stars["teff"].is_finite().sum()
+    first = {headline.meaning: headline.value for headline in headlines(facts, labeled)}
+    assert first["stars with a temperature"] == f"{number:,}"
 
 
 def test_strange_numbers_in_labels_break_nothing(labeled):

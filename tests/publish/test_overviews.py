@@ -381,7 +381,7 @@ def test_spectra_as_recorded_at_the_observatory_are_put_to_rest_too(plates):
 
 def test_without_temperatures_stars_are_in_order_of_their_absorption(survey):
     figure = example_spectra(gather(survey), survey)[0]
-    assert figure.title.startswith("Spectra")
+    assert figure.title.startswith("Example spectra")
     assert "those with more absorption lower" in figure.shows
     depth = [
         np.nanmean(1 - np.minimum(line.y - 0.7 * level, 1.0))

@@ -100,6 +100,9 @@ def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
             f"velocities ({percent(len(good), len(visits))} of spectra)",
         ),
     ]
+    if len(facts.labels) and "teff" in stars.columns:
+        warm = int(stars["teff"].is_finite().sum())
+        made.append(Headline(f"{warm:,}", "stars with a temperature"))
     absolute = facts.absolute.filter("measured")
     if facts.both:
         made.append(Headline(f"{len(absolute):,}", "absolute velocities beside these"))
@@ -155,6 +158,9 @@ def star_facts(facts: Facts, row: dict[str, Any]) -> list[Headline]:
         ("scatter_after", 2, "scatter calibrated", " km/s"),
         ("rv_intrinsic", 2, "intrinsic scatter", " km/s"),
         ("period", 6, "period", " d"),
+        ("teff", 4, "effective temperature", " K"),
+        ("logg", 3, "surface gravity log g", ""),
+        ("feh", 2, "metallicity [Fe/H]", ""),
     )
     for column, digits, meaning, unit in numbers:
         value = row.get(column)

@@ -37,7 +37,8 @@ from steadystar.publish.plot import (
     arm_title,
 )
 
-_TITLE = "Spectra from hot to cool"
+_TITLE = "Example spectra"
+_WARM_TITLE = "Spectra from hot to cool"
 _MOST = 8
 _TRIED = 16
 """Stars whose spectra are read where no temperature is known."""
@@ -180,7 +181,7 @@ def _figure(found: list[_Example], arm: str, *, warm: bool) -> Figure | None:
     name = arm_title(arm)
     return Figure(
         name=f"examples-{arm}" if name else "examples",
-        title=_TITLE + (f", {name}" if name else ""),
+        title=(_WARM_TITLE if warm else _TITLE) + (f", {name}" if name else ""),
         panels=tuple(panels),
         wide=True,
         shows="The best spectrum of stars "
@@ -238,8 +239,9 @@ def _panel(
     top = 1.0 + _STEP * (len(ticks) - 1) + 0.25
     room = 0.1 * (top + 0.2)
     names = _named(low, high, hottest, (-0.05, top + room))
+    rest = " at rest" if any(one.moved for one in found) else ""
     return Panel(
-        Axis("vacuum wavelength at rest (Å)", low=low, high=high),
+        Axis(f"vacuum wavelength{rest} (Å)", low=low, high=high),
         Axis("", low=-0.05, high=top + room, ticks=tuple(ticks)),
         (*names, *marks),
         tall=float(np.clip(0.5 + 0.17 * len(ticks), 0.8, 1.9)),

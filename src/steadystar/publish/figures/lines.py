@@ -89,9 +89,7 @@ LINES: tuple[NamedLine, ...] = (
     _air("Fe I", 6592.91, rank=4),
     _air("K I", 7698.96, rank=2),
     _air("O I", 7771.94, 7774.17, 7775.39, above=_A_STARS),
-    _air("Ca II", 8498.02, rank=1),
-    _air("Ca II", 8542.09, rank=1),
-    _air("Ca II", 8662.14, rank=1),
+    _air("Ca II", 8498.02, 8542.09, 8662.14, rank=1),
     # The H band.
     _air("K I", 15163.07, 15168.38, rank=3),
     _air("Fe I", 15294.56, rank=2),
