@@ -236,6 +236,9 @@ def test_stars_with_one_visit_or_that_scatter_do_not_compare_velocities():
         assert words in " ".join(found.notes)
     every = compare_catalogs(a, b, CompareOptions(min_visits=1, max_scatter=10.0))
     assert every.statistics["rv"].n == 300
+    once = compare_catalogs(a, b.with_columns(n_visits=1))
+    assert once.statistics["rv"].n == 200
+    assert "no star has 2 visits in B" in " ".join(once.notes)
     with pytest.raises(CatalogError, match=r"All of the 300 stars .* set aside"):
         compare_catalogs(
             a.drop("teff"), b.drop("teff"), CompareOptions(max_scatter=0.01)

@@ -156,19 +156,7 @@ def catalog_of(
             f"{name} has columns but no rows: check that it was written to its end."
         )
     notes: list[str] = []
-    if "reference_visit_id" in frame.columns:
-        absolute = frame.filter(pl.col("reference_visit_id").is_null())
-        if 0 < len(absolute) < len(frame):
-            notes.append(
-                f"{len(frame) - len(absolute):,} relative velocities of {name} have zeros "
-                "of their own: they are left out."
-            )
-            frame = absolute
-        elif not len(absolute):
-            raise CatalogError(
-                f"All velocities of {name} are relative, each star's with a zero of its "
-                "own: give a table with absolute ones."
-            )
+    frame = _absolute(frame, name, notes)
     mapping = (
         parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
     )
@@ -182,28 +170,13 @@ def catalog_of(
     for ours in ("ra", "dec"):
         made[ours] = _angle(frame, found, ours, known.get(ours), name, notes)
     _placed(made, name, notes)
-    kept: dict[str, str] = {}
+    told = {*mapping, *also}
+    kept = {n: c for n, c in found.items() if n in made}
     for ours, theirs in found.items():
-        if ours in made:
-            kept[ours] = theirs
-            continue
-        required = ours in mapping or ours in also
-        factor = _factor(ours, theirs, known, name)
-        if ours == "rv":
-            _plausible(numbers_of(frame[theirs], _ANY, factor).values, theirs, name)
-        numbers = numbers_of(
-            frame[theirs], LIMITS.get(ours), factor, is_error=_is_error(ours, found)
-        )
-        if numbers.odd and required and not np.isfinite(numbers.values).any():
-            raise CatalogError(
-                f"Column {theirs} of {name}, named as {ours}, holds no number; it has "
-                f"{numbers.example!r}: name the right one, as in {ours}=COLUMN."
-            )
-        _remark(notes, numbers, theirs, name)
-        if ours in QUANTITIES and not np.isfinite(numbers.values).any():
-            continue
-        kept[ours] = theirs
-        made[ours] = pl.Series(ours, numbers.values)
+        if ours not in made:
+            values = _numbers(frame[theirs], ours, found, known, told, (name, notes))
+            if values is not None:
+                made[ours], kept[ours] = pl.Series(ours, values), theirs
     for ours in ("n_visits", "rv_scatter", *_MOTION):
         made.setdefault(ours, pl.Series(ours, np.full(len(frame), np.nan)))
     for ours in [n for n in kept if n not in _PLACES and not _is_error(n, found)]:
@@ -215,6 +188,43 @@ def catalog_of(
     notes += sentence
     stated = {n: UNITS.get(n) or known.get(n) or "" for n in kept}
     return Catalog(name, rows, kept, stated, tuple(notes), len(frame))
+
+
+def _absolute(frame: pl.DataFrame, name: str, notes: list[str]) -> pl.DataFrame:
+    """Leave relative velocities out; refuse a table that has no others."""
+    if "reference_visit_id" not in frame.columns:
+        return frame
+    absolute = frame.filter(pl.col("reference_visit_id").is_null())
+    if not len(absolute):
+        raise CatalogError(
+            f"All velocities of {name} are relative, each star's with a zero of its own: "
+            "give a table with absolute ones."
+        )
+    if lost := len(frame) - len(absolute):
+        notes.append(
+            f"{lost:,} relative velocities of {name} have zeros of their own: they are "
+            "left out."
+        )
+    return absolute
+
+
+def _numbers(column: pl.Series, ours: str, found, known, told, where):
+    """Return the values of one column in our unit; None where it has none that help."""
+    name, notes = where
+    theirs = found[ours]
+    factor = _factor(ours, theirs, known, name)
+    if ours == "rv":
+        _plausible(numbers_of(column, _ANY, factor).values, theirs, name)
+    error = _is_error(ours, found)
+    numbers = numbers_of(column, LIMITS.get(ours), factor, is_error=error)
+    known_any = np.isfinite(numbers.values).any()
+    if numbers.odd and ours in told and not known_any:
+        raise CatalogError(
+            f"Column {theirs} of {name}, named as {ours}, holds no number; it has "
+            f"{numbers.example!r}: name the right one, as in {ours}=COLUMN."
+        )
+    _remark(notes, numbers, theirs, name)
+    return None if ours in QUANTITIES and not known_any else numbers.values
 
 
 def _found(frame, mapping, also, name) -> tuple[dict[str, str], dict[str, str | None]]:

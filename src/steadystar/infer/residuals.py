@@ -143,10 +143,8 @@ def describe_differences(
     bias = float(d[keep].mean()) if kept else float("nan")
     far = np.abs(d - median) > outlier * width + 1e-12 * abs(median)
     both = np.hypot(sample.a_err, sample.b_err)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pull = (d - median) / both
-    pull = pull[np.isfinite(pull)]
-    pull_width = _width(pull)
+    known = np.isfinite(both) & (both > 0)
+    pull_width = _width((d - median)[known] / both[known])
     residuals = Residuals(
         quantity=quantity,
         unit=unit,
@@ -169,7 +167,7 @@ def describe_differences(
         error_b=_median(sample.b_err),
         error_both=_median(both),
         pull_width=pull_width,
-        pull_width_err=_WIDTH_ERROR * pull_width / np.sqrt(max(len(pull), 1)),
+        pull_width_err=_WIDTH_ERROR * pull_width / np.sqrt(max(known.sum(), 1)),
         sigma_b_if_a=_other(d, sample.a_err),
         sigma_a_if_b=_other(d, sample.b_err),
         beyond_both=_other(d, both),

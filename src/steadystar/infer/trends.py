@@ -163,10 +163,7 @@ def fit_line(
         return None
     pivot = float(np.median(b[keep]))
     x, y = b - pivot, a - pivot
-    v = np.zeros_like(x)
-    if b_variance is not None and np.isfinite(b_variance[keep]).any():
-        typical = np.nanmedian(b_variance[keep])
-        v = np.where(np.isfinite(b_variance), b_variance, typical)
+    v = _known(b_variance, keep)
     if v[keep].mean() > 0.5 * x[keep].var():
         v = np.zeros_like(x)  # the spread of B is that of its errors: no line but this
     outside, lost = ~keep, 1 - _kept_of_gaussian(n_sigma) ** 2
@@ -208,6 +205,13 @@ def fit_line(
         n,
         bool((vs > 0).any()),
     )
+
+
+def _known(variance: Vector | None, keep: Mask) -> Vector:
+    """Return variances; the median where one is unknown, zero where all are."""
+    if variance is None or not np.isfinite(variance[keep]).any():
+        return np.zeros(len(keep))
+    return np.where(np.isfinite(variance), variance, np.nanmedian(variance[keep]))
 
 
 def _moments(x: Vector, y: Vector, v: Vector, keep: Mask) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 __all__ = ["compare_tables", "parse_range"]
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,14 +59,7 @@ def compare_tables(
             log.say(
                 f"{letter:<12}{len(catalog.frame):,} stars of {printable(str(path))}"
             )
-        given = [repr(options), str(columns_a), str(columns_b)]
-        origin = {
-            "steadystar.version": version("steadystar"),
-            "steadystar.configuration": fingerprint(given)[:16],
-            "steadystar.inputs": fingerprint(
-                [content_hash(_file(path)) for path in (a, b)]
-            )[:16],
-        }
+        origin = _origin((a, b), [repr(options), str(columns_a), str(columns_b)])
         frames = {
             "compare": comparison.matches,
             "unmatched": comparison.unmatched,
@@ -77,17 +70,31 @@ def compare_tables(
                 write_parquet(frame, part, origin)
         with atomic(directory / "compare.zip") as part:
             comparison.save(part)
-        summary = comparison.summary()
-        summary |= {n.removeprefix("steadystar."): text for n, text in origin.items()}
         with atomic(directory / "summary.json") as part:
-            text = json.dumps(summary, indent=1, allow_nan=False, default=_number)
-            part.write_text(text + "\n", encoding="utf-8")
+            part.write_text(_summary(comparison, origin), encoding="utf-8")
         with atomic(directory / "report") as part:
             title = f"{first.name} against {second.name}"
             write_compare_page(part, comparison, title)
         for line in _lines(comparison, directory):
             log.say(line)
     return comparison
+
+
+def _origin(paths: Sequence[Path], given: Sequence[str]) -> dict[str, str]:
+    """Return what every table says of its origin."""
+    content = [content_hash(_file(path)) for path in paths]
+    return {
+        "steadystar.version": version("steadystar"),
+        "steadystar.configuration": fingerprint(list(given))[:16],
+        "steadystar.inputs": fingerprint(content)[:16],
+    }
+
+
+def _summary(comparison: Comparison, origin: Mapping[str, str]) -> str:
+    """Return summary.json."""
+    summary = comparison.summary()
+    summary |= {n.removeprefix("steadystar."): text for n, text in origin.items()}
+    return json.dumps(summary, indent=1, allow_nan=False, default=_number) + "\n"
 
 
 def parse_range(words: str) -> tuple[str, tuple[float, float]]:
