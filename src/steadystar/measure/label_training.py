@@ -31,7 +31,13 @@ from steadystar.kernels.velocity import cosines
 from steadystar.measure.label_options import LabelOptions, usual_span
 from steadystar.measure.label_setup import continuum_widths
 from steadystar.measure.labels import LabelModel
-from steadystar.measure.normalize import PixelBatch, Window, grid_for, prepare
+from steadystar.measure.normalize import (
+    PixelBatch,
+    Prepared,
+    Window,
+    grid_for,
+    prepare,
+)
 from steadystar.measure.prior import orders_of
 from steadystar.models.trained import TrainedPart, TrainedSpectra, powers_of
 
@@ -100,6 +106,11 @@ def fit_labels(
     values = _values(table, wanted)
     speeds = {}
     for name, one in arms.items():
+        if isinstance(rv, Mapping) and name not in rv:
+            raise ValueError(
+                f"There are no velocities of {name or 'these spectra'}: give one array "
+                "for all arms, or one for each."
+            )
         speed = np.asarray(rv[name] if isinstance(rv, Mapping) else rv, float)
         if len(one) != len(values) or speed.shape != (len(one),):
             raise ValueError(
@@ -115,12 +126,17 @@ def fit_labels(
 
 
 def _model(arms, values, wanted, speeds, options, rows) -> LabelModel:
+    known = values[rows]
     with jax.enable_x64(True):
-        sources = {
-            name: _train(
-                name, one[rows], values[rows], wanted, speeds[name][rows], options
-            )
+        ready = {
+            name: _ready(name, one[rows], known, speeds[name][rows], options)
             for name, one in arms.items()
+        }
+        # A star's scaled labels must be the same in all arms, whichever it was used in.
+        used = np.unique(np.concatenate([one.rows for one in ready.values()]))
+        part = TrainedPart.spanning(known[used], _NODES)
+        sources = {
+            name: _train(one, known, part, options) for name, one in ready.items()
         }
     return LabelModel("trained", sources, wanted)
 
@@ -181,32 +197,44 @@ class _Training(NamedTuple):
     weight: NDArray[np.float64]
 
 
-def _train(name, spectra: Spectra, values, wanted, rv, options) -> TrainedSpectra:
-    span = usual_span(spectra, name, options)
-    window = Window(*span, 0.0)
-    grid = grid_for(spectra, window, _ROOM_KMS)
+class _Ready(NamedTuple):
+    """Spectra of one arm, prepared, and which of them can be used."""
+
+    window: Window
+    prepared: Prepared
+    rows: NDArray[np.intp]
+
+
+def _ready(name, spectra: Spectra, values, rv, options: TrainingOptions) -> _Ready:
+    window = Window(*usual_span(spectra, name, options), 0.0)
     prepared = prepare(
         replace(spectra, frame="observatory"),
         np.nan_to_num(-rv / (1 + rv / C_KMS)),
         window,
-        grid,
+        grid_for(spectra, window, _ROOM_KMS),
         "polynomial",
         options.min_good_fraction,
     )
-    powers = powers_of(len(wanted), options.degree)
-    snr = spectra.snr()
     good = (prepared.flags & int(Status.NO_DATA)) == 0
     good &= np.isfinite(values).all(axis=1) & np.isfinite(rv)
-    good &= np.nan_to_num(snr) >= options.min_snr
-    if good.sum() < 2 * len(powers):
+    good &= np.nan_to_num(spectra.snr()) >= options.min_snr
+    terms = len(powers_of(values.shape[1], options.degree))
+    if good.sum() < 2 * terms:
         raise ValueError(
             f"{int(good.sum())} of {len(good)} training spectra"
             f"{f' of {name}' if name else ''} are usable (finite labels and velocity, "
-            f"S/N of {options.min_snr:g}), but {len(powers)} terms need "
-            f"{2 * len(powers)}: give more stars, fewer labels, or a lower degree."
+            f"S/N of {options.min_snr:g}), but {terms} terms need {2 * terms}: give more "
+            "stars, fewer labels, or a lower degree."
         )
-    rows = np.flatnonzero(good)
-    part = TrainedPart.spanning(values[rows], _NODES)
+    return _Ready(window, prepared, np.flatnonzero(good))
+
+
+def _train(
+    ready: _Ready, values, part: TrainedPart, options: TrainingOptions
+) -> TrainedSpectra:
+    window, prepared, rows = ready
+    grid = prepared.grid
+    powers = powers_of(values.shape[1], options.degree)
     scaled = (values[rows] - part.center) / part.scale
     terms = np.prod(scaled[:, None, :] ** powers[None], axis=-1)
     data = _as_splines(prepared.pixels, rows, grid, prepared.slots)
@@ -217,6 +245,7 @@ def _train(name, spectra: Spectra, values, wanted, rv, options) -> TrainedSpectr
     bands[1] = 4 / 6
     bands[1, [0, -1]] = 5 / 6
     theta = solve_banded((1, 1), bands, theta.T).T
+    span = (window.low, window.high)
     return TrainedSpectra(
         f"{len(rows)} stars", grid, span, part, powers, theta, scatter
     )

@@ -51,9 +51,9 @@ class LabelModel:
     """What spectra of stars with given labels look like.
 
     ``sources``: models of each arm, computed (`models.library`) or trained
-    (`fit_labels`); arms that are not named take the bundled ones of their wavelengths,
-    if those have the same ``labels``. ``floors``: errors of labels, by name, that are
-    added in quadrature to those of the noise.
+    (`fit_labels`). Where none was trained, arms that are not named take the bundled ones
+    of their wavelengths, if those have the same ``labels``. ``floors``: errors of
+    labels, by name, that are added in quadrature to those of the noise.
     """
 
     name: str = "bundled"
@@ -66,9 +66,10 @@ class LabelModel:
 
         ``low`` to ``high`` Angstrom is what was recorded, or is to be used of it.
         """
+        trained = any(isinstance(s, TrainedSpectra) for s in self.sources.values())
         if arm in self.sources:
             every = (self.sources[arm],)
-        elif self.labels == LABELS:
+        elif self.labels == LABELS and not trained:
             every = tuple(bundled(window) for window in bundled_windows())
         else:
             every = ()
@@ -204,7 +205,8 @@ def measure_labels(
                     options.max_vsini,
                 )
                 for name, source, span in stretches
-                if known[name] > 0
+                # What was learned is as sharp as the spectra are.
+                if known[name] > 0 or isinstance(source, TrainedSpectra)
             )
             if not setups:
                 table.lost(rows, Status.NO_RESOLUTION)
