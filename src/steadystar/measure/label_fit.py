@@ -89,7 +89,7 @@ def fit_block(
     data = _recorded(block)
     starts = _starts(block, data, pieces)
     first = _fit_all(pieces, data, starts, _FIRST)
-    best, rival = _best(first, starts, number)
+    best, rival = _best(first, starts, number, pieces[0].nodes.shape[1] - 1)
     piece = starts.piece[best]
     values = first.values[best]
     clipped = None
@@ -351,22 +351,19 @@ def _fit_batch(arms, data, values, limits, rounds, wanted):
     return _grouped(jax.vmap(one), data, values, wanted)
 
 
-def _best(ends: _Ends, starts: _Starts, number: int):
+def _best(ends: _Ends, starts: _Starts, number: int, labels: int):
     """The best end of each spectrum, and whether another one is as good and unlike it."""
     order = np.lexsort((ends.chi2, starts.spectrum))
     best = order[np.searchsorted(starts.spectrum[order], np.arange(number))]
     worse = ends.chi2 - ends.chi2[best][starts.spectrum]
-    shared = ends.values.shape[1]
     variance = np.linalg.pinv(ends.normal[best], hermitian=True)
     error = np.sqrt(np.abs(np.diagonal(variance, axis1=1, axis2=2)))
     apart = np.abs(ends.values - ends.values[best][starts.spectrum])
-    unlike = (apart / np.maximum(error[starts.spectrum], 1e-12))[
-        :, : shared - 1
-    ] > _UNLIKE
+    unlike = apart / np.maximum(error[starts.spectrum], 1e-12) > _UNLIKE
     other_piece = starts.piece != starts.piece[best][starts.spectrum]
-    labels = unlike[:, :3].any(axis=1) | other_piece
+    other = unlike[:, :labels].any(axis=1) | other_piece
     rival = np.zeros(number, bool)
-    rival[starts.spectrum[(worse < RIVAL_CHI2) & labels]] = True
+    rival[starts.spectrum[(worse < RIVAL_CHI2) & other]] = True
     return best, rival
 
 
