@@ -106,7 +106,7 @@ SENTENCES: dict[Status, str] = {
     "there, and zero here.",
     Status.AMBIGUOUS: "The families of offsets cannot be told apart along a direction "
     "that runs through this one; their sum is determined, the parts are by convention.",
-    Status.NO_VELOCITY: "The table gives no velocity.",
+    Status.NO_VELOCITY: "There is no velocity, in the table or from the spectrum.",
     Status.BAD_ERROR: "The table gives no positive error for this velocity: it is kept "
     "as it was, and takes no part in anything.",
     Status.LABEL_EDGE: "A label lies on the edge of the model spectra: the star may be "
