@@ -63,9 +63,12 @@ class LabelTable:
         self.n_good[rows] = fitted.n_good
         squares = np.where(seen, fitted.scale, 0) ** 2
         out["ivar_scale"][rows] = np.sqrt(squares.sum(axis=1) / seen.sum(axis=1))
-        low, high = limits[:, 0, :size], limits[:, 1, :size]
+        low, high = limits[:, 0, : size + 1], limits[:, 1, : size + 1]
         near = 1e-6 * (high - low)
-        edge = (values[:, :size] <= low + near) | (values[:, :size] >= high - near)
+        star = values[:, : size + 1]
+        edge = (star <= low + near) | (star >= high - near)
+        # Not to rotate is no edge.
+        edge[:, size] &= star[:, size] > near[:, size]
         poor = np.where(seen, fitted.scale, 0).max(axis=1) > _POOR_FIT
         for mask, flag in (
             (edge.any(axis=1), Status.LABEL_EDGE),
