@@ -135,6 +135,12 @@ def _model(arms, values, wanted, speeds, options, rows) -> LabelModel:
         # A star's scaled labels must be the same in all arms, whichever it was used in.
         used = np.unique(np.concatenate([one.rows for one in ready.values()]))
         part = TrainedPart.spanning(known[used], _NODES)
+        same = part.domain.limits[0] == part.domain.limits[1]
+        if same.any():
+            raise ValueError(
+                f"All training stars have the same {wanted[int(np.argmax(same))]}: leave "
+                "it out with `names`, or add stars that differ in it."
+            )
         sources = {
             name: _train(one, known, part, options) for name, one in ready.items()
         }
