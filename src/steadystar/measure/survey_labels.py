@@ -128,8 +128,9 @@ def _modelled(
 ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     """Say which visits have models for their wavelengths, and what is said of the rest."""
     out, notes = np.zeros(len(visits), bool), []
-    for (arm,), rows in visits.with_row_index("_at").group_by(
-        "arm", maintain_order=True
+    # Surveys may give one name to arms of different wavelengths.
+    for (_, arm), rows in visits.with_row_index("_at").group_by(
+        "survey", "arm", maintain_order=True
     ):
         at = rows["_at"].to_numpy()
         some = spectra[at]
@@ -142,7 +143,7 @@ def _modelled(
                 f"Spectra of {arm} have no labels: there are no models for {low:.0f} to "
                 f"{high:.0f} A."
             )
-    return out, tuple(notes)
+    return out, tuple(dict.fromkeys(notes))
 
 
 def _fits(visits: pl.DataFrame, modelled: NDArray[np.bool_], together: bool):
@@ -150,7 +151,7 @@ def _fits(visits: pl.DataFrame, modelled: NDArray[np.bool_], together: bool):
     at = np.flatnonzero(modelled)
     frame = visits.with_columns(_row=pl.Series(at))
     if not together:
-        for (arm,), rows in frame.group_by("arm", maintain_order=True):
+        for (_, arm), rows in frame.group_by("survey", "arm", maintain_order=True):
             yield {str(arm): rows["_row"].to_numpy()}
         return
     # A second spectrum of the same arm, exposure and fiber is a fit of its own.
