@@ -63,6 +63,12 @@ def test_placeholders_and_texts_are_missing_and_said():
     assert found.frame["AG"].is_nan().to_list() == [True, False]
 
 
+def test_velocities_of_exactly_zero_are_remarked_on_and_kept():
+    found = catalog_of(pl.DataFrame({"id": range(1, 9), "rv": [0.0] * 5 + [1.0] * 3}))
+    assert "5 velocities rv of the table are exactly 0" in found.notes[0]
+    assert found.frame["rv"].to_list() == [0.0] * 5 + [1.0] * 3
+
+
 def test_rows_of_one_star_become_its_mean_with_scatter_and_number():
     table = pl.DataFrame(
         {

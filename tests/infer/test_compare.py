@@ -418,5 +418,7 @@ def test_nidever_and_chubak_agree_as_they_say(real_data):
     assert 0.05 < s.core.sigma < 0.15
     # Neither HD 4614 B nor HD 147379 B is where the other list has it.
     assert "HD 4614B" in " ".join(found.notes)
+    # Those without a velocity are in the file with 0.
+    assert "velocities RV of A are exactly 0" in " ".join(found.notes)
     # HD 134439 and 134440 are the well-known fast pair.
     assert found.fast["solid"].to_list() == [True, True]

@@ -38,6 +38,7 @@ from steadystar.survey.units import UnitError, degrees_of, split_unit, velocity_
 _MOTION = ("pmra", "pmdec", "epoch")
 _PLACES = ("star_id", "ra", "dec", "n_visits", "rv_scatter", *_MOTION)
 QUANTITIES = ("rv", "teff", "logg", "feh", "vsini")
+_MANY = 5
 _ANY = (-np.inf, np.inf)
 _FASTEST = 1000.0
 """km/s. Where half of the velocities are beyond, they are in m/s."""
@@ -224,6 +225,12 @@ def _numbers(column: pl.Series, ours: str, found, known, told, where):
             f"{numbers.example!r}: name the right one, as in {ours}=COLUMN."
         )
     _remark(notes, numbers, theirs, name)
+    zeros = int((numbers.values == 0).sum())
+    if ours == "rv" and zeros >= _MANY:
+        notes.append(
+            f"{zeros:,} velocities {theirs} of {name} are exactly 0, which may stand for "
+            "none: they are taken as they are."
+        )
     return None if ours in QUANTITIES and not known_any else numbers.values
 
 
