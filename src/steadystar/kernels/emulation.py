@@ -117,10 +117,10 @@ def rotation(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, 
     """Return the transform of the rotation profile at ``x``, and its slope by ``x^2``."""
     at = jnp.clip(x / _TABLE_STEP, 0, _TABLE_SIZE - 2)
     below = at.astype(jnp.int32)
-    part = at - below
-    table = jnp.stack([jnp.asarray(_ROTATION), jnp.asarray(_ROTATION_SLOPE)])
+    part = at - below.astype(at.dtype)
+    table = jnp.asarray(np.stack([_ROTATION, _ROTATION_SLOPE]), at.dtype)
     left, right = table[:, below], table[:, below + 1]
-    value, slope = left + part * (right - left)
+    value, slope = left + part[None] * (right - left)
     return value, slope
 
 
@@ -131,7 +131,7 @@ def terms(
     # Powers are small whole numbers: a product has derivatives at zero, a power has not.
     highest = 4
     grown = jnp.cumprod(
-        jnp.concatenate([jnp.ones((1, labels.size)), jnp.tile(labels, (highest, 1))]),
+        jnp.concatenate([jnp.ones_like(labels)[None], jnp.tile(labels, (highest, 1))]),
         axis=0,
     )
     chosen = grown[powers.astype(jnp.int32), jnp.arange(labels.size)[None, :]]
@@ -140,7 +140,8 @@ def terms(
 
 def _on_modes(emulator: Emulator, rows: Float[Array, "row point"]):
     """Return transforms of curves that are linear between the model's wavelengths."""
-    even = sum(tap * rows[:, emulator.first + i] for i, tap in enumerate(emulator.taps))
+    taps = emulator.taps[:, None]
+    even = sum(tap * rows[:, emulator.first + i] for i, tap in enumerate(taps))
     return jnp.fft.rfft(jnp.asarray(even))[:, : emulator.frequency.size]
 
 
@@ -151,18 +152,17 @@ def _passed(emulator: Emulator, star: Parameters):
     speed = ROTATION_UNIT * jnp.sqrt(jnp.maximum(star.rotation, 0))
     turned, by_square = rotation(k * speed)
     spread = jnp.exp(-(k**2) * star.spread * (1 + star.excess) / 2)
-    phase = jnp.exp(-1j * (k * star.velocity))
-    return (
-        spread * emulator.sharpness * phase,
-        turned,
-        by_square * (k * ROTATION_UNIT) ** 2,
-    )
+    size, angle = spread * emulator.sharpness, k * star.velocity
+    passed = jax.lax.complex(size * jnp.cos(angle), -size * jnp.sin(angle))
+    by_rotation = by_square * (k * ROTATION_UNIT) ** 2
+    return passed, *(one.astype(passed.dtype) for one in (turned, by_rotation))
 
 
 def lines_of(emulator: Emulator, star: Parameters) -> Float[Array, " knot"]:
     """Return the spline coefficients of ``flux - 1``."""
     dtype = emulator.theta.dtype
-    fine = terms(emulator.powers, star.labels).astype(dtype) @ emulator.theta
+    star = Parameters(*(one.astype(dtype) for one in star))
+    fine = terms(emulator.powers, star.labels) @ emulator.theta
     flux = jnp.clip(fine, emulator.floor, emulator.top)
     passed, turned, _ = _passed(emulator, star)
     modes = _on_modes(emulator, flux[None] - 1)[0] * (passed * turned)
@@ -172,6 +172,7 @@ def lines_of(emulator: Emulator, star: Parameters) -> Float[Array, " knot"]:
 def emulate(emulator: Emulator, star: Parameters) -> Seen:
     """Return what a star looks like on the coarse grid, and how that changes."""
     dtype = emulator.theta.dtype
+    star = Parameters(*(one.astype(dtype) for one in star))
 
     def of_labels(labels):
         return terms(emulator.powers, labels)
@@ -179,19 +180,19 @@ def emulate(emulator: Emulator, star: Parameters) -> Seen:
     every = jnp.concatenate(
         [of_labels(star.labels)[None], jax.jacfwd(of_labels)(star.labels).T]
     )
-    fine = every.astype(dtype) @ emulator.theta
+    fine = every @ emulator.theta
     flux = jnp.clip(fine[0], emulator.floor, emulator.top)
     # Where the polynomial leaves the range that lines can have, nothing changes.
     fine = jnp.where((fine[0] == flux)[None], fine, 0).at[0].set(flux - 1)
     modes = _on_modes(emulator, fine)
     passed, turned, by_rotation = _passed(emulator, star)
     k = emulator.frequency
+    zero = jnp.zeros_like(k)
+    by_spread = jax.lax.complex(-(k**2) * star.spread / 2, zero)
+    by_velocity = jax.lax.complex(zero, -k)
     seen = modes * (turned * passed)[None]
-    others = [
-        modes[0] * (by_rotation * passed),
-        seen[0] * (-(k**2) * star.spread / 2),
-        seen[0] * (-1j * k),
-    ]
+    others = [modes[0] * (by_rotation * passed)]
+    others += [seen[0] * by_spread, seen[0] * by_velocity]
     rows = jnp.concatenate([seen, jnp.stack(others)])
     curves = jnp.fft.irfft(rows, emulator.knots).astype(dtype)
     return Seen(curves[0], curves[1:])

@@ -145,7 +145,7 @@ def _look(arm: Arm, data: Recorded, star, own) -> _Look:
     of_stay = jax.scipy.linalg.solve_triangular(level.factor, stay, lower=True)
     pull = (slopes @ left).astype(jnp.float64) - half.T @ of_stay
     # The prior of the line spread.
-    at, held = star.size, arm.excess_precision
+    at, held = star.size, arm.excess_precision.astype(jnp.float64)
     normal = normal.at[at, at].add(held)
     pull = pull.at[at].add(-held * own[0])
     return _Look(chi2 + held * own[0] ** 2, normal, pull)
