@@ -29,6 +29,8 @@ _TITLE = "Do the labels of a star stay what they are?"
 _RATE = 0.01
 """False-discovery rate, as that of variable velocities."""
 _FEWEST = 5
+_MOST_MARKED = 2000
+"""Stars that change, drawn one by one: the surest of them."""
 
 
 def _judged(facts: Facts, name: str) -> pl.DataFrame:
@@ -106,7 +108,9 @@ def _panel(name: str, stars: pl.DataFrame, options: ReportOptions) -> Panel:
         _cloud(error, scatter, quiet, names, options, (x_edges, y_edges))
     ]
     moving = np.flatnonzero(~quiet)
-    if moving.size and moving.size <= options.aggregate_above:
+    moving = moving[np.argsort(stars["p"].to_numpy()[moving], kind="stable")]
+    moving = moving[:_MOST_MARKED]
+    if moving.size:
         marks.append(
             Points(error[moving], scatter[moving], "orange", "changes", hover=[names[i] for i in moving])
         )  # fmt: skip
