@@ -263,6 +263,31 @@ def test_what_was_not_measured_has_no_columns(mock):
     assert "teff" not in summarize_labels(no_snr).columns
 
 
+def test_what_all_spectra_of_a_star_share_does_not_average_out():
+    """Rotation that a line spread of one fiber feigns is the same in every visit."""
+    rng = np.random.default_rng(8)
+    stars, visits, shared, own = 4000, 9, 3.0, 0.5
+    star = np.repeat(np.arange(stars), visits)
+    off = shared * rng.normal(size=stars)[star] + own * rng.normal(size=len(star))
+    labels = pl.DataFrame(
+        {
+            "star_id": [f"star {i:04d}" for i in star],
+            "snr": 30.0,
+            "vsini": 40.0 + off,
+            "vsini_err": np.hypot(shared, own),
+        }
+    )
+    labels = fit_label_errors(labels).apply(labels)
+    assert labels["vsini_err"][0] == pytest.approx(np.hypot(shared, own))
+    assert labels["vsini_repeat_err"].median() == pytest.approx(own, rel=0.03)
+    found = summarize_labels(labels)
+    pull = (found["vsini_mean"] - 40.0) / found["vsini_mean_err"]
+    # A standard deviation of 4000 has an error of 1.1%.
+    assert pull.std() == pytest.approx(1, abs=0.04)
+    # Constancy is judged by what repeats differ by.
+    assert (found["vsini_p_value"] < 0.1).mean() == pytest.approx(0.1, abs=0.02)
+
+
 def test_tiny_and_huge_numbers_do_no_harm():
     labels = pl.DataFrame(
         {

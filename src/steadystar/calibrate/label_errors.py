@@ -1,6 +1,6 @@
 """Errors of labels that mean what they say: a scale and a floor for each label.
 
-    teff_err^2 = (scale * teff_fit_err)^2 + floor^2
+    teff_repeat_err^2 = (scale * teff_fit_err)^2 + floor^2
 
 as for velocities (`errors`), by the same likelihood: repeats of a star scatter about its
 mean, in a mixture that lets stars vary and single spectra be wild. The mean is taken
@@ -29,6 +29,7 @@ from steadystar.calibrate.errors import ErrorModel, fit_error_model
 from steadystar.calibrate.label_rows import (
     require_labels,
     usual_groups,
+    with_errors_of_repeats,
     with_labels_trusted,
 )
 from steadystar.calibrate.options import CalibrationError
@@ -66,7 +67,8 @@ class LabelErrors:
     def apply(self, labels: pl.DataFrame) -> pl.DataFrame:
         """Return ``labels`` with calibrated errors; what the fit gave is ``X_fit_err``.
 
-        Applied again, it starts from what the fit gave. Row order is kept.
+        ``X_repeat_err`` is what repeats differ by, ``X_err`` that or the fit's own error,
+        whichever is larger. Applied again, it starts from what the fit gave. Row order is kept.
 
         Raises:
             CalibrationError: a column is missing or of another kind.
@@ -78,9 +80,11 @@ class LabelErrors:
             raw = labels[given].cast(pl.Float64).fill_null(np.nan).to_numpy()
             raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.nan)
             scale, floor = model.of(labels)
+            repeat = np.hypot(scale * raw, floor)
             labels = labels.with_columns(
                 pl.Series(fitted, raw),
-                pl.Series(f"{name}_err", np.hypot(scale * raw, floor)),
+                pl.Series(f"{name}_repeat_err", repeat),
+                pl.Series(f"{name}_err", np.maximum(repeat, raw)),
             )
         return labels
 
@@ -251,6 +255,7 @@ def label_pulls(labels: pl.DataFrame, name: str) -> pl.DataFrame:
         CalibrationError: a column is missing or holds no numbers.
     """
     require_labels(labels, [name])
+    labels = with_errors_of_repeats(labels, [name])
     table = with_values(with_labels_trusted(labels, [name]), name)
     visits, unit = as_velocities(table, name, [])
     groups = zeros_of(visits)

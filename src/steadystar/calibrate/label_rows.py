@@ -22,6 +22,7 @@ __all__ = [
     "require_labels",
     "trusted",
     "usual_groups",
+    "with_errors_of_repeats",
     "with_labels_trusted",
     "without_repeats",
 ]
@@ -125,6 +126,21 @@ def with_labels_trusted(
             values = np.where(good, _numbers(labels, column), np.nan)
             columns.append(pl.Series(column, values))
     return labels.with_columns(columns)
+
+
+def with_errors_of_repeats(
+    labels: pl.DataFrame, names: Iterable[str] = LABEL_NAMES
+) -> pl.DataFrame:
+    """Return the table with the errors by which repeats differ, where it has others too.
+
+    What all spectra of a star have in common (a line spread that is not known to better
+    than 5%, say) is in ``X_err``, but no spectrum of the star differs from another by it.
+    """
+    return labels.with_columns(
+        pl.col(f"{name}_repeat_err").alias(f"{name}_err")
+        for name in names
+        if f"{name}_repeat_err" in labels.columns
+    )
 
 
 def without_repeats(

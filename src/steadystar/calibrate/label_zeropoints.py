@@ -222,7 +222,7 @@ def label_zeropoints(
     asked = _for_velocities(label, unit, options)
     zero = fit_zeropoints(visits, families, options=asked)
     errors = fit_label_errors(table, names=[label]).apply(table)
-    error = errors[f"{label}_err"].to_numpy() / unit
+    error = errors[f"{label}_repeat_err"].to_numpy() / unit
     after = zero.apply(visits)["rv"].to_numpy()
     held = held_out(visits, families, asked, options.folds)
     before = visits["rv_raw"].to_numpy()

@@ -241,6 +241,15 @@ def _labels_of_a_spectrum() -> tuple[Column, ...]:
                 f"Error of {name} as the fit gave it, where {name}_err is calibrated",
                 optional=True,
             ),
+            Column(
+                f"{name}_repeat_err",
+                _FLOAT,
+                unit,
+                error,
+                f"The part of {name}_err by which repeats differ; the rest is common to "
+                "all spectra of the star",
+                optional=True,
+            ),
         ]
     return (
         *out,

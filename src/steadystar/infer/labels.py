@@ -13,7 +13,8 @@ Two means stand beside each other:
   30%; and from two or three spectra a scatter may be near zero by chance. This is why
 - ``teff_mean`` and ``teff_mean_err`` are those that the errors of the fits ask for,
   weighted by their inverse variance: they mean what they say once the errors were
-  calibrated (`calibrate.label_errors`). ``teff_chi2`` about this mean and ``teff_p_value``
+  calibrated (`calibrate.label_errors`); what all spectra of a star have in common stays
+  in them, however many there are. ``teff_chi2`` about this mean and ``teff_p_value``
   tell whether the star keeps its temperature: pulsators do not.
 
 Which rows count, and that no photon counts twice, is decided in `calibrate.label_rows`.
@@ -105,11 +106,14 @@ def summarize_labels(
     for name in labels_in(labels):
         rows = good[name] & used
         if rows.any():
-            value, error = (
+            repeat = f"{name}_repeat_err"
+            own = repeat if repeat in labels.columns else f"{name}_err"
+            value, error, total = (
                 labels[column].cast(pl.Float64).to_numpy()[rows]
-                for column in (name, f"{name}_err")
+                for column in (name, own, f"{name}_err")
             )
-            found = _of_one_label(value, error, snr[rows], star[rows], len(ids))
+            common = np.sqrt(np.maximum(total - error, 0)) * np.sqrt(total + error)
+            found = _of_one_label(value, error, common, snr[rows], star[rows], len(ids))
             columns |= {f"{name}{suffix}": v for suffix, v in found.items()}
     count = np.bincount(star[used], minlength=len(ids)).astype(np.int64)
     means = ids.with_columns(
@@ -122,9 +126,17 @@ def summarize_labels(
 
 
 def _of_one_label(
-    value: Vector, error: Vector, snr: Vector, star: NDArray[np.intp], size: int
+    value: Vector,
+    error: Vector,
+    common: Vector,
+    snr: Vector,
+    star: NDArray[np.intp],
+    size: int,
 ) -> dict[str, Vector]:
-    """Return the statistics of one label for all stars, each ``(star,)``, by suffix."""
+    """Return the statistics of one label for all stars, each ``(star,)``, by suffix.
+
+    ``error``: by which spectra of a star differ; ``common``: what they share.
+    """
     n = np.bincount(star, minlength=size)
     several, once = n > 1, n == 1
     # The largest weight of a star is 1: tiny S/N do not vanish when squared.
@@ -133,13 +145,15 @@ def _of_one_label(
     mean, square, effective = _moments(value, (snr / largest[star]) ** 2, star, size)
     scatter = np.sqrt(square * n / np.maximum(n - 1, 1))
     alone = np.full(size, np.nan)
-    alone[star] = error
+    alone[star] = np.hypot(error, common)
     scatter = np.where(several, scatter, np.where(once, alone, np.nan))
     smallest = np.full(size, np.inf)
     np.minimum.at(smallest, star, error)
     weight = (smallest[star] / error) ** 2
     best, _, _ = _moments(value, weight, star, size)
     total = sums(star, weight, size)
+    safe = np.where(total > 0, total, np.nan)
+    shared = sums(star, weight * common**2, size) / safe
     # No chi2 is infinite: 1e150 errors are as impossible as any more.
     away = np.minimum(np.abs(value - best[star]) / error, 1e150)
     chi2 = sums(star, away**2, size)
@@ -150,8 +164,9 @@ def _of_one_label(
         "_scatter": scatter,
         "_err": scatter / np.sqrt(effective),
         "_mean": best,
-        "_mean_err": np.where(n > 0, smallest, np.nan)
-        / np.sqrt(np.where(total > 0, total, np.nan)),
+        "_mean_err": np.hypot(
+            np.where(n > 0, smallest, np.nan) / np.sqrt(safe), np.sqrt(shared)
+        ),
         "_chi2": chi2,
         "_p_value": np.where(several, p_value, np.nan),
     }

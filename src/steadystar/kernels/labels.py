@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from steadystar.kernels import spline
 from steadystar.kernels.emulation import Emulator, Parameters, emulate, lines_of
@@ -186,7 +186,7 @@ def fit(
     start: Start,
     limits: Float[Array, "2 parameter"],
     *,
-    rounds: int,
+    rounds: int | Int[Array, ""],
     enough: float = 0.01,
 ) -> Found:
     """Follow chi squared downhill from ``start``.
@@ -285,7 +285,7 @@ def clip_arm(
     model: Float[Array, " knot"],
     lines: Float[Array, " knot"],
     clip: float,
-) -> tuple[spline.Placed, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+) -> tuple[spline.Placed, Float[Array, ""], Float[Array, ""], Int[Array, ""]]:
     """Take the weight of pixels that no star explains.
 
     Returns the rest, the scatter of residuals over the expected one, chi squared of the

@@ -13,6 +13,7 @@ __all__ = [
     "report_inputs",
     "spectra_of_run",
     "summarize",
+    "targets_hash",
     "write_catalog",
     "write_pages",
 ]
@@ -33,10 +34,10 @@ from steadystar.calibrate.visits import methods_of, of_leading_method
 from steadystar.data.schema import Column, conform, empty
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import SENTENCES, Status
-from steadystar.data.tables import write_parquet
-from steadystar.pipeline.config import Configuration
+from steadystar.data.tables import TableError, read_table, write_parquet
+from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.kept import kept_comparison, kept_zeropoints
-from steadystar.pipeline.ledger import Ledger, atomic, fingerprint
+from steadystar.pipeline.ledger import Ledger, atomic, content_hash, fingerprint
 from steadystar.pipeline.reading import known_files
 from steadystar.pipeline.shardwork import shard_spectra
 from steadystar.pipeline.sorting import Part, parts
@@ -285,7 +286,25 @@ def plan_report(run: Run, stage: Stage) -> list[Unit]:
     windows = dict(run.configuration.measure.windows)
     job = _ReportJob(run.directory, windows, run.configuration.report, run.truth)
     truth = str(run.truth) if run.truth else ""
-    return [Unit("all", [catalog.sha256(), version("steadystar"), truth], job)]
+    inputs = [catalog.sha256(), version("steadystar"), truth]
+    inputs += targets_hash(run.configuration)
+    return [Unit("all", inputs, job)]
+
+
+def targets_hash(configuration: Configuration) -> list[str]:
+    """Hash of the content of the input catalog, if one is to be drawn.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    path = configuration.report.targets
+    if not path:
+        return []
+    try:
+        read_table(Path(path))
+    except TableError as error:
+        raise ConfigurationError(f"Option report.targets: {error}") from error
+    return [content_hash(Path(path))]
 
 
 def write_pages(job: _ReportJob, prefix: Path) -> Result:
@@ -295,7 +314,9 @@ def write_pages(job: _ReportJob, prefix: Path) -> Result:
 
     with atomic(job.directory / "report") as part:
         spectra = spectra_of_run(Ledger(job.directory))
-        inputs = report_inputs(job.directory, spectra, job.windows, job.truth)
+        inputs = report_inputs(
+            job.directory, spectra, job.windows, job.truth, job.options.targets
+        )
         write_report(part, inputs, job.options)
     truth = str(job.truth) if job.truth else None
     return Result({"report": job.directory / "report"}, {"truth": truth})
@@ -306,8 +327,12 @@ def report_inputs(
     spectra: Callable[[str], tuple[pl.DataFrame, Spectra] | None] | None = None,
     windows: Mapping[str, tuple[float, float]] | None = None,
     truth: Path | None = None,
+    targets: str = "",
 ) -> ReportInputs:
-    """Collect what a report is made from: the tables that lie in ``directory``."""
+    """Collect what a report is made from: the tables that lie in ``directory``.
+
+    ``targets``: file of the input catalog, if there is one.
+    """
     summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
     offsets = {
         path.stem.removeprefix("offsets-"): pl.read_parquet(path)
@@ -325,6 +350,7 @@ def report_inputs(
         velocities=pl.read_parquet(velocities, columns=drawn),
         stars=pl.read_parquet(directory / "stars.parquet"),
         labels=_if_there(directory / "labels.parquet"),
+        targets=read_table(Path(targets)) if targets else None,
         offsets=offsets,
         rejected=_if_there(directory / "rejected.parquet"),
         notes=notes,

@@ -20,7 +20,11 @@ from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import printable
 from steadystar.pipeline.ledger import Ledger, atomic
 from steadystar.pipeline.lock import holder, only_run
-from steadystar.pipeline.publishing import report_inputs, spectra_of_run
+from steadystar.pipeline.publishing import (
+    report_inputs,
+    spectra_of_run,
+    targets_hash,
+)
 from steadystar.pipeline.stages import STAGES
 from steadystar.pipeline.summary import describe_results
 from steadystar.publish.catalog import FORMATS, columns_of, export
@@ -143,7 +147,14 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
     old = ledger.record("report", "all")
     truth = Path(old.facts["truth"]) if old and old.facts["truth"] else None
     with only_run(directory) if ledger.folder.is_dir() else nullcontext():
-        inputs = report_inputs(directory, spectra_of_run(ledger), windows, truth)
+        targets_hash(configuration)
+        inputs = report_inputs(
+            directory,
+            spectra_of_run(ledger),
+            windows,
+            truth,
+            configuration.report.targets,
+        )
         with atomic(directory / "report") as part:
             write_report(part, inputs, configuration.report)
     return directory / "report" / "index.html"

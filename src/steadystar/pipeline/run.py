@@ -27,6 +27,7 @@ from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.lock import only_run
 from steadystar.pipeline.log import RunLog, Step, open_log
 from steadystar.pipeline.measuring import templates_hash
+from steadystar.pipeline.publishing import targets_hash
 from steadystar.pipeline.stages import STAGES
 from steadystar.pipeline.summary import conclude, describe_inputs
 from steadystar.pipeline.units import Finished, Run, Stage, Unit, first_line, perform
@@ -129,6 +130,7 @@ def _advance(run: Run, pool: Pool, log: RunLog) -> Outcome:
     # A wrong name is said before hours of reading.
     templates_hash(run.configuration)
     catalog_hashes(run.configuration)
+    targets_hash(run.configuration)
     names = [stage.name for stage in STAGES]
     run.ledger.sweep(*names)
     done: dict[str, int] = {}

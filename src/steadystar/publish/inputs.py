@@ -83,4 +83,9 @@ class ReportOptions:
     star_paper_figures: Annotated[
         int, "Stars whose figures are also written as PNG and PDF (a second each)."
     ] = 1
+    targets: Annotated[
+        str,
+        "File of the input catalog (star_id or ra, dec; magnitudes; field), for figures "
+        "of what was to be observed beside what was; empty for none.",
+    ] = ""
     dpi: Annotated[int, "Resolution of the PNG figures, dots per inch."] = 200

@@ -20,7 +20,11 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from steadystar.calibrate.label_rows import trusted, without_repeats
+from steadystar.calibrate.label_rows import (
+    trusted,
+    with_errors_of_repeats,
+    without_repeats,
+)
 from steadystar.data import schema
 from steadystar.data.schema import LABEL_NAMES
 from steadystar.infer.labels import summarize_labels
@@ -155,14 +159,16 @@ def repeats(labels: pl.DataFrame, name: str) -> pl.DataFrame:
     is that of one arm, method and model. For pulls see `calibrate.label_errors`.
     """
     keys = ["star_id", "arm", "method", "model"]
-    rows = labels.filter(
-        f"{name}_trusted", pl.col("snr").is_finite(), pl.col("snr") > 0
-    ).select(
-        *keys,
-        "snr",
-        pl.col(name).alias("value"),
-        pl.col(f"{name}_err").alias("error"),
-        pl.len().over(keys).alias("n"),
+    rows = (
+        with_errors_of_repeats(labels, [name])
+        .filter(f"{name}_trusted", pl.col("snr").is_finite(), pl.col("snr") > 0)
+        .select(
+            *keys,
+            "snr",
+            pl.col(name).alias("value"),
+            pl.col(f"{name}_err").alias("error"),
+            pl.len().over(keys).alias("n"),
+        )
     )
     rows = rows.filter(pl.col("n") > 1)
     weight = pl.col("snr") ** 2

@@ -8,6 +8,7 @@ __all__ = ["changing_listing", "label_constancy"]
 import numpy as np
 import polars as pl
 
+from steadystar.calibrate.label_rows import with_errors_of_repeats
 from steadystar.data.schema import LABEL_NAMES
 from steadystar.infer.summary import discoveries
 from steadystar.publish.facts import Facts
@@ -36,7 +37,8 @@ _MOST_MARKED = 2000
 def _judged(facts: Facts, name: str) -> pl.DataFrame:
     """Stars with two spectra or more: scatter, error of one spectrum, p, whether it changes."""
     needed = {f"{name}_{suffix}" for suffix in ("scatter", "chi2", "p_value")}
-    rows = facts.labels.filter("counts", f"{name}_trusted")
+    rows = with_errors_of_repeats(facts.labels, [name])
+    rows = rows.filter("counts", f"{name}_trusted")
     if not needed <= set(facts.stars.columns) or not len(rows):
         return pl.DataFrame()
     typical = rows.group_by("star_id").agg(
