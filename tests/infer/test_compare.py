@@ -382,7 +382,7 @@ def test_few_stars_are_compared_as_far_as_they_go(size):
         (lambda b: b, {"color": "x"}, "Neither table has a column of numbers 'x'"),
         (lambda b: b, {"correct": ("logg",)}, "logg cannot be corrected"),
         (lambda b: b, {"ranges": {"logg": (0.0, 1.0)}}, "cannot be corrected or limited"),
-        (lambda b: b.with_columns(rv=None, teff=None), {}, "share no quantity"),
+        (lambda b: b.with_columns(rv=None, teff=None), {}, "share no quantity: A .*; B has none"),
     ],
 )  # fmt: skip
 def test_mistakes_are_sentences(change, options, words):
@@ -395,6 +395,8 @@ def test_mistakes_are_sentences(change, options, words):
     ("options", "words"),
     [
         ({"radius_arcsec": 0.0}, "radius_arcsec = 0"),
+        ({"radius_arcsec": float("inf")}, "radius_arcsec = inf"),
+        ({"ranges": {"teff": (7000.0, 4000.0)}}, "teff = 7000:4000"),
         ({"n_sigma": 0.5}, "above 1"),
         ({"against": "c"}, "mean, a or b"),
         ({"significance": float("nan")}, "significance"),

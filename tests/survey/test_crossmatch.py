@@ -364,6 +364,12 @@ def test_a_configuration_names_several_catalogs(tmp_path):
     ]
     assert len(out.notes) == 2
     assert cross_match_all(stars, CrossMatchOptions()).stars.equals(stars)
+    files = {"kic": str(tmp_path / "a.parquet"), "kic_kic": str(tmp_path / "b.csv")}
+    clash = CrossMatchOptions(catalogs=files, bring={"kic": ("kic_id",)})
+    renamed = pl.read_parquet(tmp_path / "a.parquet").with_columns(kic_id=pl.lit(1))
+    renamed.write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(CatalogError, match="kic_kic_id of kic_kic is a column of"):
+        cross_match_all(stars, clash)
 
 
 def test_nothing_matches_nothing():
@@ -376,6 +382,11 @@ def test_nothing_matches_nothing():
     assert out.stars["kic_id"].dtype == pl.Int64
     out = cross_match(table([], []), catalog_of([100.0], [1.0]), "kic")
     assert out.stars.columns[-2:] == ["kic_id", "kic_separation"]
+
+
+def test_infinite_positions_are_none():
+    catalog = catalog_of([100.0], [1.0]).with_columns(ra=np.inf)
+    assert cross_match(table([100.0], [1.0]), catalog, "kic").matched == {"kic": 0}
 
 
 def test_hostile_tables_get_sentences(tmp_path):

@@ -178,6 +178,9 @@ def catalog_of(
             values = _numbers(frame[theirs], ours, found, known, told, (name, notes))
             if values is not None:
                 made[ours], kept[ours] = pl.Series(ours, values), theirs
+    for ours in [n for n in kept if _is_error(n, found) and n[:-4] not in made]:
+        # Errors of nothing.
+        del made[ours], kept[ours]
     for ours in ("n_visits", "rv_scatter", *_MOTION):
         made.setdefault(ours, pl.Series(ours, np.full(len(frame), np.nan)))
     for ours in [n for n in kept if n not in _PLACES and not _is_error(n, found)]:

@@ -71,9 +71,15 @@ class CompareOptions:
             *(("radius_arcsec", 0), ("n_sigma", 1), ("outlier", 0)),
             *(("max_scatter", 0), ("high_velocity", 0), ("significance", 0)),
         ):
-            if not getattr(self, name) > low:
+            if not low < getattr(self, name) < np.inf:
                 raise CatalogError(
                     f"{name} = {getattr(self, name)}: give a number above {low}."
+                )
+        for name, (low, high) in self.ranges.items():
+            if not low < high:
+                raise CatalogError(
+                    f"The range {name} = {low:g}:{high:g} holds nothing: give the lower "
+                    "limit first."
                 )
         if self.against not in ("mean", "a", "b"):
             raise CatalogError(

@@ -181,6 +181,12 @@ def cross_match_all(
             epoch=options.epochs.get(name),
             observed=observed,
         )
+        twice = {c.name for c in out.columns} & {c.name for c in one.columns}
+        if twice:
+            raise CatalogError(
+                f"{min(twice)} of {name} is a column of another catalog already: give "
+                "one of them another name."
+            )
         out = CrossMatch(
             one.stars,
             (*out.columns, *one.columns),

@@ -207,7 +207,7 @@ def _positions(frame: pl.DataFrame, found, unit, origin: str):
             f"{found['dec']} begin with {ra[0]:g}, {dec[0]:g}. Say the columns and their "
             "units, as in ra=RA[deg]."
         )
-    ra, dec = np.where(good, ra % 360, np.nan), np.where(good, dec, np.nan)
+    ra, dec = np.where(good, ra, np.nan) % 360, np.where(good, dec, np.nan)
     given = frame[found["ra"]]
     # Degrees are plain numbers; what else a text holds was read as hours, min, s.
     text = given.dtype == pl.String and (
