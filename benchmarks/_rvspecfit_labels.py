@@ -7,20 +7,19 @@ a grid of spectra, rotates, shifts, and fits a continuum by least squares, then 
 velocity and takes the labels' errors from the Hessian.
 
 `prepare` writes the grid as `rvs_make_interpol` would, at the nominal resolution and with
-pixels as wide as the data's, and has rvspecfit make the templates for its correlation of them. `fit` is what
-its pipelines do with a star: `fitter_ccf.fit`, then `vel_fit.process`, with both
-minimizers; errors of v sin i are not given. What differs from rvspecfit's own recipes for
-surveys is in its favor:
+pixels as wide as the data's, and has rvspecfit make its templates for the correlation.
+`fit` is what its pipelines do with a star: `fitter_ccf.fit`, then `vel_fit.process`, with
+both minimizers; errors of v sin i are not given. This differs from rvspecfit's own
+recipes for surveys:
 
 - Every 60th template is correlated, at 0, 30, 100 and 300 km/s, not every 30th at 0 and
   300: as many, but from 0 km/s three of 84 mock stars that rotate at 46 to 58 km/s ended
-  in a wrong minimum, and the walk was longer.
+  in a wrong minimum.
 - Velocities up to 600 km/s, as far as ours are searched, not 1000.
-- A regular grid, with half of PHOENIX's steps in log g and [Fe/H]: the interpolation
-  costs less accuracy, and a trial takes the same time.
+- A regular grid, with half of PHOENIX's steps in log g and [Fe/H].
 - 10 terms of continuum an arm, as for DESI.
 
-One thing is not: a line spread that differs from the nominal one is not fitted.
+rvspecfit knows the line spread only as it is nominally, where ours fits it along.
 
 rvspecfit is no dependency of this project: ``pip install rvspecfit``.
 """
