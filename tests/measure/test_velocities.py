@@ -10,9 +10,10 @@ from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
 from steadystar.measure.information import photon_limit
 from steadystar.measure.velocities import VelocityOptions, measure_velocities
-from steadystar.models.broadening import broaden
 from steadystar.models.library import bundled
 from steadystar.models.templates import Templates, bundled_templates
+
+from . import star_mock
 
 RESOLUTION = 7500.0
 PIXELS = np.exp(np.linspace(np.log(4955), np.log(5345), 3000))
@@ -40,31 +41,12 @@ def labels(number, seed):
 
 def stars(velocity, which, vsini=4.0):
     """Noiseless model stars, one a row, computed at their velocities."""
-    models = bundled(WINDOW)
-    return np.stack(
-        [
-            broaden(
-                models.wave * (1 + v / C_KMS),
-                models(one).flux,
-                PIXELS,
-                resolution=RESOLUTION,
-                vsini=vsini,
-            )
-            for v, one in zip(velocity, which, strict=True)
-        ]
-    )
+    return star_mock.clean(which, velocity, vsini, PIXELS)
 
 
 def observe(clean, snr, seed, resolution: float | None = RESOLUTION, **given):
     """A continuum and noise on top of normalized spectra."""
-    rng = np.random.default_rng(seed)
-    x = np.linspace(-1, 1, len(PIXELS))
-    bend = rng.uniform(-0.3, 0.3, (2, len(clean), 1))
-    flux = 1e4 * clean * (1 + bend[0] * x + bend[1] * x**2)
-    sigma = 1e4 / snr
-    noisy = flux + rng.normal(size=flux.shape) * sigma
-    ivar = np.full(flux.shape, sigma**-2)
-    return Spectra.from_arrays(PIXELS, noisy, ivar, resolution, **given)
+    return star_mock.observe(clean, snr, seed, PIXELS, resolution, **given)
 
 
 def has(table, flag):
