@@ -159,7 +159,7 @@ def test_typical_errors_are_drawn_as_long_as_they_are(labeled, facts):
     figure = star_kiel(facts, OPTIONS)
     crosses = {m.label: m for m in marks(figure, Line)}
     star = crosses["typical error of a star"]
-    error = labeled.stars["teff_err"].drop_nans().median()
+    error = labeled.stars["teff_mean_err"].drop_nans().median()
     assert np.nanmax(star.x) - np.nanmin(star.x) == pytest.approx(2 * error)
     spectrum = crosses["typical error of a spectrum"]
     assert np.nanmax(spectrum.y) - np.nanmin(spectrum.y) > 0.05

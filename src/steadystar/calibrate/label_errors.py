@@ -1,10 +1,15 @@
 """Errors of labels that mean what they say: a scale and a floor for each label.
 
-    teff_repeat_err^2 = (scale * teff_fit_err)^2 + floor^2
+    teff_err^2 = scale^2 (teff_fit_err^2 - teff_common_err^2) + floor^2 + teff_common_err^2
 
 as for velocities (`errors`), by the same likelihood: repeats of a star scatter about its
 mean, in a mixture that lets stars vary and single spectra be wild. The mean is taken
 within an arm, method and model, whose labels may differ by more than noise.
+
+Repeats say nothing of what is the same in all of them: the line spread function of the
+star's fiber above all, which the rotation of a slow star cannot be told from. That part,
+``teff_common_err``, is as the fit gives it (none where a table has no such column), and
+does not become smaller in a mean (`infer.labels`).
 
 `label_pulls` says whether errors can be trusted: deviations from the mean of the star's
 *other* spectra over what the errors let expect, whose width should be 1.
@@ -27,6 +32,7 @@ import polars as pl
 from steadystar.calibrate.archive import pack, unpack
 from steadystar.calibrate.errors import ErrorModel, fit_error_model
 from steadystar.calibrate.label_rows import (
+    own_error,
     require_labels,
     usual_groups,
     with_errors_of_repeats,
@@ -67,8 +73,7 @@ class LabelErrors:
     def apply(self, labels: pl.DataFrame) -> pl.DataFrame:
         """Return ``labels`` with calibrated errors; what the fit gave is ``X_fit_err``.
 
-        ``X_repeat_err`` is what repeats differ by, ``X_err`` that or the fit's own error,
-        whichever is larger. Applied again, it starts from what the fit gave. Row order is kept.
+        ``X_common_err`` is in them, and stays what it was. Applied again, it starts from what the fit gave. Row order is kept.
 
         Raises:
             CalibrationError: a column is missing or of another kind.
@@ -80,12 +85,13 @@ class LabelErrors:
             raw = labels[given].cast(pl.Float64).fill_null(np.nan).to_numpy()
             raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.nan)
             scale, floor = model.of(labels)
-            repeat = np.hypot(scale * raw, floor)
-            labels = labels.with_columns(
-                pl.Series(fitted, raw),
-                pl.Series(f"{name}_repeat_err", repeat),
-                pl.Series(f"{name}_err", np.maximum(repeat, raw)),
-            )
+            labels = labels.with_columns(pl.Series(fitted, raw))
+            own, common = raw, np.zeros_like(raw)
+            if f"{name}_common_err" in labels.columns:
+                own = own_error(labels, name, fitted).to_numpy()
+                common = np.sqrt(np.maximum(raw - own, 0)) * np.sqrt(raw + own)
+            error = np.hypot(np.hypot(scale * own, floor), common)
+            labels = labels.with_columns(pl.Series(f"{name}_err", error))
         return labels
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -154,7 +160,8 @@ def fit_label_errors(
             f"The table of labels has no column {', '.join(absent)}, by which errors "
             f"were to be calibrated: choose among {', '.join(sorted(labels.columns)[:40])}."
         )
-    table = with_labels_trusted(as_fitted(labels, wanted), wanted)
+    fitted = with_errors_of_repeats(as_fitted(labels, wanted), wanted)
+    table = with_labels_trusted(fitted, wanted)
     models, notes = {}, []
     for name in wanted:
         model = _fit(table, name, groups)

@@ -19,6 +19,7 @@ __all__ = [
     "ALL_ARMS",
     "SPEAKS_AGAINST",
     "labels_in",
+    "own_error",
     "require_labels",
     "trusted",
     "usual_groups",
@@ -134,13 +135,29 @@ def with_errors_of_repeats(
     """Return the table with the errors by which repeats differ, where it has others too.
 
     What all spectra of a star have in common (a line spread that is not known to better
-    than 5%, say) is in ``X_err``, but no spectrum of the star differs from another by it.
+    than 5%, say) is in ``X_err`` and in ``X_common_err``; no spectrum of the star differs
+    from another by it.
     """
     return labels.with_columns(
-        pl.col(f"{name}_repeat_err").alias(f"{name}_err")
+        own_error(labels, name).alias(f"{name}_err")
         for name in names
-        if f"{name}_repeat_err" in labels.columns
+        if f"{name}_common_err" in labels.columns and f"{name}_err" in labels.columns
     )
+
+
+def own_error(labels: pl.DataFrame, name: str, total: str | None = None) -> pl.Series:
+    """Return a label's errors without what the spectra of a star have in common.
+
+    ``total``: the column of the errors, ``X_err`` if None.
+    """
+    error, common = (
+        labels[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for column in (total or f"{name}_err", f"{name}_common_err")
+    )
+    common = np.where(np.isfinite(common) & (common >= 0), common, 0.0)
+    # Something is always a spectrum's own.
+    rest = np.maximum(error - common, 1e-6 * error)
+    return pl.Series(np.sqrt(rest) * np.sqrt(error + common))
 
 
 def without_repeats(

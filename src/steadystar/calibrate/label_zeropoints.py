@@ -43,6 +43,7 @@ from steadystar.calibrate.label_gain import (
 )
 from steadystar.calibrate.label_rows import (
     require_labels,
+    with_errors_of_repeats,
     with_labels_trusted,
     without_repeats,
 )
@@ -222,7 +223,8 @@ def label_zeropoints(
     asked = _for_velocities(label, unit, options)
     zero = fit_zeropoints(visits, families, options=asked)
     errors = fit_label_errors(table, names=[label]).apply(table)
-    error = errors[f"{label}_repeat_err"].to_numpy() / unit
+    errors = with_errors_of_repeats(errors, [label])
+    error = errors[f"{label}_err"].to_numpy() / unit
     after = zero.apply(visits)["rv"].to_numpy()
     held = held_out(visits, families, asked, options.folds)
     before = visits["rv_raw"].to_numpy()

@@ -242,12 +242,11 @@ def _labels_of_a_spectrum() -> tuple[Column, ...]:
                 optional=True,
             ),
             Column(
-                f"{name}_repeat_err",
+                f"{name}_common_err",
                 _FLOAT,
                 unit,
                 error,
-                f"The part of {name}_err by which repeats differ; the rest is common to "
-                "all spectra of the star",
+                f"The part of {name}_err that all spectra of the star have in common",
                 optional=True,
             ),
         ]

@@ -33,6 +33,7 @@ from scipy.special import chdtrc
 from steadystar.calibrate.label_rows import (
     SPEAKS_AGAINST,
     labels_in,
+    own_error,
     require_labels,
     trusted,
     without_repeats,
@@ -106,13 +107,14 @@ def summarize_labels(
     for name in labels_in(labels):
         rows = good[name] & used
         if rows.any():
-            repeat = f"{name}_repeat_err"
-            own = repeat if repeat in labels.columns else f"{name}_err"
-            value, error, total = (
+            value, total = (
                 labels[column].cast(pl.Float64).to_numpy()[rows]
-                for column in (name, own, f"{name}_err")
+                for column in (name, f"{name}_err")
             )
-            common = np.sqrt(np.maximum(total - error, 0)) * np.sqrt(total + error)
+            error, common = total, np.zeros(len(total))
+            if f"{name}_common_err" in labels.columns:
+                error = own_error(labels, name).to_numpy()[rows]
+                common = np.sqrt(np.maximum(total - error, 0)) * np.sqrt(total + error)
             found = _of_one_label(value, error, common, snr[rows], star[rows], len(ids))
             columns |= {f"{name}{suffix}": v for suffix, v in found.items()}
     count = np.bincount(star[used], minlength=len(ids)).astype(np.int64)

@@ -25,7 +25,7 @@ class LabelTable:
         self.labels = labels
         # Rotation is the last parameter of a star, unless it is a label itself.
         self.every = labels if "vsini" in labels else (*labels, "vsini")
-        names = [f"{n}{e}" for n in self.every for e in ("", "_err")]
+        names = [f"{n}{e}" for n in self.every for e in ("", "_err", "_common_err")]
         names += [f"corr_{a}_{b}" for a, b in combinations(self.every, 2)]
         names += ["rv_obs", "rv_obs_err", "chi2", "ivar_scale"]
         self.columns = {name: np.full(number, np.nan) for name in names}
@@ -45,15 +45,19 @@ class LabelTable:
         centers = np.array([part.center for part in parts])[fitted.piece]
         scales = np.array([part.scale for part in parts])[fitted.piece]
         limits = np.array([piece.limits for piece in pieces])[fitted.piece]
-        covariance, stay = _covariance(fitted, limits)
+        covariance, common, stay = _covariance(fitted, limits, size)
         values = fitted.values
         for k, name in enumerate(self.labels):
             out[name][rows] = centers[:, k] + scales[:, k] * values[:, k]
-            out[f"{name}_err"][rows] = scales[:, k] * np.sqrt(covariance[:, k, k])
+            for end, of in (("_err", covariance), ("_common_err", common)):
+                out[f"{name}{end}"][rows] = scales[:, k] * np.sqrt(of[:, k, k])
         if "vsini" not in self.labels and (limits[:, 1, size] > 0).all():
             turning = values[:, size] + np.where(values[:, size] <= 0, stay[:, size], 0)
-            speed, speed_err = _speed(turning, np.sqrt(covariance[:, size, size]))
+            variance = covariance[:, size, size]
+            speed, speed_err = _speed(turning, np.sqrt(variance))
             out["vsini"][rows], out["vsini_err"][rows] = speed, speed_err
+            share = np.sqrt(common[:, size, size] / variance)
+            out["vsini_common_err"][rows] = speed_err * share
         root = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
         for (i, one), (j, other) in combinations(enumerate(self.every), 2):
             both = covariance[:, i, j] / (root[:, i] * root[:, j])
@@ -83,8 +87,12 @@ class LabelTable:
         """Add floors to the errors; what has one no longer has all of its correlation."""
         shrink = {}
         for name, floor in floors.items():
-            given = self.columns[f"{name}_err"]
+            given, common = (
+                self.columns[f"{name}{e}"] for e in ("_err", "_common_err")
+            )
             self.columns[f"{name}_err"] = np.hypot(given, floor)
+            # A model is wrong for a star in the same way every time.
+            self.columns[f"{name}_common_err"] = np.hypot(common, floor)
             shrink[name] = given / self.columns[f"{name}_err"]
         for one, other in combinations(self.every, 2):
             both = shrink.get(one, 1.0) * shrink.get(other, 1.0)
@@ -115,15 +123,26 @@ class LabelTable:
         )
 
 
-def _covariance(fitted: Fitted, limits) -> tuple[NDArray[np.float64], NDArray]:
-    """Return the covariance of the parameters, and the step that the limits forbid."""
+def _covariance(fitted: Fitted, limits, labels: int):
+    """Return the covariance of the parameters, the part of it that the line spread's
+    prior leaves, which is common to spectra of a fiber, and the step that limits forbid.
+    """
     size = fitted.normal.shape[1]
     # What an absent arm leaves undetermined must not spoil the rest; what may not
     # change is known.
     held = np.where(limits[:, 1] > limits[:, 0], 1e-10, 1e12)
     normal = fitted.normal + held[:, :, None] * np.eye(size)
     covariance = np.linalg.inv(normal).astype(np.float64)
-    return covariance, np.einsum("sij,sj->si", covariance, fitted.pull)
+    excess = np.zeros(size)
+    # Excess and velocity of each arm follow labels and rotation.
+    excess[labels + 1 :: 2] = 1e12
+    known = np.linalg.inv(normal + np.diag(excess)).astype(np.float64)
+    step = np.einsum("sij,sj->si", covariance, fitted.pull)
+    diagonal = np.arange(size)
+    common = np.zeros_like(covariance)
+    rest = (covariance - known)[:, diagonal, diagonal]
+    common[:, diagonal, diagonal] = np.maximum(rest, 0)
+    return covariance, common, step
 
 
 _SPEEDS = 400

@@ -11,6 +11,7 @@ __all__ = [
     "label_axis",
     "label_names",
     "repeats",
+    "star_error",
     "tidy_labels",
     "with_star_labels",
 ]
@@ -56,6 +57,16 @@ def label_axis(name: str, before: str = "") -> Axis:
     if not before:
         return Axis(_AXES[name])
     return Axis(f"{before} {SHORT[name]} ({LABEL_NAMES[name][0] or 'dex'})")
+
+
+def star_error(stars: pl.DataFrame, name: str) -> str | None:
+    """Return the column of the error of a star's mean label; None without one.
+
+    It is that by the errors of its spectra where it is known: the scatter of two or three
+    of them may be near zero by chance.
+    """
+    names = (f"{name}_mean_err", f"{name}_err")
+    return next((n for n in names if n in stars.columns), None)
 
 
 def tidy_labels(labels: pl.DataFrame | None) -> pl.DataFrame:

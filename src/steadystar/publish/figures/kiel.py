@@ -10,7 +10,7 @@ import polars as pl
 
 from steadystar.publish.facts import Facts
 from steadystar.publish.inputs import ReportOptions
-from steadystar.publish.label_facts import label_axis
+from steadystar.publish.label_facts import label_axis, star_error
 from steadystar.publish.numbers import (
     Array,
     counted,
@@ -184,8 +184,9 @@ def _typical(facts: Facts, stars: pl.DataFrame) -> list[_Error]:
     spectra = facts.labels.filter("counts")
     found: list[_Error] = []
     for table, color, what in ((spectra, "muted", "spectrum"), (stars, "ink", "star")):
-        if {"teff_err", "logg_err"} <= set(table.columns):
-            error = median(table["teff_err"]), median(table["logg_err"])
+        teff, logg = star_error(table, "teff"), star_error(table, "logg")
+        if teff and logg:
+            error = median(table[teff]), median(table[logg])
             if all(np.isfinite(one) and one > 0 for one in error):
                 found.append((error, color, what))
     return found

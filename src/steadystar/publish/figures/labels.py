@@ -17,7 +17,7 @@ from steadystar.data.schema import LABEL_NAMES
 from steadystar.data.status import SENTENCES, Status
 from steadystar.publish.facts import Facts, arms_of
 from steadystar.publish.inputs import ReportOptions
-from steadystar.publish.label_facts import SHORT, label_axis, label_names
+from steadystar.publish.label_facts import SHORT, label_axis, label_names, star_error
 from steadystar.publish.lists import Listing
 from steadystar.publish.numbers import (
     MINUS,
@@ -181,8 +181,8 @@ def _error_panel(facts: Facts, name: str) -> Panel | None:
         rows = facts.labels.filter(f"{name}_trusted", pl.col("arm") == arm)
         label = arm_title(arm) or ("all arms at once" if len(arms) > 1 else "spectra")
         groups.append((finite(rows[f"{name}_err"]), arm_color(arm, arms), label))
-    if f"{name}_err" in facts.stars.columns:
-        groups.append((finite(facts.stars[f"{name}_err"]), "ink", "means of stars"))
+    if column := star_error(facts.stars, name):
+        groups.append((finite(facts.stars[column]), "ink", "means of stars"))
     groups = [(v[v > 0], color, label) for v, color, label in groups if (v > 0).any()]
     if not groups:
         return None
@@ -204,8 +204,8 @@ def _error_panel(facts: Facts, name: str) -> Panel | None:
 def _median_error(facts: Facts, name: str, one: float) -> str:
     unit = LABEL_NAMES[name][0] or "dex"
     text = f"{SHORT[name]} {significant(one, 2)} {unit} a spectrum"
-    if f"{name}_err" in facts.stars.columns:
-        text += f", {significant(median(facts.stars[f'{name}_err']), 2)} a star"
+    if column := star_error(facts.stars, name):
+        text += f", {significant(median(facts.stars[column]), 2)} a star"
     return text
 
 
