@@ -32,7 +32,7 @@ def visits(*rows, **given):
             "star_id": [f"s{star}" for star, _ in split],
             "survey": "lamost-mrs",
             "telescope": "lamost",
-            "spectrograph": "1",
+            "spectrograph": 1,
             "fiber": [int(star) for star, _ in split],
             "exposure_id": "e1",
             "arm": [arm for _, arm in split],
@@ -140,7 +140,7 @@ def test_a_second_spectrum_of_an_arm_is_a_fit_of_its_own(fits):
     "column", ["star_id", "survey", "telescope", "spectrograph", "fiber", "exposure_id"]
 )
 def test_arms_that_differ_in_anything_else_are_not_of_one_exposure(fits, column):
-    other = 7 if column == "fiber" else "other"
+    other = 7 if column in ("fiber", "spectrograph") else "other"
     given = {column: pl.when(arm="red").then(pl.lit(other)).otherwise(column)}
     found = run("1 blue", "1 red", **given)
     assert found.table["arm"].to_list() == ["blue", "red"]
