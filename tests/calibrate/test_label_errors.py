@@ -171,7 +171,7 @@ def test_without_repeats_the_errors_stay_and_that_is_said(mock):
     labels, _ = mock.labels(1, 50, visits=(1, 1))
     errors = fit_label_errors(labels, names=["teff"])
     assert errors.notes == (
-        "teff: No star has two spectra: the errors stay as they were given.",
+        "teff: No star has two spectra with labels: the errors stay as they were given.",
     )
     assert errors.apply(labels)["teff_err"].to_numpy() == pytest.approx(
         labels["teff_err"].to_numpy(), rel=1e-12

@@ -123,6 +123,9 @@ def test_the_directory_of_a_run_is_its_stars(tmp_path):
     visits = pl.DataFrame({"star_id": ["a"], "reference_visit_id": ["v"]})
     visits.write_parquet(tmp_path / "velocities.parquet")
     assert "relative" in open_catalog(tmp_path).notes[0]
+    failed = {"rv_raw": [1.0, np.nan], "reference_visit_id": ["v", None]}
+    pl.DataFrame(failed).write_parquet(tmp_path / "velocities.parquet")
+    assert "relative" in open_catalog(tmp_path).notes[0]
     (tmp_path / "empty").mkdir()
     with pytest.raises(CatalogError, match=r"without stars\.parquet"):
         open_catalog(tmp_path / "empty")

@@ -236,7 +236,9 @@ def _fit(labels: pl.DataFrame, name: str, by: list[str]) -> ErrorModel:
     table = model.table.with_columns(pl.col("floor", "floor_err") * unit)
     notes = []
     if not len(table):
-        notes.append("No star has two spectra: the errors stay as they were given.")
+        notes.append(
+            "No star has two spectra with labels: the errors stay as they were given."
+        )
     elif (table["n_visits"] < _NEEDED).any() and len(table) > 1:
         few = int((table["n_visits"] < _NEEDED).sum())
         notes.append(

@@ -124,6 +124,9 @@ def _stars_of(folder: Path) -> tuple[Path, list[str]]:
             reference = pl.scan_parquet(visits)
             if "reference_visit_id" in reference.collect_schema():
                 absolute = reference.filter(pl.col("reference_visit_id").is_null())
+                if "rv_raw" in reference.collect_schema():
+                    # A spectrum that gave no velocity has no reference either.
+                    absolute = absolute.filter(pl.col("rv_raw").is_finite())
                 if not absolute.select(pl.len()).collect().item():
                     notes.append(
                         f"The velocities of {folder.name} are relative, each star's with "
