@@ -154,6 +154,10 @@ def test_without_an_exposure_nothing_goes_together(fits):
     # Without a star they do: fiber and exposure tell.
     found = run("1 blue", "1 red", star_id=nothing)
     assert found.table["visit_id"].to_list() == ["v-1-all"]
+    # Without star and fiber the arms may be of any two stars.
+    nobody = pl.lit(None, pl.Int64)
+    found = run("1 red", "2 blue", "2 red", star_id=nothing, fiber=nobody)
+    assert found.table["visit_id"].to_list() == ["v-1-red", "v-2-blue", "v-2-red"]
 
 
 def test_an_arm_without_a_name_is_all_there_is(fits):

@@ -157,8 +157,14 @@ def _fits(visits: pl.DataFrame, modelled: NDArray[np.bool_], together: bool):
     # A second spectrum of the same arm, exposure and fiber is a fit of its own.
     frame = frame.with_columns(
         _turn=pl.int_range(pl.len()).over(*_EXPOSURE, "arm"),
-        # An exposure without a name is one spectrum's own.
-        _lonely=pl.when(pl.col("exposure_id").is_null()).then("_row").otherwise(-1),
+        # An exposure without a name is one spectrum's own; so is one of many stars where
+        # neither star nor fiber is named.
+        _lonely=pl.when(
+            pl.col("exposure_id").is_null()
+            | (pl.col("star_id").is_null() & pl.col("fiber").is_null())
+        )
+        .then("_row")
+        .otherwise(-1),
     )
     key = [*_EXPOSURE, "_turn", "_lonely"]
     arms = sorted(frame["arm"].unique())
