@@ -366,7 +366,13 @@ def report_inputs(
 
 
 def _if_there(path: Path) -> pl.DataFrame | None:
-    return pl.read_parquet(path) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        remedy = "remove it, and run again to have it written anew"
+        raise TableError(path, "it is damaged", remedy) from error
 
 
 def spectra_of_run(
