@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from steadystar.measure import relative
-from steadystar.pipeline import measuring, tables
+from steadystar.pipeline import labeling, measuring, tables
 from steadystar.pipeline import results as finished
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.run import run_pipeline
@@ -36,8 +36,10 @@ def stand_ins(monkeypatch):
     """Measure and report with stand-ins: see `stand_in`."""
     monkeypatch.setattr(measuring, "measure_relative", stand_in.measure)
     monkeypatch.setattr(measuring, "measure_absolute", stand_in.measure_absolute)
+    monkeypatch.setattr(labeling, "label_visits", stand_in.label)
     monkeypatch.setattr(report, "write_report", stand_in.write_report)
     monkeypatch.setattr(stand_in, "MEASURED", [])
+    monkeypatch.setattr(stand_in, "LABELED", [])
     assert relative.measure_relative is not stand_in.measure
     # Modules that were loaded while stand-ins stood would keep them for later tests.
     for module in (finished, tables):
