@@ -273,3 +273,10 @@ def test_hostile_tables_get_sentences(mock):
         fit_label_errors(labels, by="moon")
     with pytest.raises(CalibrationError, match="no column snr"):
         fit_label_laws(labels.drop("snr"))
+
+
+def test_a_handful_of_repeats_calibrates_nothing(mock):
+    labels, _ = mock.labels(5, 4, visits=(3, 3))
+    errors = fit_label_errors(labels)
+    assert any("errors stay as they were given" in note for note in errors.notes)
+    assert errors.apply(labels)["teff_err"].equals(labels["teff_err"])

@@ -141,7 +141,7 @@ def fit_label_errors(
 
     Arguments:
         labels: one row a fit (schema "labels"): ``star_id``, labels and their errors.
-        by: columns by which scale and floor may differ; None: arm, method and model,
+        by: columns by which scale and floor may differ; None: survey, arm, method and model,
             those that differ in the table.
         names: the labels; None: all that the table has.
 
@@ -239,6 +239,13 @@ def _fit(labels: pl.DataFrame, name: str, by: list[str]) -> ErrorModel:
         notes.append(
             "No star has two spectra with labels: the errors stay as they were given."
         )
+    elif (several := int(table["n_visits"].sum())) < _NEEDED:
+        notes.append(
+            f"Only {several} spectra are of stars that repeat and keep their labels, "
+            f"{_NEEDED} are needed: the errors stay as they were given."
+        )
+        model = replace(model, scale=1.0, floor=0.0)
+        table = table.head(0)
     elif (table["n_visits"] < _NEEDED).any() and len(table) > 1:
         few = int((table["n_visits"] < _NEEDED).sum())
         notes.append(

@@ -195,7 +195,7 @@ def usual_groups(labels: pl.DataFrame) -> list[str]:
     """Return the columns that say how labels were measured, where they differ."""
     return [
         name
-        for name in ("arm", *_HOW)
+        for name in ("survey", "arm", *_HOW)
         if name in labels.columns and labels[name].drop_nulls().n_unique() > 1
     ]
 
