@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import steadystar
 from steadystar import cli
-from steadystar.pipeline import compiled, measuring, tables
+from steadystar.pipeline import compiled, labeling, measuring, tables
 from steadystar.pipeline import results as finished
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.lock import only_run
@@ -27,6 +27,7 @@ SMALL = "[simulate]\nn_stars = 3\nn_nights = 2\nn_exposures = 2\ncoadds = false\
 def call(monkeypatch):
     """Call a command with quick stand-ins for measuring and reporting."""
     monkeypatch.setattr(measuring, "measure_relative", stand_in.measure)
+    monkeypatch.setattr(labeling, "label_visits", stand_in.label)
     for module in (report, finished, tables):
         monkeypatch.setattr(module, "write_report", stand_in.write_report)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "the user's own")
@@ -116,7 +117,15 @@ def test_a_run_and_what_can_be_done_with_it(call, spectra, tmp_path):
     out = tmp_path / "out"
     result = call("run", spectra, "-o", out)
     assert result.exit_code == 0, result.output
-    for word in ("Read", "Measured", "Calibrated", "Changed", "Written", "Time"):
+    for word in (
+        "Read",
+        "Measured",
+        "Labels",
+        "Calibrated",
+        "Changed",
+        "Written",
+        "Time",
+    ):
         assert f"\n{word} " in result.stderr
     assert result.stderr.splitlines()[-1].split() == [
         "Report",
@@ -133,7 +142,8 @@ def test_a_run_and_what_can_be_done_with_it(call, spectra, tmp_path):
 
     for format, suffix in (("fits", ".fits"), ("votable", ".vot"), ("csv", ".csv")):
         assert call("export", out, "--format", format, "-q").exit_code == 0
-        for name in ("velocities", "stars", "rejected", "relative", "constant-stars"):
+        names = ("velocities", "stars", "labels", "rejected", "relative")
+        for name in (*names, "constant-stars"):
             assert (out / "export" / f"{name}{suffix}").exists()
     one = call("export", out, "--format", "parquet", "--table", "stars")
     assert one.stdout.strip() == str(out / "export" / "stars.parquet")
