@@ -224,6 +224,17 @@ def test_a_star_beyond_the_models_is_marked():
     assert found["teff"][2] == pytest.approx(8030, abs=400)
 
 
+def test_rotation_at_its_limit_is_marked_and_no_rotation_is_not():
+    labels = np.array([[5600.0, 4.4, -0.2]] * 2)
+    flux = clean(labels, [0.0, 0.0], [48.0, 0.0], BLUE)
+    found = blue(observe(flux, 80.0, 6, BLUE), np.zeros(2), max_vsini=40.0)
+    assert has(found, Status.LABEL_EDGE).tolist() == [True, False]
+    assert found["vsini"][0] == pytest.approx(40.0, abs=0.5)
+    inside = [found[name].to_list() for name in NAMES]
+    assert 5000 < min(inside[0])
+    assert max(inside[0]) < 6500
+
+
 @pytest.fixture
 def quick_search(monkeypatch):
     """Search velocities in steps of 4 km/s: the real thing takes long to compile.
@@ -446,8 +457,9 @@ def test_a_table_without_rows_has_all_columns():
     empty = blue(spectra[:0], velocity[:0])
     assert len(empty) == 0
     assert empty.schema == some_measured().schema
-    names = [f"{name}{end}" for name in (*NAMES, "vsini") for end in ("", "_err")]
-    assert empty.columns[:8] == names
+    ends = ("", "_err", "_common_err")
+    names = [f"{name}{end}" for name in (*NAMES, "vsini") for end in ends]
+    assert empty.columns[:12] == names
     assert {"corr_teff_vsini", "rv_obs_err", "status", "model"} <= set(empty.columns)
 
 
