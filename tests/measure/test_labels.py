@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,9 @@ from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
 from steadystar.measure import labels as labels_module
+from steadystar.measure.label_fit import Fitted
 from steadystar.measure.label_options import LabelOptions
+from steadystar.measure.label_table import LabelTable
 from steadystar.measure.labels import LabelModel, measure_labels
 from steadystar.models.broadening import broaden
 from steadystar.models.library import bundled
@@ -224,15 +227,42 @@ def test_a_star_beyond_the_models_is_marked():
     assert found["teff"][2] == pytest.approx(8030, abs=400)
 
 
-def test_rotation_at_its_limit_is_marked_and_no_rotation_is_not():
-    labels = np.array([[5600.0, 4.4, -0.2]] * 2)
-    flux = clean(labels, [0.0, 0.0], [48.0, 0.0], BLUE)
-    found = blue(observe(flux, 80.0, 6, BLUE), np.zeros(2), max_vsini=40.0)
-    assert has(found, Status.LABEL_EDGE).tolist() == [True, False]
-    assert found["vsini"][0] == pytest.approx(40.0, abs=0.5)
-    inside = [found[name].to_list() for name in NAMES]
-    assert 5000 < min(inside[0])
-    assert max(inside[0]) < 6500
+@pytest.mark.parametrize("fastest", [4.0, 0.0], ids=["free", "frozen"])
+def test_rotation_at_its_limit_is_marked_and_no_rotation_is_not(fastest):
+    # Scaled labels, rotation, then excess and velocity of one arm, of three stars.
+    turning = np.array([0.0, 0.5, 1.0]) * fastest
+    values = np.stack([[0.1, -0.2, 0.3, one, 0.0, 0.0] for one in turning])
+    ends = (
+        np.array([-1.0, -1, -1, 0, -0.5, -1600]),
+        np.array([1.0, 1, 1, fastest, 0.5, 1600]),
+    )
+    zero, one = np.zeros(3), np.ones((3, 1))
+    fitted = Fitted(
+        piece=np.zeros(3, int),
+        values=values,
+        normal=np.tile(100 * np.eye(6), (3, 1, 1)),
+        pull=np.zeros((3, 6)),
+        chi2=zero + 50,
+        n_good=np.full(3, 50),
+        scale=one,
+        gain=zero,
+        rival=zero > 0,
+    )
+    table = LabelTable(3, NAMES)
+    part = SimpleNamespace(center=np.array([5e3, 3, 0]), scale=np.array([1e3, 1, 1]))
+    piece = SimpleNamespace(limits=np.stack(ends))
+    rows, rv = np.arange(3), np.zeros((3, 1))
+    table.fill(rows, fitted, [part], [piece], one > 0, rv, np.zeros(3, int))
+    found = table.frame("mine")
+    edge = [False, False, fastest > 0]
+    assert has(found, Status.LABEL_EDGE).tolist() == edge
+    np.testing.assert_allclose(found["teff"], 5100)
+    np.testing.assert_allclose(found["teff_err"], 100)
+    if fastest:
+        # 20 km/s times the square root of 2 and 4, of which the error is small.
+        np.testing.assert_allclose(found["vsini"][1:], [28.28, 40], rtol=1e-3)
+    else:
+        assert found["vsini"].is_nan().all()
 
 
 @pytest.fixture

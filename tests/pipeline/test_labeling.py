@@ -220,7 +220,7 @@ def test_a_run_that_is_killed_among_labels_goes_on_to_the_same_bytes(
     go(survey, out="counted")
     number = 10**9 - steps[0]
     assert number > 15  # two shards, the gathering, stars, catalogs, records
-    for step in range(2, number, 6):
+    for step in range(2, number, 9):
         shutil.copytree(base, base.parent / f"killed-{step}")
         steps[0] = step
         with pytest.raises(Killed):

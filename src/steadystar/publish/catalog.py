@@ -51,7 +51,7 @@ _OURS = (_COLUMNS, *_VOTABLE.values(), _ASTROPY)
 
 def export(
     frame: pl.DataFrame,
-    path: Path,
+    path: Path | str,
     *,
     format: str | None = None,
     table: str = "velocities",
