@@ -204,7 +204,6 @@ def test_a_run_that_is_killed_among_labels_goes_on_to_the_same_bytes(
     go, survey, monkeypatch
 ):
     whole = results(go(survey, out="whole").directory)
-    go(survey, out="before", labels={"measure": False})
     real, steps = ledger_module.os.fsync, [10**9]
 
     def dying_fsync(handle):
