@@ -1,6 +1,6 @@
 """From prepared spectra to fitted labels: guesses, several starts, clipping, errors.
 
-Blocks of spectra go through the same steps. The nearest of some hundred model spectra
+Blocks of spectra go through the same steps. The nearest of hundreds of model spectra
 (`guesses`) and its unlike rivals are where `kernels.labels.fit` begins; the best end is
 kept, pixels that no star explains are left out, the weights are given the scatter of the
 residuals, and the fit is done again from there. Pieces of the models (cool, hot) are
