@@ -232,11 +232,12 @@ def test_velocities_are_those_of_the_frame(fits, frame):
     assert set(found.table["rv_raw_err"]) == {0.5}
 
 
-def test_without_barycentric_correction_there_is_no_barycentric_velocity(fits):
+def test_without_barycentric_correction_velocities_stay_as_measured(fits):
+    # As the table of velocities has them: unknown motion is taken as none.
     rows = ("1 blue", "1 red")
     unknown = visits(*rows, bary_corr=pl.lit(None, pl.Float64))
     table = label_visits(unknown, spectra(*rows, frame="observatory")).table
-    assert table["rv_raw"].is_nan().all()
+    assert table["rv_raw"].to_list() == pytest.approx([30.0])
     assert table["teff"].is_finite().all()
 
 

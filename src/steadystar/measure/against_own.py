@@ -25,6 +25,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadystar.data.constants import C_KMS
+from steadystar.data.doppler import composed, without
 from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
@@ -97,7 +98,7 @@ def measure_against_own(
             f"barycentric corrections of shape {bary.shape}: give one for each spectrum."
         )
     turn = np.broadcast_to(bary if spectra.frame == "observatory" else 0.0, (number,))
-    state = _begin(spectra, _compose(first, turn), names, turn)
+    state = _begin(spectra, composed(first, turn), names, turn)
     for _ in range(rounds):
         if state.able.any() and _improve(state, fallback, options, arm):
             break
@@ -124,11 +125,6 @@ class _State:
     found: pl.DataFrame | None = None
 
 
-def _compose(rv, other):
-    """Return the velocity of two Doppler factors, km/s."""
-    return C_KMS * ((1 + rv / C_KMS) * (1 + other / C_KMS) - 1)
-
-
 def _begin(spectra: Spectra, first, names, turn) -> _State:
     """Give spectra without a velocity their group's mean, and find who can be measured."""
     groups = np.array(names)
@@ -152,7 +148,7 @@ def _begin(spectra: Spectra, first, names, turn) -> _State:
 def _improve(state: _State, fallback, options: VelocityOptions, arm) -> bool:
     """Go one round; return whether nothing moved by much."""
     rows = np.flatnonzero(state.able)
-    frame = C_KMS * ((1 + state.rv / C_KMS) / (1 + state.turn / C_KMS) - 1)
+    frame = without(state.rv, state.turn)
     rest = at_rest(state.spectra[rows], frame[rows])
     # One resolution, so that all are measured on one grid.
     known = rest.resolution[np.isfinite(rest.resolution)]
@@ -174,10 +170,10 @@ def _improve(state: _State, fallback, options: VelocityOptions, arm) -> bool:
     weight = np.where(good, error, np.inf) ** -2.0
     step = _shared(np.nan_to_num(moved), weight, used, state.names[rows])
     before = state.rv[rows]
-    state.rv[rows] = _compose(before, step)
+    state.rv[rows] = composed(before, step)
     # What could not be measured leaves the template, unless too few would be left.
     state.used[rows] = _keep(good, used, state.names[rows])
-    second = _compose(before, found["rv_2"].to_numpy())
+    second = composed(before, found["rv_2"].to_numpy())
     state.found = found.with_columns(rv_2=pl.Series(second))
     return bool((np.abs(step[good]) < _SETTLED * error[good]).all()) and bool(
         (state.used[rows] == used).all()
@@ -253,7 +249,7 @@ def _table(state: _State, bary) -> pl.DataFrame:
         measured = np.isfinite(out["rv_raw"])
         out["rv_raw"] = np.where(measured, state.rv, np.nan)
     out["snr"] = state.spectra.snr()
-    out["rv_obs"] = C_KMS * ((1 + out["rv_raw"] / C_KMS) / (1 + bary / C_KMS) - 1)
+    out["rv_obs"] = without(out["rv_raw"], bary)
     return pl.DataFrame({name: out[name] for name in COLUMNS})
 
 

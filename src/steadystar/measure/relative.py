@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 
 from steadystar.data import schema
-from steadystar.data.constants import C_KMS
+from steadystar.data.doppler import without
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.measure.arm import ArmOnGrid, rows_by
 from steadystar.measure.normalize import Window, grid_for, prepare
@@ -199,7 +199,7 @@ def _table(visits: pl.DataFrame, method: str, parts: list[dict]) -> pl.DataFrame
         rv_raw=pl.Series(rv),
     )
     bary = pl.col("bary_corr").fill_null(float("nan")).fill_nan(0.0)
-    observed = C_KMS * ((1 + pl.col("rv_raw") / C_KMS) / (1 + bary / C_KMS) - 1)
+    observed = without(pl.col("rv_raw"), bary)
     return schema.conform(table.with_columns(rv_obs=observed), "velocities")
 
 

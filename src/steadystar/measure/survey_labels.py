@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadystar.data import schema
-from steadystar.data.constants import C_KMS
+from steadystar.data.doppler import composed, known_motion
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
 from steadystar.measure.label_options import LabelOptions
@@ -227,8 +227,7 @@ def _barycentric(found, visits, frame: str) -> NDArray[np.float64]:
     rv = found["rv_obs"].to_numpy()
     if frame != "observatory":
         return rv
-    bary = visits["bary_corr"].to_numpy()
-    return C_KMS * ((1 + rv / C_KMS) * (1 + bary / C_KMS) - 1)
+    return composed(rv, known_motion(visits["bary_corr"].to_numpy(), len(rv)))
 
 
 def _conform(table: pl.DataFrame) -> pl.DataFrame:

@@ -30,6 +30,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadystar.data.constants import C_KMS
+from steadystar.data.doppler import composed, known_motion, without
 from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
@@ -405,12 +406,11 @@ def _second_stars(
 def _frames(out, frame: str, bary_corr: Numbers | None) -> None:
     """From the frame of the wavelengths to both, multiplicatively."""
     measured = out.pop("rv")
-    bary = np.zeros(len(measured)) if bary_corr is None else np.asarray(bary_corr)
-    bary = np.nan_to_num(np.broadcast_to(bary, measured.shape).astype(float)) / C_KMS
+    bary = known_motion(bary_corr, len(measured))
     if frame == "observatory":
         out["rv_obs"] = measured
-        out["rv_raw"] = C_KMS * ((1 + measured / C_KMS) * (1 + bary) - 1)
-        out["rv_2"] = C_KMS * ((1 + out["rv_2"] / C_KMS) * (1 + bary) - 1)
+        out["rv_raw"] = composed(measured, bary)
+        out["rv_2"] = composed(out["rv_2"], bary)
     else:
         out["rv_raw"] = measured
-        out["rv_obs"] = C_KMS * ((1 + measured / C_KMS) / (1 + bary) - 1)
+        out["rv_obs"] = without(measured, bary)
