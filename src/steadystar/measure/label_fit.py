@@ -22,9 +22,10 @@ from steadystar.kernels import labels as kernel
 from steadystar.kernels import spline
 from steadystar.kernels.continuum import polynomial_continuum
 from steadystar.kernels.emulation import Parameters, lines_of
+from steadystar.measure.batches import by_groups, chunks, not_filling
 from steadystar.measure.normalize import PixelBatch
 
-_AT_ONCE, _BATCH, _BATCH_ON_DEVICE = 8, 32, 512
+_ON_DEVICE = 512
 _FIRST, _AGAIN, _LAST = 6, 6, 25
 CLIP = 5.0
 RIVAL_CHI2 = 9.0
@@ -135,56 +136,18 @@ class _Clipped(NamedTuple):
     scale: NDArray[np.float64]
 
 
-def _grouped(every, *given):
-    """Call ``every`` on groups that stay in a processor's cache; skip those all padding.
-
-    The last of ``given`` says which rows are wanted.
-    """
-    if jax.default_backend() != "cpu":
-        return every(*given[:-1])
-
-    def cut(a):
-        return a.reshape(-1, _AT_ONCE, *a.shape[1:])
-
-    groups = jax.tree.map(cut, given)
-    nothing = jax.eval_shape(every, *jax.tree.map(lambda a: a[0], groups[:-1]))
-
-    def some(group):
-        return jax.lax.cond(
-            group[-1].any(),
-            lambda g: every(*g[:-1]),
-            lambda _: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), nothing),
-            group,
-        )
-
-    found = jax.lax.map(some, groups)
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
-
-
-def _chunks(rows: NDArray[np.intp]):
-    """Rows in batches of one size, with what of each is not padding."""
-    size = _BATCH if jax.default_backend() == "cpu" else _BATCH_ON_DEVICE
-    for begin in range(0, len(rows), size):
-        some = rows[begin : begin + size]
-        yield some, np.pad(some, (0, size - len(some)), mode="edge")
-
-
-def _wanted(some, padded):
-    return jnp.asarray(np.arange(len(padded)) < len(some))
-
-
 def _recorded(block: Block) -> tuple[kernel.Recorded, ...]:
     out = []
     for pixels, slots, spread in zip(
         block.pixels, block.slots, block.spread, strict=True
     ):
         parts = []
-        for some, padded in _chunks(np.arange(len(spread))):
+        for some, padded in chunks(np.arange(len(spread)), _ON_DEVICE):
             batch = PixelBatch(*(jnp.asarray(a[padded]) for a in pixels))
             found = _record_batch(
                 batch,
                 jnp.asarray(spread[padded], jnp.float32),
-                _wanted(some, padded),
+                not_filling(some, padded),
                 slots=slots,
             )
             parts.append([np.asarray(a)[: len(some)] for a in found])
@@ -200,7 +163,7 @@ def _record_batch(batch, spread, wanted, *, slots: int):
         placed = spline.place(pixels, jnp.zeros((), pixels.value.dtype), slots)
         return kernel.record(placed, spread)
 
-    return _grouped(jax.vmap(one), jax.vmap(spline.Pixels)(*batch), spread, wanted)
+    return by_groups(jax.vmap(one), jax.vmap(spline.Pixels)(*batch), spread, wanted)
 
 
 def _starts(block: Block, data, pieces: tuple[PieceNodes, ...]) -> _Starts:
@@ -247,7 +210,7 @@ def _node_chi2(block: Block, data, piece: PieceNodes) -> NDArray[np.float64]:
         steps = block.velocity[:, i] / (
             2 * np.pi / float(arm.emulator.frequency[1]) / arm.emulator.knots
         )
-        for some, padded in _chunks(np.arange(len(total))):
+        for some, padded in chunks(np.arange(len(total)), _ON_DEVICE):
             found = _compare_batch(
                 jnp.asarray(data[i].bands[padded]),
                 jnp.asarray(data[i].rhs[padded]),
@@ -267,7 +230,7 @@ def _node_spectra(arm: kernel.Arm, piece: PieceNodes, spread: float):
     key = (id(arm), id(piece), round(spread))
     if key not in _NODES:
         parts = []
-        for some, padded in _chunks(np.arange(len(piece.nodes))):
+        for some, padded in chunks(np.arange(len(piece.nodes)), _ON_DEVICE):
             nodes = jnp.asarray(piece.nodes[padded], jnp.float32)
             found = _nodes_batch(arm.emulator, nodes, jnp.float32(spread))
             parts.append(np.asarray(found)[: len(some)])
@@ -321,7 +284,7 @@ def _fit_all(pieces, data, starts: _Starts, rounds: int) -> _Ends:
     )
     for index, piece in enumerate(pieces):
         rows = np.flatnonzero(starts.piece == index)
-        for some, padded in _chunks(rows):
+        for some, padded in chunks(rows, _ON_DEVICE):
             of = starts.spectrum[padded]
             found = _fit_batch(
                 piece.arms,
@@ -331,7 +294,7 @@ def _fit_all(pieces, data, starts: _Starts, rounds: int) -> _Ends:
                 jnp.asarray(starts.values[padded]),
                 jnp.asarray(piece.limits),
                 jnp.asarray(rounds),
-                _wanted(some, padded),
+                not_filling(some, padded),
             )
             got = [np.asarray(a)[: len(some)] for a in found]
             for to, values in zip(ends, got, strict=True):
@@ -348,7 +311,7 @@ def _fit_batch(arms, data, values, limits, rounds, wanted):
         found = kernel.fit(arms, data, start, limits, rounds=rounds)
         return found.values, found.normal, found.pull, found.chi2, found.gain
 
-    return _grouped(jax.vmap(one), data, values, wanted)
+    return by_groups(jax.vmap(one), data, values, wanted)
 
 
 def _best(ends: _Ends, starts: _Starts, number: int, labels: int):
@@ -376,7 +339,7 @@ def _clip(block: Block, pieces, piece_of, data, values, scale_errors: bool) -> _
     for index, piece in enumerate(pieces):
         rows = np.flatnonzero(piece_of == index)
         for i, arm in enumerate(piece.arms):
-            for some, padded in _chunks(rows):
+            for some, padded in chunks(rows, _ON_DEVICE):
                 batch = PixelBatch(*(jnp.asarray(a[padded]) for a in block.pixels[i]))
                 own = values[padded, shared + 2 * i : shared + 2 * i + 2]
                 found = _clip_batch(
@@ -385,7 +348,7 @@ def _clip(block: Block, pieces, piece_of, data, values, scale_errors: bool) -> _
                     kernel.Recorded(*(jnp.asarray(a[padded]) for a in data[i])),
                     jnp.asarray(values[padded, :shared]),
                     jnp.asarray(own),
-                    _wanted(some, padded),
+                    not_filling(some, padded),
                     slots=block.slots[i],
                 )
                 recorded, *rest = found
@@ -413,4 +376,4 @@ def _clip_batch(arm, batch, data, star, own, wanted, *, slots: int):
         return kernel.record(rest, data.spread), scale, chi2, count
 
     pixels = jax.vmap(spline.Pixels)(*batch)
-    return _grouped(jax.vmap(one), pixels, data, star, own, wanted)
+    return by_groups(jax.vmap(one), pixels, data, star, own, wanted)

@@ -35,6 +35,7 @@ from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
 from steadystar.kernels import spline, velocity
+from steadystar.measure.batches import AT_ONCE, batch_size, by_groups, chunks
 from steadystar.measure.doubles import brighter_first, fit_pairs, shows_companion
 from steadystar.measure.normalize import Prepared, prepare
 from steadystar.measure.prior import (
@@ -50,7 +51,7 @@ from steadystar.measure.still import standing_still
 from steadystar.models.sky import StillLines
 from steadystar.models.templates import Templates
 
-_AT_ONCE, _BATCH, _BATCH_ON_DEVICE = 8, 32, 2048
+_ON_DEVICE = 2048
 _ROUNDS, _MORE_ROUNDS = 3, 20
 RIVAL_CHI2 = 9.0
 _POOR_FIT = 3.0
@@ -198,8 +199,7 @@ def measure_velocities(
             out["n_good"][rows] = prepared.n_good
             usable = np.flatnonzero((flags & int(FATAL)) == 0)
             reach = reach_of(grid, options.search_kms)
-            for begin in range(0, len(usable), _batch()):
-                members = usable[begin : begin + _batch()]
+            for members, _ in chunks(usable, _ON_DEVICE):
                 found = _measure_some(prepared, members, prior, reach)
                 _fill(out, rows[members], found, grid, options)
                 _second_stars(
@@ -245,28 +245,7 @@ def _measure_batch(batch, prior, rounds, *, slots: int, reach: int):
         return velocity.measure(pixels, prior, rounds=rounds, slots=slots, reach=reach)
 
     pixels = jax.vmap(spline.Pixels)(*batch)
-    every = jax.vmap(one)
-    if jax.default_backend() != "cpu":
-        return every(pixels)
-    # As many at once as stay in a processor's cache; what only fills the batch is free.
-    groups = jax.tree.map(lambda a: a.reshape(-1, _AT_ONCE, *a.shape[1:]), pixels)
-    first = jax.tree.map(lambda a: a[0], groups)
-    nothing = jax.eval_shape(every, first)
-
-    def some(group):
-        return jax.lax.cond(
-            (group.weight > 0).any(),
-            every,
-            lambda _: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), nothing),
-            group,
-        )
-
-    found = jax.lax.map(some, groups)
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
-
-
-def _batch() -> int:
-    return _BATCH if jax.default_backend() == "cpu" else _BATCH_ON_DEVICE
+    return by_groups(jax.vmap(one), pixels, (pixels.weight > 0).any(axis=1))
 
 
 def _take(prepared: Prepared, members, size: int):
@@ -279,7 +258,7 @@ def _measure_some(prepared: Prepared, members, prior, reach: int) -> velocity.Me
 
     def go(some, rounds: int) -> velocity.Measured:
         found = _measure_batch(
-            _take(prepared, some, _batch()),
+            _take(prepared, some, batch_size(_ON_DEVICE)),
             prior,
             jnp.asarray(rounds),
             slots=prepared.slots,
@@ -302,7 +281,7 @@ def _integrate(prepared: Prepared, members, prior, found: velocity.Measured) -> 
     broad = np.flatnonzero((found.sigma > _BROAD) & (found.flags == 0))
     if not len(broad):
         return
-    size = _AT_ONCE if len(broad) <= _AT_ONCE else _batch()
+    size = AT_ONCE if len(broad) <= AT_ONCE else batch_size(_ON_DEVICE)
     at = np.pad(broad, (0, size - len(broad)), mode="edge")
     seen = _spread_batch(
         _take(prepared, members[broad], size),
@@ -371,7 +350,7 @@ def _second_stars(
     chosen = np.flatnonzero((out["status"][rows] & mask) == int(Status.DOUBLE_LINED))
     if not len(chosen):
         return
-    size = _AT_ONCE if len(chosen) <= _AT_ONCE else _batch()
+    size = AT_ONCE if len(chosen) <= AT_ONCE else batch_size(_ON_DEVICE)
     at = np.pad(chosen, (0, size - len(chosen)), mode="edge")
     pair = fit_pairs(
         _take(prepared, members[chosen], size),

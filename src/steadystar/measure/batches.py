@@ -1,0 +1,65 @@
+"""Spectra in batches of one size, so that a program is compiled once for all.
+
+A batch is filled up with repeats of its last spectrum. On a processor it is worked on in
+groups that stay in the processor's cache, and groups that only fill the batch are free.
+"""
+
+__all__ = ["AT_ONCE", "batch_size", "by_groups", "chunks", "not_filling"]
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+AT_ONCE = 8
+"""Spectra of a group."""
+_BATCH = 32
+
+
+def batch_size(on_device: int) -> int:
+    """Return how many spectra a batch has: ``on_device`` where there is an accelerator."""
+    return _BATCH if jax.default_backend() == "cpu" else on_device
+
+
+def chunks(
+    rows: NDArray[np.intp], on_device: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Yield some of ``rows``, and the same filled up to a batch."""
+    size = batch_size(on_device)
+    for begin in range(0, len(rows), size):
+        some = rows[begin : begin + size]
+        yield some, np.pad(some, (0, size - len(some)), mode="edge")
+
+
+def not_filling(some: NDArray[np.intp], padded: NDArray[np.intp]) -> jax.Array:
+    """Say which rows of a batch are more than filling."""
+    return jnp.asarray(np.arange(len(padded)) < len(some))
+
+
+def by_groups(every: Callable[..., Any], *given: Any) -> Any:
+    """Call ``every`` on groups of the batch; skip those of which nothing is wanted.
+
+    The last of ``given`` says which rows are wanted; what is skipped comes out as zeros.
+    """
+    if jax.default_backend() != "cpu":
+        return every(*given[:-1])
+
+    def cut(a):
+        return a.reshape(-1, AT_ONCE, *a.shape[1:])
+
+    groups = jax.tree.map(cut, given)
+    nothing = jax.eval_shape(every, *jax.tree.map(lambda a: a[0], groups[:-1]))
+
+    def some(group):
+        return jax.lax.cond(
+            group[-1].any(),
+            lambda g: every(*g[:-1]),
+            lambda _: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), nothing),
+            group,
+        )
+
+    found = jax.lax.map(some, groups)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
