@@ -8,6 +8,13 @@ from typing import Annotated
 import numpy as np
 
 from steadystar.data.spectra import Spectra
+from steadystar.measure.option_checks import (
+    LONGER_WAVES,
+    SHARE,
+    SHORTEST_WAVE,
+    check_values,
+    check_windows,
+)
 
 
 @dataclass(frozen=True)
@@ -45,38 +52,34 @@ class LabelOptions:
     ] = True
 
     def __post_init__(self) -> None:
-        for name, good, remedy in (
-            ("min_snr", not np.isnan(self.min_snr), "a number"),
+        check_values(
+            self,
             (
-                "resolution_err",
-                0 < self.resolution_err < 0.5,
-                "a share between 0 and 0.5",
+                ("min_snr", not np.isnan(self.min_snr), "a number"),
+                (
+                    "resolution_err",
+                    0 < self.resolution_err < 0.5,
+                    "a share between 0 and 0.5",
+                ),
+                (
+                    "fallback_resolution",
+                    0 <= self.fallback_resolution < np.inf,
+                    "lambda / FWHM, or 0",
+                ),
+                (
+                    "max_vsini",
+                    0 < self.max_vsini <= 1000,
+                    "more than 0, up to 1000 km/s",
+                ),
+                (
+                    "continuum_scale",
+                    SHORTEST_WAVE <= self.continuum_scale < np.inf,
+                    LONGER_WAVES,
+                ),
+                ("min_good_fraction", 0 <= self.min_good_fraction <= 1, SHARE),
             ),
-            (
-                "fallback_resolution",
-                0 <= self.fallback_resolution < np.inf,
-                "lambda / FWHM, or 0",
-            ),
-            ("max_vsini", 0 < self.max_vsini <= 1000, "more than 0, up to 1000 km/s"),
-            (
-                "continuum_scale",
-                5 <= self.continuum_scale < np.inf,
-                "at least 5 Angstrom: shorter waves would take up lines",
-            ),
-            (
-                "min_good_fraction",
-                0 <= self.min_good_fraction <= 1,
-                "a share between 0 and 1",
-            ),
-        ):
-            if not good:
-                raise ValueError(f"{name} = {getattr(self, name)}: give {remedy}.")
-        for arm, (low, high) in self.windows.items():
-            if not 0 < low < high < np.inf:
-                raise ValueError(
-                    f"The window of {arm} is {low} to {high}: give its first and its "
-                    "last wavelength, in Angstrom."
-                )
+        )
+        check_windows(self.windows)
 
 
 def usual_span(

@@ -38,6 +38,13 @@ from steadystar.kernels import spline, velocity
 from steadystar.measure.batches import AT_ONCE, batch_size, by_groups, chunks
 from steadystar.measure.doubles import brighter_first, fit_pairs, shows_companion
 from steadystar.measure.normalize import Prepared, prepare
+from steadystar.measure.option_checks import (
+    LONGER_WAVES,
+    SHARE,
+    SHORTEST_WAVE,
+    check_values,
+    check_windows,
+)
 from steadystar.measure.prior import (
     Stretch,
     grid_of,
@@ -55,7 +62,7 @@ _ON_DEVICE = 2048
 _ROUNDS, _MORE_ROUNDS = 3, 20
 RIVAL_CHI2 = 9.0
 _POOR_FIT = 3.0
-_FASTEST, _SHORTEST = 10_000.0, 5.0
+_FASTEST = 10_000.0
 # In grid steps: a likelihood wider than this is integrated, so far to either side, and
 # holds no velocity if more than this share of the probability lies at the ends.
 _BROAD, _SPREAD, _BEYOND = 0.12, 30, 0.01
@@ -98,34 +105,26 @@ class VelocityOptions:
     ] = True
 
     def __post_init__(self) -> None:
-        for name, good, remedy in (
-            ("margin", 0 <= self.margin < np.inf, "0 or more Angstrom"),
+        check_values(
+            self,
             (
-                "search_kms",
-                0 < self.search_kms <= _FASTEST,
-                f"more than 0 and at most {_FASTEST:.0f} km/s",
+                ("margin", 0 <= self.margin < np.inf, "0 or more Angstrom"),
+                (
+                    "search_kms",
+                    0 < self.search_kms <= _FASTEST,
+                    f"more than 0 and at most {_FASTEST:.0f} km/s",
+                ),
+                ("rank", self.rank >= 1, "1 or more components"),
+                (
+                    "continuum_scale",
+                    SHORTEST_WAVE <= self.continuum_scale < np.inf,
+                    LONGER_WAVES,
+                ),
+                ("min_snr", not np.isnan(self.min_snr), "a number"),
+                ("min_good_fraction", 0 <= self.min_good_fraction <= 1, SHARE),
             ),
-            ("rank", self.rank >= 1, "1 or more components"),
-            (
-                "continuum_scale",
-                _SHORTEST <= self.continuum_scale < np.inf,
-                f"at least {_SHORTEST:.0f} Angstrom: shorter waves would take up lines",
-            ),
-            ("min_snr", not np.isnan(self.min_snr), "a number"),
-            (
-                "min_good_fraction",
-                0 <= self.min_good_fraction <= 1,
-                "a share between 0 and 1",
-            ),
-        ):
-            if not good:
-                raise ValueError(f"{name} = {getattr(self, name)}: give {remedy}.")
-        for arm, (low, high) in self.windows.items():
-            if not 0 < low < high < np.inf:
-                raise ValueError(
-                    f"The window of {arm} is {low} to {high}: give its first and its "
-                    "last wavelength, in Angstrom."
-                )
+        )
+        check_windows(self.windows)
 
 
 def measure_velocities(
