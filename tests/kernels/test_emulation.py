@@ -12,7 +12,6 @@ from scipy.integrate import quad
 from steadystar.data.constants import C_KMS
 from steadystar.kernels import spline
 from steadystar.kernels.emulation import (
-    LIMB_DARKENING,
     ROTATION_UNIT,
     Parameters,
     emulate,

@@ -1,6 +1,6 @@
 """Physical constants, each with its source."""
 
-__all__ = ["C_KMS", "FWHM_PER_SIGMA"]
+__all__ = ["C_KMS", "FWHM_PER_SIGMA", "LIMB_DARKENING"]
 
 # Exact by definition of the metre (BIPM, 1983).
 C_KMS = 299_792.458
@@ -8,3 +8,8 @@ C_KMS = 299_792.458
 
 FWHM_PER_SIGMA = 2.354820045030949  # 2 sqrt(2 ln 2)
 """Full width at half maximum of a Gaussian over its standard deviation."""
+
+# As used with the profile of rotation in Gray 2008 (The Observation and Analysis of
+# Stellar Photospheres, equation 18.14).
+LIMB_DARKENING = 0.6
+"""Coefficient of linear limb darkening, about that of the Sun in the visible."""

@@ -31,8 +31,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.special import j1
 
-LIMB_DARKENING = 0.6
-"""Linear, that of the Sun in the visible."""
+from steadystar.data.constants import LIMB_DARKENING
+
 ROTATION_UNIT = 20.0
 """km/s: rotation enters as ``(v sin i / 20)**2``, in which spectra are analytic."""
 _TABLE_STEP, _TABLE_SIZE = 0.05, 8192

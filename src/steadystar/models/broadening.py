@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d, gaussian_filter1d
 
-from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
+from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA, LIMB_DARKENING
 from steadystar.data.numbers import Numbers
 
-EPSILON = 0.6
-"""Coefficient of linear limb darkening, that of the Sun in the visible."""
 
-
-def rotation_profile(vsini: float, step: float, epsilon: float = EPSILON) -> NDArray:
+def rotation_profile(
+    vsini: float, step: float, epsilon: float = LIMB_DARKENING
+) -> NDArray:
     """Return the rotation profile on a grid of ``step``; both speeds in km/s.
 
     The number of points is odd, the middle one is at rest, and the sum is 1.
@@ -46,7 +45,7 @@ def broaden(
     *,
     resolution: float,
     vsini: float = 0.0,
-    epsilon: float = EPSILON,
+    epsilon: float = LIMB_DARKENING,
     step: float = 1.0,
 ) -> NDArray[np.float64]:
     """Return ``flux`` as pixels centered on ``pixels`` record it.
