@@ -9,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from scipy.integrate import quad
 
-from steadystar.data.constants import C_KMS
+from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA, LIMB_DARKENING
 from steadystar.kernels import spline
 from steadystar.kernels.emulation import (
     ROTATION_UNIT,
@@ -45,7 +45,7 @@ def star(resolution, piece, labels, vsini, rv, pixel=0.0, dtype=np.float32):
     values = (
         (np.array(labels) - part.center) / part.scale,
         (vsini / ROTATION_UNIT) ** 2,
-        pieces(resolution).spread + pixel**2 / 12,
+        (C_KMS / resolution / FWHM_PER_SIGMA) ** 2 + pixel**2 / 12,
         0.0,
         C_KMS * np.log1p(rv / C_KMS),
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from steadystar.data.constants import C_KMS
+from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.kernels import spline
 from steadystar.kernels.emulation import Parameters, lines_of
 from steadystar.kernels.labels import Arm, Start, clip_arm, fit, record, see
@@ -22,6 +22,7 @@ from steadystar.models.emulator import emulators
 from steadystar.models.library import bundled
 
 RESOLUTION, ORDERS, SLOTS = 7500.0, 3, 4
+SPREAD = (C_KMS / RESOLUTION / FWHM_PER_SIGMA) ** 2
 WAVE = np.arange(5106.0, 5144.0, 0.12)
 TRUTH = np.array([0.12, 0.2, 0.1, 1.4, 0.05, 3.0])
 NAMES = ("teff", "logg", "feh", "rotation", "excess", "velocity")
@@ -65,7 +66,7 @@ def make(pieces, snr=60.0, seed=1):
     near = 2 / 3 - apart**2 + apart**3 / 2
     basis = np.where(apart < 1, near, np.maximum(2 - apart, 0) ** 3 / 6)
     rng = np.random.default_rng(seed)
-    clean = basis @ lines(arm, pieces.spread, TRUTH) + 1
+    clean = basis @ lines(arm, SPREAD, TRUTH) + 1
     x = np.linspace(-1, 1, len(WAVE))
     flux = clean * (1.02 + 0.05 * x) + rng.normal(size=len(WAVE)) / snr
     weight = np.full(len(WAVE), snr**2)
@@ -87,7 +88,7 @@ def make(pieces, snr=60.0, seed=1):
         weight=jnp.asarray(weight),
     )
     placed = spline.place(pixels, jnp.zeros(()), SLOTS)
-    data = record(placed, jnp.asarray(pieces.spread))
+    data = record(placed, jnp.asarray(SPREAD))
     return Case(arm, data, placed, basis, flux, weight)
 
 

@@ -35,15 +35,10 @@ def test_terms_are_the_polynomials_of_the_models():
         np.testing.assert_allclose(found, part.terms(one), rtol=1e-12, atol=1e-15)
 
 
-def test_every_piece_keeps_its_own_scale_and_box():
+def test_every_piece_is_an_emulator_and_windows_share_shapes():
     models = bundled(WINDOW)
     made = emulators(models, 5100.0, 5150.0, 7500.0)
     assert len(made.emulators) == len(models.parts)
-    assert made.spread == pytest.approx((C_KMS / 7500.0 / FWHM_PER_SIGMA) ** 2)
-    for part, one in zip(models.parts, made.emulators, strict=True):
-        for limit, scaled in zip(part.domain.limits, (one.low, one.high), strict=True):
-            back = np.asarray(scaled, float) * part.scale + part.center
-            np.testing.assert_allclose(back, limit, atol=1e-6 * part.scale.max())
     # Arms and windows of nearly the same width share what is compiled.
     other = emulators(models, 5200.0, 5249.0, 7500.0)
     shapes = [
@@ -68,12 +63,11 @@ def test_the_mean_of_a_spectrum_survives():
     part, labels = models.parts[0], np.array([4800.0, 2.8, 0.0])
     scaled = jnp.asarray((labels - part.center) / part.scale, np.float32)
     zero = jnp.zeros((), np.float32)
+    spread = jnp.float32((C_KMS / 7500.0 / FWHM_PER_SIGMA) ** 2)
     means = [
         lines_of(
             made.emulators[0],
-            Parameters(
-                scaled, jnp.float32(rotation), jnp.float32(made.spread), zero, zero
-            ),
+            Parameters(scaled, jnp.float32(rotation), spread, zero, zero),
         ).mean()
         for rotation in (0.0, 4.0, 100.0)
     ]

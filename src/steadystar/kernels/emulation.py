@@ -44,9 +44,7 @@ class Emulator(eqx.Module):
     ``theta``: coefficients at the model's own wavelengths, ``(term, point)``. ``first``
     and ``taps``: a point of the fine grid, which is uniform in ``ln(wavelength)``, is the
     sum of ``taps`` times the model's points from ``first`` on. ``powers``: of each label
-    in each term. ``center, scale``: labels enter as ``(label - center) /
-    scale``. ``low, high``: of the box in which the labels may be, scaled. ``floor, top``:
-    what flux is clipped to. ``frequency``: of the modes that are kept, radians per km/s.
+    in each term; labels enter scaled. ``floor, top``: what flux is clipped to. ``frequency``: of the modes that are kept, radians per km/s.
     ``sharpness``: what turns modes into those of spline coefficients. ``knots`` of the
     coarse grid span the same wavelengths as the fine one.
     """
@@ -55,10 +53,6 @@ class Emulator(eqx.Module):
     first: Int[Array, " fine"]
     taps: Float[Array, "tap fine"]
     powers: Float[Array, "term label"]
-    center: Float[Array, " label"]
-    scale: Float[Array, " label"]
-    low: Float[Array, " label"]
-    high: Float[Array, " label"]
     frequency: Float[Array, " mode"]
     sharpness: Float[Array, " mode"]
     floor: float = eqx.field(static=True)

@@ -10,7 +10,7 @@ different polynomials: a star is fitted with each that its rivals ask for.
 __all__ = ["Block", "Fitted", "PieceNodes", "fit_block"]
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -51,16 +51,16 @@ class PieceNodes:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Spectra to be fitted: of every arm pixels, slots and expected spread (km/s)^2.
-
-    ``velocity``: of each spectrum in each arm as ``c ln(wavelength ratio)``, km/s,
-    ``(spectrum, arm)``.
-    """
+    """Spectra at rest to be fitted: of every arm pixels, slots, expected spread (km/s)^2."""
 
     pixels: tuple[PixelBatch, ...]
     slots: tuple[int, ...]
     spread: tuple[NDArray[np.float64], ...]
-    velocity: NDArray[np.float64]
+
+    @property
+    def number(self) -> int:
+        """How many spectra there are in each arm."""
+        return len(self.spread[0])
 
 
 class Fitted(NamedTuple):
@@ -86,7 +86,7 @@ def fit_block(
     block: Block, pieces: tuple[PieceNodes, ...], scale_errors: bool
 ) -> Fitted:
     """Fit a block of spectra."""
-    number = len(block.velocity)
+    number = block.number
     data = _recorded(block)
     starts = _starts(block, data, pieces)
     first = _fit_all(pieces, data, starts, _FIRST)
@@ -168,12 +168,11 @@ def _record_batch(batch, spread, wanted, *, slots: int):
 
 def _starts(block: Block, data, pieces: tuple[PieceNodes, ...]) -> _Starts:
     """Choose for each spectrum the best node, and unlike ones that are not much worse."""
-    number = len(block.velocity)
+    number = block.number
     chi2 = np.concatenate([_node_chi2(block, data, piece) for piece in pieces], axis=1)
     of_piece = np.repeat(np.arange(len(pieces)), [len(p.nodes) for p in pieces])
     within = np.concatenate([np.arange(len(p.nodes)) for p in pieces])
     kind = np.concatenate([piece.kind for piece in pieces])
-    arms = block.velocity.shape[1]
     least = chi2.min(axis=1)
     allowed = least + _HOPELESS * np.maximum(least, 0) + _MARGIN
     open_ = np.ones_like(chi2, bool)
@@ -195,51 +194,46 @@ def _starts(block: Block, data, pieces: tuple[PieceNodes, ...]) -> _Starts:
             for p, i in zip(of_piece[picked], within[picked], strict=True)
         ]
     )
-    own = np.zeros((len(rows), arms, 2))
-    own[:, :, 1] = block.velocity[rows]
-    values = np.concatenate([stars, own.reshape(len(rows), -1)], axis=1)
+    # No excess, no velocity: spectra are at rest as far as is known.
+    own = np.zeros((len(rows), 2 * len(block.pixels)))
+    values = np.concatenate([stars, own], axis=1)
     return _Starts(rows, of_piece[picked], values)
 
 
 def _node_chi2(block: Block, data, piece: PieceNodes) -> NDArray[np.float64]:
     """Chi squared of every node, continuum as the pseudo-continuum leaves it."""
-    total = np.zeros((len(block.velocity), len(piece.nodes)))
-    for i, arm in enumerate(piece.arms):
-        spread = float(np.median(block.spread[i]))
-        models = _node_spectra(arm, piece, spread)
-        steps = block.velocity[:, i] / (
-            2 * np.pi / float(arm.emulator.frequency[1]) / arm.emulator.knots
-        )
+    total = np.zeros((block.number, len(piece.nodes)))
+    for i in range(len(piece.arms)):
+        models = _node_spectra(piece, i, round(float(np.median(block.spread[i]))))
         for some, padded in chunks(np.arange(len(total)), _ON_DEVICE):
             found = _compare_batch(
                 jnp.asarray(data[i].bands[padded]),
                 jnp.asarray(data[i].rhs[padded]),
-                jnp.asarray(np.round(steps[padded]), jnp.int32),
                 models,
             )
             total[some] += np.asarray(found)[: len(some), : len(piece.nodes)]
     return total
 
 
-_NODES: dict = {}
 _NODES_ALIKE = 512
 
 
-def _node_spectra(arm: kernel.Arm, piece: PieceNodes, spread: float):
-    """Model spectra of the nodes, normalized as the data are; computed once."""
-    key = (id(arm), id(piece), round(spread))
-    if key not in _NODES:
-        parts = []
-        for some, padded in chunks(np.arange(len(piece.nodes)), _ON_DEVICE):
-            nodes = jnp.asarray(piece.nodes[padded], jnp.float32)
-            found = _nodes_batch(arm.emulator, nodes, jnp.float32(spread))
-            parts.append(np.asarray(found)[: len(some)])
-        # What the key names is kept, so that no other can take its place.
-        every = np.concatenate(parts)
-        # Numbers of nodes that are nearly the same share what is compiled.
-        every = np.pad(every, ((0, -len(every) % _NODES_ALIKE), (0, 0)), mode="edge")
-        _NODES[key] = (jnp.asarray(every), arm, piece)
-    return _NODES[key][0]
+@lru_cache(maxsize=32)
+def _node_spectra(piece: PieceNodes, number: int, spread: int):
+    """Model spectra of the nodes in an arm, normalized as the data are.
+
+    ``spread``: (km/s)^2, whole, so that spectra that are nearly as sharp share them.
+    """
+    parts = []
+    for some, padded in chunks(np.arange(len(piece.nodes)), _ON_DEVICE):
+        nodes = jnp.asarray(piece.nodes[padded], jnp.float32)
+        found = _nodes_batch(piece.arms[number].emulator, nodes, jnp.float32(spread))
+        parts.append(np.asarray(found)[: len(some)])
+    every = np.concatenate(parts)
+    # Numbers of nodes that are nearly the same share what is compiled.
+    return jnp.asarray(
+        np.pad(every, ((0, -len(every) % _NODES_ALIKE), (0, 0)), mode="edge")
+    )
 
 
 @jax.jit
@@ -256,16 +250,15 @@ def _nodes_batch(emulator, nodes, spread):
 
 
 @jax.jit
-def _compare_batch(bands, rhs, steps, models):
-    def one(bands, rhs, step):
+def _compare_batch(bands, rhs, models):
+    def one(bands, rhs):
         weight = spline.matvec(bands, jnp.ones_like(rhs))
-        weight, towards = jnp.roll(weight, -step), jnp.roll(rhs, -step)
-        # What the pseudo-continuum is off by, as one factor.
-        value = jnp.where(weight > 0, towards / jnp.where(weight > 0, weight, 1), 0)
+        value = jnp.where(weight > 0, rhs / jnp.where(weight > 0, weight, 1), 0)
         return weight, value
 
-    weight, value = jax.vmap(one)(bands, rhs, steps)
+    weight, value = jax.vmap(one)(bands, rhs)
     flux = 1 + models
+    # What the pseudo-continuum is off by is one factor of each spectrum and model.
     a = (weight * (1 + value) ** 2).sum(1)[:, None]
     b = (weight * (1 + value)) @ flux.T
     c = weight @ (flux**2).T
@@ -331,7 +324,7 @@ def _best(ends: _Ends, starts: _Starts, number: int, labels: int):
 
 
 def _clip(block: Block, pieces, piece_of, data, values, scale_errors: bool) -> _Clipped:
-    number, arms = block.velocity.shape
+    number, arms = block.number, len(block.pixels)
     shared = values.shape[1] - 2 * arms
     new = [kernel.Recorded(*(np.array(a) for a in one)) for one in data]
     chi2, n_good = np.zeros(number), np.zeros(number, np.int64)

@@ -58,7 +58,7 @@ def _trained_setup(
 ) -> Setup:
     """A model that is as sharp as the spectra: its own grid and window."""
     window = Window(*source.window, 0.0)
-    made = Pieces(source.grid, (source.emulator(),), 0.0)
+    made = Pieces(source.grid, (source.emulator(),))
     arms = _kernel_arms(made, window, scale, resolution_err)
     return Setup(name, window, made, arms, source)
 

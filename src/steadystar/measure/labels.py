@@ -317,7 +317,7 @@ def _fit_rows(
 ) -> None:
     """Prepare and fit some rows of one class of resolutions."""
     pieces = piece_nodes(setups, options.max_vsini)
-    pixels, slots, spread, speed, usable = [], [], [], [], []
+    pixels, slots, spread, usable = [], [], [], []
     snr = np.full((len(rows), len(setups)), np.nan)
     flags = np.zeros(len(rows), np.int64)
     for j, setup in enumerate(setups):
@@ -346,7 +346,6 @@ def _fit_rows(
         sigma = C_KMS / np.where(np.isfinite(resolution), resolution, 1e4)
         trained = isinstance(setup.source, TrainedSpectra)
         spread.append(np.zeros(len(rows)) if trained else (sigma / FWHM_PER_SIGMA) ** 2)
-        speed.append(np.zeros(len(rows)))
         usable.append(good)
     seen = np.stack(usable, axis=1)
     table.snr[rows] = _quadratic(snr)
@@ -360,7 +359,6 @@ def _fit_rows(
         tuple(_lengthened(one, longest, kept) for one in pixels),
         (max(slots),) * len(slots),
         tuple(one[kept] for one in spread),
-        np.stack(speed, axis=1)[kept],
     )
     fitted = fit_block(block, pieces, options.scale_errors)
     rest = np.stack([velocity[s.name][rows] for s in setups], axis=1)[kept]

@@ -32,13 +32,11 @@ _ALIKE, _KNOTS = 2048, 256
 class Pieces:
     """Emulators of one stretch of wavelength, one a piece of the labels' domain.
 
-    ``grid``: on which spectra are compared. ``spread``: variance of the line spread
-    function at the resolution they were made for, (km/s)^2.
+    ``grid``: on which spectra are compared.
     """
 
     grid: LogGrid
     emulators: tuple[Emulator, ...]
-    spread: float
 
 
 def grid_of_emulators(
@@ -103,10 +101,6 @@ def emulators(
             first=jnp.asarray(first, jnp.int32),
             taps=jnp.asarray(taps, jnp.float32),
             powers=jnp.asarray(CUBIC, jnp.float32),
-            center=jnp.asarray(part.center, jnp.float32),
-            scale=jnp.asarray(part.scale, jnp.float32),
-            low=_scaled(part, 0),
-            high=_scaled(part, 1),
             frequency=jnp.asarray(frequency, jnp.float32),
             sharpness=jnp.asarray(sharpness, jnp.float32),
             floor=0.0,
@@ -115,13 +109,7 @@ def emulators(
         )
         for part in parts
     ]
-    sigma = C_KMS / resolution / FWHM_PER_SIGMA
-    return Pieces(grid, tuple(made), float(sigma**2))
-
-
-def _scaled(part: PolynomialModels, row: int):
-    scaled = (part.domain.limits[row] - part.center) / part.scale
-    return jnp.asarray(scaled, jnp.float32)
+    return Pieces(grid, tuple(made))
 
 
 def _padded(theta: NDArray[np.float64]) -> NDArray[np.float64]:

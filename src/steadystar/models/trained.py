@@ -99,17 +99,12 @@ class TrainedSpectra:
         """Return it as what a fit takes."""
         size = self.grid.size
         step = self.grid.step_kms
-        low, high = (self.part.domain.limits - self.part.center) / self.part.scale
         number = size // 2 + 1
         return Emulator(
             theta=jnp.asarray(self.theta, jnp.float32),
             first=jnp.arange(size, dtype=jnp.int32),
             taps=jnp.ones((1, size), jnp.float32),
             powers=jnp.asarray(self.powers, jnp.float32),
-            center=jnp.asarray(self.part.center, jnp.float32),
-            scale=jnp.asarray(self.part.scale, jnp.float32),
-            low=jnp.asarray(low, jnp.float32),
-            high=jnp.asarray(high, jnp.float32),
             frequency=jnp.asarray(
                 2 * np.pi * np.arange(number) / (size * step), jnp.float32
             ),
