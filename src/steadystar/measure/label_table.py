@@ -47,18 +47,19 @@ class LabelTable:
         limits = np.array([piece.limits for piece in pieces])[fitted.piece]
         covariance, common, stay = _covariance(fitted, limits, size)
         values = fitted.values
+        variances = np.diagonal(covariance, axis1=1, axis2=2)
         for k, name in enumerate(self.labels):
             out[name][rows] = centers[:, k] + scales[:, k] * values[:, k]
-            for end, of in (("_err", covariance), ("_common_err", common)):
-                out[f"{name}{end}"][rows] = scales[:, k] * np.sqrt(of[:, k, k])
+            for end, of in (("_err", variances), ("_common_err", common)):
+                out[f"{name}{end}"][rows] = scales[:, k] * np.sqrt(of[:, k])
         if "vsini" not in self.labels and (limits[:, 1, size] > 0).all():
             turning = values[:, size] + np.where(values[:, size] <= 0, stay[:, size], 0)
-            variance = covariance[:, size, size]
+            variance = variances[:, size]
             speed, speed_err = _speed(turning, np.sqrt(variance))
             out["vsini"][rows], out["vsini_err"][rows] = speed, speed_err
-            share = np.sqrt(common[:, size, size] / variance)
+            share = np.sqrt(common[:, size] / variance)
             out["vsini_common_err"][rows] = speed_err * share
-        root = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+        root = np.sqrt(variances)
         for (i, one), (j, other) in combinations(enumerate(self.every), 2):
             both = covariance[:, i, j] / (root[:, i] * root[:, j])
             out[f"corr_{one}_{other}"][rows] = both
@@ -124,8 +125,9 @@ class LabelTable:
 
 
 def _covariance(fitted: Fitted, limits, labels: int):
-    """Return the covariance of the parameters, the part of it that the line spread's
-    prior leaves, which is common to spectra of a fiber, and the step that limits forbid.
+    """Return the covariance of the parameters, the part of their variances that the line
+    spread's prior leaves, which is common to spectra of a fiber, and the step that limits
+    forbid.
     """
     size = fitted.normal.shape[1]
     # What an absent arm leaves undetermined must not spoil the rest; what may not
@@ -138,11 +140,8 @@ def _covariance(fitted: Fitted, limits, labels: int):
     excess[labels + 1 :: 2] = 1e12
     known = np.linalg.inv(normal + np.diag(excess)).astype(np.float64)
     step = np.einsum("sij,sj->si", covariance, fitted.pull)
-    diagonal = np.arange(size)
-    common = np.zeros_like(covariance)
-    rest = (covariance - known)[:, diagonal, diagonal]
-    common[:, diagonal, diagonal] = np.maximum(rest, 0)
-    return covariance, common, step
+    rest = np.diagonal(covariance - known, axis1=1, axis2=2)
+    return covariance, np.maximum(rest, 0), step
 
 
 _SPEEDS = 400
