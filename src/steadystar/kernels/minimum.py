@@ -5,6 +5,7 @@ its curvature the uncertainty, from ``chi2(x) = chi2_min + ((x - x_min) / sigma)
 """
 
 __all__ = [
+    "RIVAL_CHI2",
     "Minimum",
     "gaussian_peak",
     "lowest_minimum",
@@ -30,6 +31,8 @@ class Minimum(eqx.Module):
     status: Int[Array, ""]
 
 
+RIVAL_CHI2 = 9.0
+"""Two minima that differ by less than this in chi squared cannot be told apart."""
 _APART = 3
 """Trials: minima that are nearer to each other are one."""
 

@@ -19,6 +19,7 @@ from steadystar.data import schema
 from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.measure.arm import rows_by
+from steadystar.measure.extent import sharpest, span
 from steadystar.measure.velocities import VelocityOptions, measure_velocities
 from steadystar.models.templates import Templates, templates_for
 
@@ -78,8 +79,8 @@ def measure_absolute(
     tables, notes = [], []
     for arm, rows in rows_by(visits["arm"].fill_null("all")):
         some = spectra[rows]
-        low, high = options.windows.get(arm, _span(some))
-        templates = templates_for(low, high, _sharpest(some)) if own is None else own
+        low, high = options.windows.get(arm, span(some))
+        templates = templates_for(low, high, sharpest(some)) if own is None else own
         if templates is None or not _covers(templates, low, high, options):
             notes.append(
                 f"Spectra of {arm} have no absolute velocities: there are no "
@@ -111,24 +112,6 @@ def _rows(visits: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
 def _either(given, measured):
     return np.where(np.isfinite(given), given, measured)
-
-
-def _span(spectra: Spectra) -> tuple[float, float]:
-    """First and last wavelength that is recorded, to the next percent outside.
-
-    What is measured must not depend on the last digit of the neighbors' wavelengths.
-    """
-    used = spectra.ivar > 0
-    wave = spectra.wave_2d
-    wave = np.log(wave[used] if used.any() else wave)
-    first, last = np.floor(100 * wave.min()), np.ceil(100 * wave.max())
-    return float(np.exp(first / 100)), float(np.exp(last / 100))
-
-
-def _sharpest(spectra: Spectra) -> float:
-    """Return the highest resolving power; NaN where none is known."""
-    known = spectra.resolution[np.isfinite(spectra.resolution)]
-    return float(known.max()) if len(known) else float("nan")
 
 
 def _covers(templates: Templates, low: float, high: float, options) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from steadystar.data.constants import C_KMS
 from steadystar.data.status import FATAL, Status
+from steadystar.kernels.minimum import RIVAL_CHI2
 from steadystar.kernels.spline import line_forest_precision
 from steadystar.measure.doubles import Double, measure_double, shows_companion
 from steadystar.measure.joint import fit_stars, match_stars, solve_gauge
@@ -22,7 +23,6 @@ from steadystar.measure.published import match_references
 
 _CHUNK = 64
 _POOR_FIT = 3.0
-_RIVAL_CHI2 = 9.0
 # What a double-lined exposure gets for not being like one copy of the template.
 _OF_ONE_COPY = int(Status.DOUBLE_LINED | Status.POOR_FIT | Status.TWO_MINIMA)
 # Iterations of the first round, and of two more for the few stars that need them.
@@ -361,7 +361,7 @@ class ArmOnGrid:
         double = shows_companion(
             fit.gain[at], fit.strength[at], scale, fit.chi2[at] - fit.n_good[at]
         )
-        rival = fit.rival[at] < _RIVAL_CHI2 * np.maximum(scale, 1) ** 2
+        rival = fit.rival[at] < RIVAL_CHI2 * np.maximum(scale, 1) ** 2
         flags = fit.flags[at].astype(np.int64)
         for mask, flag in (
             (~settled & ~hopeless, Status.NOT_CONVERGED),

@@ -22,13 +22,13 @@ from steadystar.kernels import labels as kernel
 from steadystar.kernels import spline
 from steadystar.kernels.continuum import polynomial_continuum
 from steadystar.kernels.emulation import Parameters, lines_of
+from steadystar.kernels.minimum import RIVAL_CHI2
+from steadystar.kernels.velocity import CLIP
 from steadystar.measure.batches import by_groups, chunks, not_filling
 from steadystar.measure.normalize import PixelBatch
 
 _ON_DEVICE = 512
 _FIRST, _AGAIN, _LAST = 6, 6, 25
-CLIP = 5.0
-RIVAL_CHI2 = 9.0
 _UNLIKE = 3.0
 """Errors by which a rival's labels must differ to be another solution."""
 _HOPELESS, _MARGIN = 3.0, 100.0

@@ -1,13 +1,12 @@
 """How labels are measured."""
 
-__all__ = ["LabelOptions", "usual_span"]
+__all__ = ["LabelOptions"]
 
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
 
-from steadystar.data.spectra import Spectra
 from steadystar.measure.option_checks import (
     LONGER_WAVES,
     SHARE,
@@ -80,15 +79,3 @@ class LabelOptions:
             ),
         )
         check_windows(self.windows)
-
-
-def usual_span(
-    spectra: Spectra, arm: str, options: LabelOptions
-) -> tuple[float, float]:
-    """Return the window of an arm, whole Angstrom where it is what was recorded."""
-    if arm in options.windows:
-        return options.windows[arm]
-    used = spectra.ivar > 0
-    wave = spectra.wave_2d
-    wave = wave[used] if used.any() else wave
-    return float(np.floor(wave.min())), float(np.ceil(wave.max()))

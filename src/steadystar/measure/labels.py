@@ -24,8 +24,9 @@ from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
+from steadystar.measure.extent import sharpest, span
 from steadystar.measure.label_fit import Block, fit_block
-from steadystar.measure.label_options import LabelOptions, usual_span
+from steadystar.measure.label_options import LabelOptions
 from steadystar.measure.label_setup import Setup, Source, overlap, piece_nodes, setup_of
 from steadystar.measure.label_table import LabelTable
 from steadystar.measure.normalize import PixelBatch, Prepared, prepare
@@ -180,9 +181,10 @@ def measure_labels(
     arms = {"": spectra} if isinstance(spectra, Spectra) else dict(spectra)
     number = _check(arms)
     stretches = [
-        (name, source, usual_span(one, name, options))
+        (name, source, within)
         for name, one in arms.items()
-        for source in _sources(model, name, usual_span(one, name, options))
+        for within in [options.windows.get(name, span(one))]
+        for source in _sources(model, name, within)
     ]
     with jax.enable_x64(True):
         velocity = _velocities(arms, rv, number, options)
@@ -198,13 +200,13 @@ def measure_labels(
                 setup_of(
                     source,
                     name,
-                    *span,
+                    *within,
                     float(known[name]),
                     options.continuum_scale,
                     options.resolution_err,
                     options.max_vsini,
                 )
-                for name, source, span in stretches
+                for name, source, within in stretches
                 # What was learned is as sharp as the spectra are.
                 if known[name] > 0 or isinstance(source, TrainedSpectra)
             )
@@ -218,11 +220,11 @@ def measure_labels(
     return table.frame(model.name)
 
 
-def _sources(model: LabelModel, name: str, span: tuple[float, float]):
-    found = model.of(name, *span)
+def _sources(model: LabelModel, name: str, within: tuple[float, float]):
+    found = model.of(name, *within)
     if not found:
         raise ValueError(
-            f"There are no model spectra for {span[0]:.0f} to {span[1]:.0f} A (vacuum) "
+            f"There are no model spectra for {within[0]:.0f} to {within[1]:.0f} A (vacuum) "
             f"of {name or 'these spectra'}: pass a LabelModel of those wavelengths."
         )
     return found
@@ -290,10 +292,8 @@ def _velocities(arms, rv, number: int, options: LabelOptions) -> dict:
         open_ = np.flatnonzero(~np.isfinite(values) & (recorded.ivar > 0).any(axis=1))
         if len(open_):
             spectra = replace(recorded, resolution=_resolutions(recorded, options))
-            low, high = usual_span(spectra, name, options)
-            known = spectra.resolution[np.isfinite(spectra.resolution)]
-            sharpest = float(known.max()) if len(known) else np.nan
-            templates = templates_for(low, high, sharpest)
+            low, high = options.windows.get(name, span(spectra))
+            templates = templates_for(low, high, sharpest(spectra))
             if templates is not None:
                 windows = VelocityOptions(windows={name: (low, high)})
                 found = measure_velocities(spectra[open_], templates, windows, arm=name)

@@ -17,6 +17,7 @@ from steadystar.data import schema
 from steadystar.data.doppler import composed, known_motion
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
+from steadystar.measure.extent import span
 from steadystar.measure.label_options import LabelOptions
 from steadystar.measure.labels import LabelModel, measure_labels
 
@@ -134,9 +135,8 @@ def _modelled(
     ):
         at = rows["_at"].to_numpy()
         some = spectra[at]
-        wave = some.wave_2d[some.ivar > 0] if (some.ivar > 0).any() else some.wave
-        low, high = options.windows.get(str(arm), (wave.min(), wave.max()))
-        if model.of(str(arm), float(low), float(high)):
+        low, high = options.windows.get(str(arm), span(some))
+        if model.of(str(arm), low, high):
             out[at] = True
         else:
             notes.append(

@@ -27,6 +27,7 @@ from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
 from steadystar.kernels import shared_star, spline
+from steadystar.kernels.minimum import RIVAL_CHI2
 from steadystar.kernels.velocity import CLIP, LinePrior
 from steadystar.measure.normalize import Prepared, prepare
 from steadystar.measure.prior import (
@@ -40,7 +41,6 @@ from steadystar.measure.prior import (
 from steadystar.measure.velocities import (
     FLAT_CONTRAST,
     LEFT_OVER,
-    RIVAL_CHI2,
     VelocityOptions,
     by_resolution,
 )

@@ -12,7 +12,6 @@ __all__ = [
     "COLUMNS",
     "FLAT_CONTRAST",
     "LEFT_OVER",
-    "RIVAL_CHI2",
     "VelocityOptions",
     "by_resolution",
     "measure_velocities",
@@ -35,6 +34,7 @@ from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
 from steadystar.kernels import spline, velocity
+from steadystar.kernels.minimum import RIVAL_CHI2
 from steadystar.measure.batches import AT_ONCE, batch_size, by_groups, chunks
 from steadystar.measure.doubles import brighter_first, fit_pairs, shows_companion
 from steadystar.measure.normalize import Prepared, prepare
@@ -60,7 +60,6 @@ from steadystar.models.templates import Templates
 
 _ON_DEVICE = 2048
 _ROUNDS, _MORE_ROUNDS = 3, 20
-RIVAL_CHI2 = 9.0
 _POOR_FIT = 3.0
 _FASTEST = 10_000.0
 # In grid steps: a likelihood wider than this is integrated, so far to either side, and
