@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from steadystar.infer.catalog import catalog_of, open_catalog
+from steadystar.infer.catalog import catalog_of, read_catalog
 from steadystar.survey.columns import CatalogError
 
 
@@ -117,18 +117,18 @@ def test_relative_velocities_are_left_out_or_refused():
 def test_the_directory_of_a_run_is_its_stars(tmp_path):
     stars = pl.DataFrame({"star_id": ["a"], "rv_mean": [5.0], "rv_mean_err": [0.1]})
     stars.write_parquet(tmp_path / "stars.parquet")
-    found = open_catalog(tmp_path)
+    found = read_catalog(tmp_path)
     assert found.frame["rv"].to_list() == [5.0]
     assert not found.notes
     visits = pl.DataFrame({"star_id": ["a"], "reference_visit_id": ["v"]})
     visits.write_parquet(tmp_path / "velocities.parquet")
-    assert "relative" in open_catalog(tmp_path).notes[0]
+    assert "relative" in read_catalog(tmp_path).notes[0]
     failed = {"rv_raw": [1.0, np.nan], "reference_visit_id": ["v", None]}
     pl.DataFrame(failed).write_parquet(tmp_path / "velocities.parquet")
-    assert "relative" in open_catalog(tmp_path).notes[0]
+    assert "relative" in read_catalog(tmp_path).notes[0]
     (tmp_path / "empty").mkdir()
     with pytest.raises(CatalogError, match=r"without stars\.parquet"):
-        open_catalog(tmp_path / "empty")
+        read_catalog(tmp_path / "empty")
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ def test_mistakes_are_sentences(table, columns, words):
 
 def test_what_apogee_publishes_is_read(real_data):
     folder = real_data / "velocities"
-    stars = open_catalog(folder / "twoface-test-allStar.fits")
+    stars = read_catalog(folder / "twoface-test-allStar.fits")
     assert stars.columns["rv"] == "VHELIO_AVG"
     assert stars.columns["rv_err"] == "VERR"
-    visits = open_catalog(folder / "twoface-test-allVisit.fits")
+    visits = read_catalog(folder / "twoface-test-allVisit.fits")
     assert len(visits.frame) == 74
     assert visits.frame["n_visits"].sum() == 256

@@ -1,13 +1,13 @@
 """Catalogs of stars, whoever made them, under our names and in our units.
 
 A catalog has a row a star: an identifier or a position, and quantities with errors.
-`open_catalog` reads a file, or the directory of a run; `catalog_of` takes a table in
+`read_catalog` reads a file, or the directory of a run; `catalog_of` takes a table in
 memory. Columns are found by their usual names, or as told (``"teff=T_APOGEE[K]"``); the
 tables of visits of surveys that are known go through `open_velocity_table`. Several rows
 of one star become one: means weighted by the errors, and the scatter of their velocities.
 """
 
-__all__ = ["Catalog", "catalog_of", "open_catalog"]
+__all__ = ["Catalog", "catalog_of", "read_catalog"]
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ class Catalog:
         return tuple(n for n in self.columns if n not in known)
 
 
-def open_catalog(
+def read_catalog(
     path: str | PathLike[str],
     columns: Mapping[str, str] | str | None = None,
     also: Sequence[str] = (),
@@ -148,7 +148,7 @@ def catalog_of(
     key: str | None = None,
     units: Mapping[str, str] | None = None,
 ) -> Catalog:
-    """Return a table in memory as a `Catalog`; arguments as of `open_catalog`.
+    """Return a table in memory as a `Catalog`; arguments as of `read_catalog`.
 
     ``units``: of the table's columns, where they are known.
 

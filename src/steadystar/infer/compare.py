@@ -47,7 +47,7 @@ def compare_catalogs(
 
     Arguments:
         a, b: tables with identifiers or positions, whose columns are found by their usual
-            names; or what `catalog.open_catalog` and `catalog.catalog_of` give.
+            names; or what `catalog.read_catalog` and `catalog.catalog_of` give.
         options: how.
 
     Raises:

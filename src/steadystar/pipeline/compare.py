@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from steadystar.data.tables import write_parquet
-from steadystar.infer.catalog import open_catalog
+from steadystar.infer.catalog import read_catalog
 from steadystar.infer.compare import compare_catalogs
 from steadystar.infer.comparison import CompareOptions, Comparison
 from steadystar.pipeline.inputs import printable
@@ -50,8 +50,8 @@ def compare_tables(
     """
     options = options or CompareOptions()
     also, key = options.wanted, options.key
-    first = open_catalog(a, columns_a, also, key)
-    second = open_catalog(b, columns_b, also, key)
+    first = read_catalog(a, columns_a, also, key)
+    second = read_catalog(b, columns_b, also, key)
     comparison = compare_catalogs(first, second, options)
     directory = directory.absolute()
     with open_log(directory / "run.log", quiet) as log:
