@@ -180,6 +180,15 @@ class _State(NamedTuple):
     rounds: Array
 
 
+class _Room(NamedTuple):
+    """Where parameters may go: limits, and how far in one step; which one is rotation."""
+
+    low: Float[Array, " parameter"]
+    high: Float[Array, " parameter"]
+    longest: Float[Array, " parameter"]
+    rotation: int
+
+
 def fit(
     arms: tuple[Arm, ...],
     data: tuple[Recorded, ...],
@@ -194,58 +203,16 @@ def fit(
     ``limits``: lowest and highest values. It ends when the next step would gain less
     than ``enough`` in chi squared, or after ``rounds`` looks.
     """
-    low, high = limits
-    begin = jnp.clip(
-        jnp.concatenate([start.star, start.arms.reshape(-1)]).astype(jnp.float64),
-        low,
-        high,
+    own = jnp.tile(jnp.array([_EXCESS_STEP, _VELOCITY_STEP]), len(arms))
+    labels = jnp.full(start.star.size - 1, _LABEL_STEP)
+    room = _Room(
+        *limits, jnp.concatenate([labels, jnp.ones(1), own]), start.star.size - 1
     )
-    size = begin.size
-    shared = start.star.size
-    longest = jnp.concatenate(
-        [
-            jnp.full(shared - 1, _LABEL_STEP),
-            jnp.ones(1),
-            jnp.tile(jnp.array([_EXCESS_STEP, _VELOCITY_STEP]), len(arms)),
-        ]
-    )
-
-    def step_from(values, normal, pull, damping):
-        free = ~(((values <= low) & (pull <= 0)) | ((values >= high) & (pull >= 0)))
-        keep = free.astype(normal.dtype)
-        scale = jnp.maximum(jnp.diag(normal), 1e-8)
-        damped = normal + damping * jnp.diag(scale) + 1e-10 * jnp.eye(size)
-        damped = damped * keep[:, None] * keep[None, :] + jnp.diag(1 - keep)
-        move = jax.scipy.linalg.cho_solve(
-            (jnp.linalg.cholesky(damped), True), pull * keep
-        )
-        # A step of the rotation may be as long as the rotation is fast.
-        reach = longest.at[shared - 1].set(1 + 0.5 * values[shared - 1])
-        move = move * jnp.minimum(1, 1 / jnp.max(jnp.abs(move) / reach))
-        move = jnp.clip(values + move, low, high) - values
-        return move, 2 * move @ pull - move @ normal @ move
+    begin = jnp.concatenate([start.star, start.arms.reshape(-1)]).astype(jnp.float64)
+    begin = jnp.clip(begin, room.low, room.high)
 
     def body(state: _State) -> _State:
-        chi2, normal, pull = _all(arms, data, state.trial)
-        better = chi2 < state.chi2
-        values = jnp.where(better, state.trial, state.values)
-        normal = jnp.where(better, normal, state.normal)
-        pull = jnp.where(better, pull, state.pull)
-        least = jnp.where(better, chi2, state.chi2)
-        damping = state.damping * jnp.where(better, _EASE, _BRAKE)
-        move, gain = step_from(values, normal, pull, damping)
-        settled = (better & (gain < enough)) | (damping > _STUCK)
-        new = _State(
-            values,
-            normal,
-            pull,
-            least,
-            values + move,
-            damping,
-            gain,
-            settled,
-            state.rounds + 1,
-        )
+        new = _advanced(state, _all(arms, data, state.trial), room, enough)
         # Under vmap all go on until the last one has settled.
         return jax.tree.map(
             lambda old, one: jnp.where(state.done, old, one), state, new
@@ -253,8 +220,8 @@ def fit(
 
     first = _State(
         begin,
-        jnp.eye(size),
-        jnp.zeros(size),
+        jnp.eye(begin.size),
+        jnp.zeros(begin.size),
         jnp.asarray(jnp.inf),
         begin,
         jnp.asarray(_DAMPING / _EASE),
@@ -266,6 +233,45 @@ def fit(
         lambda state: ~state.done & (state.rounds < rounds), body, first
     )
     return Found(last.values, last.normal, last.pull, last.chi2, last.gain, last.rounds)
+
+
+def _advanced(state: _State, looked, room: _Room, enough: float) -> _State:
+    """Take the trial if it is better, else brake; and find where to look next."""
+    chi2, normal, pull = looked
+    better = chi2 < state.chi2
+    values = jnp.where(better, state.trial, state.values)
+    normal = jnp.where(better, normal, state.normal)
+    pull = jnp.where(better, pull, state.pull)
+    damping = state.damping * jnp.where(better, _EASE, _BRAKE)
+    move, gain = _step(values, normal, pull, damping, room)
+    return _State(
+        values,
+        normal,
+        pull,
+        jnp.where(better, chi2, state.chi2),
+        values + move,
+        damping,
+        gain,
+        (better & (gain < enough)) | (damping > _STUCK),
+        state.rounds + 1,
+    )
+
+
+def _step(values, normal, pull, damping, room: _Room):
+    """Return the damped step within the limits, and what it would gain."""
+    free = ~(
+        ((values <= room.low) & (pull <= 0)) | ((values >= room.high) & (pull >= 0))
+    )
+    keep = free.astype(normal.dtype)
+    scale = jnp.maximum(jnp.diag(normal), 1e-8)
+    damped = normal + damping * jnp.diag(scale) + 1e-10 * jnp.eye(values.size)
+    damped = damped * keep[:, None] * keep[None, :] + jnp.diag(1 - keep)
+    move = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(damped), True), pull * keep)
+    # A step of the rotation may be as long as the rotation is fast.
+    reach = room.longest.at[room.rotation].set(1 + 0.5 * values[room.rotation])
+    move = move * jnp.minimum(1, 1 / jnp.max(jnp.abs(move) / reach))
+    move = jnp.clip(values + move, room.low, room.high) - values
+    return move, 2 * move @ pull - move @ normal @ move
 
 
 def see(

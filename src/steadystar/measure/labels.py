@@ -186,30 +186,12 @@ def measure_labels(
         for within in [options.windows.get(name, span(one))]
         for source in _sources(model, name, within)
     ]
+    table = LabelTable(number, model.labels)
     with jax.enable_x64(True):
         velocity = _velocities(arms, rv, number, options)
-        table = LabelTable(number, model.labels)
         sharp = {name: _resolutions(one, options) for name, one in arms.items()}
-        classes = {name: _class(values) for name, values in sharp.items()}
-        groups = np.stack([*classes.values()], axis=1)
-        # NaN does not equal itself.
-        for group in np.unique(np.nan_to_num(groups), axis=0):
-            rows = np.flatnonzero((np.nan_to_num(groups) == group).all(axis=1))
-            known = dict(zip(arms, group, strict=True))
-            setups = tuple(
-                setup_of(
-                    source,
-                    name,
-                    *within,
-                    float(known[name]),
-                    options.continuum_scale,
-                    options.resolution_err,
-                    options.max_vsini,
-                )
-                for name, source, within in stretches
-                # What was learned is as sharp as the spectra are.
-                if known[name] > 0 or isinstance(source, TrainedSpectra)
-            )
+        for known, rows in _alike(sharp):
+            setups = _setups(stretches, known, options)
             if not setups:
                 table.lost(rows, Status.NO_RESOLUTION)
                 continue
@@ -218,6 +200,35 @@ def measure_labels(
                 _fit_rows(table, here, arms, setups, sharp, velocity, options)
     table.widen(model.floors)
     return table.frame(model.name)
+
+
+def _alike(sharp: dict[str, NDArray[np.float64]]):
+    """Yield resolutions by arm, 0 where unknown, and the rows that nearly have them."""
+    # NaN does not equal itself.
+    groups = np.nan_to_num(np.stack([_class(one) for one in sharp.values()], axis=1))
+    for group in np.unique(groups, axis=0):
+        rows = np.flatnonzero((groups == group).all(axis=1))
+        yield dict(zip(sharp, group.tolist(), strict=True)), rows
+
+
+def _setups(
+    stretches, known: dict[str, float], options: LabelOptions
+) -> tuple[Setup, ...]:
+    """Return the arms that can be fitted at these resolutions, ready for it."""
+    return tuple(
+        setup_of(
+            source,
+            name,
+            *within,
+            known[name],
+            options.continuum_scale,
+            options.resolution_err,
+            options.max_vsini,
+        )
+        for name, source, within in stretches
+        # What was learned is as sharp as the spectra are.
+        if known[name] > 0 or isinstance(source, TrainedSpectra)
+    )
 
 
 def _sources(model: LabelModel, name: str, within: tuple[float, float]):
