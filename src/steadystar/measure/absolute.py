@@ -19,7 +19,7 @@ from steadystar.data import schema
 from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.measure.arm import rows_by
-from steadystar.measure.extent import sharpest, span
+from steadystar.measure.extent import sharpest, stretch
 from steadystar.measure.velocities import VelocityOptions, measure_velocities
 from steadystar.models.templates import Templates, templates_for
 
@@ -79,7 +79,7 @@ def measure_absolute(
     tables, notes = [], []
     for arm, rows in rows_by(visits["arm"].fill_null("all")):
         some = spectra[rows]
-        low, high = options.windows.get(arm, span(some))
+        low, high = stretch(some, arm, options.windows)
         templates = templates_for(low, high, sharpest(some)) if own is None else own
         if templates is None or not _covers(templates, low, high, options):
             notes.append(

@@ -4,20 +4,40 @@ Grids and templates are chosen by it, and what is measured of a spectrum must no
 on the last digit of its neighbors' wavelengths.
 """
 
-__all__ = ["sharpest", "span"]
+__all__ = ["recorded", "sharpest", "span", "stretch"]
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from steadystar.data.spectra import Spectra
 
+Ends = tuple[float, float]
 
-def span(spectra: Spectra) -> tuple[float, float]:
-    """Return first and last wavelength that is recorded, to the next percent outside."""
+
+def recorded(spectra: Spectra) -> Ends:
+    """Return first and last wavelength that any spectrum has data at, Angstrom."""
     used = spectra.ivar > 0
     wave = spectra.wave_2d
-    wave = np.log(wave[used] if used.any() else wave)
-    first, last = np.floor(100 * wave.min()), np.ceil(100 * wave.max())
+    wave = wave[used] if used.any() else wave
+    return float(wave.min()), float(wave.max())
+
+
+def span(spectra: Spectra) -> Ends:
+    """Return what is `recorded`, to the next percent outside."""
+    low, high = np.log(recorded(spectra))
+    first, last = np.floor(100 * low), np.ceil(100 * high)
     return float(np.exp(first / 100)), float(np.exp(last / 100))
+
+
+def stretch(
+    spectra: Spectra,
+    arm: str,
+    windows: Mapping[str, Ends],
+    otherwise: Callable[[Spectra], Ends] = span,
+) -> Ends:
+    """Return the window of an arm; of one without, all that its spectra span."""
+    return windows[arm] if arm in windows else otherwise(spectra)
 
 
 def sharpest(spectra: Spectra) -> float:

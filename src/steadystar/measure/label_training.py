@@ -28,6 +28,7 @@ from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import Status
 from steadystar.kernels import spline
 from steadystar.kernels.velocity import cosines
+from steadystar.measure.extent import recorded, stretch
 from steadystar.measure.label_options import LabelOptions
 from steadystar.measure.label_setup import continuum_widths
 from steadystar.measure.labels import LabelModel
@@ -211,16 +212,14 @@ class _Ready(NamedTuple):
     rows: NDArray[np.intp]
 
 
-def _recorded(spectra: Spectra) -> tuple[float, float]:
+def _whole(spectra: Spectra) -> tuple[float, float]:
     """Return what was recorded, whole Angstrom: nothing can be learned beyond."""
-    used = spectra.ivar > 0
-    wave = spectra.wave_2d
-    wave = wave[used] if used.any() else wave
-    return float(np.floor(wave.min())), float(np.ceil(wave.max()))
+    low, high = recorded(spectra)
+    return float(np.floor(low)), float(np.ceil(high))
 
 
 def _ready(name, spectra: Spectra, values, rv, options: TrainingOptions) -> _Ready:
-    window = Window(*options.windows.get(name, _recorded(spectra)), 0.0)
+    window = Window(*stretch(spectra, name, options.windows, _whole), 0.0)
     prepared = prepare(
         replace(spectra, frame="observatory"),
         np.nan_to_num(-rv / (1 + rv / C_KMS)),

@@ -24,7 +24,7 @@ from steadystar.data.constants import C_KMS, FWHM_PER_SIGMA
 from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
-from steadystar.measure.extent import sharpest, span
+from steadystar.measure.extent import recorded, sharpest, stretch
 from steadystar.measure.label_fit import Block, fit_block
 from steadystar.measure.label_options import LabelOptions
 from steadystar.measure.label_setup import Setup, Source, overlap, piece_nodes, setup_of
@@ -181,10 +181,11 @@ def measure_labels(
     arms = {"": spectra} if isinstance(spectra, Spectra) else dict(spectra)
     number = _check(arms)
     stretches = [
-        (name, source, within)
+        (name, source, stretch(one, name, options.windows))
         for name, one in arms.items()
-        for within in [options.windows.get(name, span(one))]
-        for source in _sources(model, name, within)
+        for source in _sources(
+            model, name, stretch(one, name, options.windows, recorded)
+        )
     ]
     table = LabelTable(number, model.labels)
     with jax.enable_x64(True):
@@ -298,12 +299,12 @@ def _given(arms, rv, number: int) -> dict[str, NDArray[np.float64]]:
 def _velocities(arms, rv, number: int, options: LabelOptions) -> dict:
     """Velocity of every spectrum in every arm; searched for where it is not given."""
     out = _given(arms, rv, number)
-    for name, recorded in arms.items():
+    for name, one in arms.items():
         values = out[name]
-        open_ = np.flatnonzero(~np.isfinite(values) & (recorded.ivar > 0).any(axis=1))
+        open_ = np.flatnonzero(~np.isfinite(values) & (one.ivar > 0).any(axis=1))
         if len(open_):
-            spectra = replace(recorded, resolution=_resolutions(recorded, options))
-            low, high = options.windows.get(name, span(spectra))
+            spectra = replace(one, resolution=_resolutions(one, options))
+            low, high = stretch(spectra, name, options.windows)
             templates = templates_for(low, high, sharpest(spectra))
             if templates is not None:
                 windows = VelocityOptions(windows={name: (low, high)})

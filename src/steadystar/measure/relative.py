@@ -28,6 +28,7 @@ from steadystar.data import schema
 from steadystar.data.doppler import without
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.measure.arm import ArmOnGrid, rows_by
+from steadystar.measure.extent import recorded, stretch
 from steadystar.measure.normalize import Window, grid_for, prepare
 from steadystar.measure.templates import TEMPLATE_COLUMNS, StarTemplates
 
@@ -141,7 +142,7 @@ def measure_relative(
 def _measure_arm(visits, spectra, options, known, rows) -> list[ArmOnGrid]:
     """Measure the visits of one arm; ``rows`` are their places in the whole table."""
     arm = visits["arm"].fill_null("all")[0]
-    low, high = options.windows.get(arm, _extent(spectra))
+    low, high = stretch(spectra, arm, options.windows, recorded)
     window = Window(low, high, options.margin)
     default = grid_for(spectra, window, options.search_kms)
     # A star that has a template stays on the grid of its template.
@@ -170,15 +171,6 @@ def _measure_arm(visits, spectra, options, known, rows) -> list[ArmOnGrid]:
         part.measure({row["star_id"]: row for row in known.iter_rows(named=True)})
         parts.append(part)
     return parts
-
-
-def _extent(spectra: Spectra) -> tuple[float, float]:
-    """From the first to the last wavelength that any spectrum has data at."""
-    used = spectra.ivar > 0
-    wave = spectra.wave_2d
-    if not used.any():
-        return float(wave.min()), float(wave.max())
-    return float(wave[used].min()), float(wave[used].max())
 
 
 def _table(visits: pl.DataFrame, method: str, parts: list[dict]) -> pl.DataFrame:

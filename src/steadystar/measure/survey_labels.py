@@ -17,7 +17,7 @@ from steadystar.data import schema
 from steadystar.data.doppler import composed, known_motion
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
-from steadystar.measure.extent import span
+from steadystar.measure.extent import recorded, stretch
 from steadystar.measure.label_options import LabelOptions
 from steadystar.measure.labels import LabelModel, measure_labels
 
@@ -135,7 +135,7 @@ def _modelled(
     ):
         at = rows["_at"].to_numpy()
         some = spectra[at]
-        low, high = options.windows.get(str(arm), span(some))
+        low, high = stretch(some, str(arm), options.windows, recorded)
         if model.of(str(arm), low, high):
             out[at] = True
         else:
