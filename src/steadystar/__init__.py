@@ -43,6 +43,8 @@ and polars tables.
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
     compare_catalogs       two catalogs of the same stars -> bias, scatter, structure
     CompareOptions         how: matching, clipping, what is set aside
+    estimate_distances     parallax, magnitude, reddening -> distance, single or a pair
+    DistanceOptions        how: pairs, prior, extinction
     summarize_labels       labels of spectra -> of stars: means, errors, constant or not
     cross_match            stars -> their counterparts in a catalog, one to one
 
@@ -75,6 +77,8 @@ if TYPE_CHECKING:
     from steadystar.data.tables import read_table
     from steadystar.infer.compare import compare_catalogs
     from steadystar.infer.comparison import CompareOptions
+    from steadystar.infer.distance import estimate_distances
+    from steadystar.infer.distance_options import DistanceOptions
     from steadystar.infer.labels import summarize_labels
     from steadystar.infer.summary import summarize_stars
     from steadystar.measure.absolute import measure_absolute
@@ -107,6 +111,7 @@ __all__ = [
     "CompareOptions",
     "Component",
     "Configuration",
+    "DistanceOptions",
     "ErrorModel",
     "LabelModel",
     "RelativeOptions",
@@ -123,6 +128,7 @@ __all__ = [
     "compare_catalogs",
     "compare_with_standards",
     "cross_match",
+    "estimate_distances",
     "export",
     "fit_error_model",
     "fit_labels",
@@ -151,6 +157,7 @@ _ROOMS = {
     "CompareOptions": "infer.comparison",
     "Component": "data.component",
     "Configuration": "pipeline.config",
+    "DistanceOptions": "infer.distance_options",
     "ErrorModel": "calibrate.errors",
     "LabelModel": "measure.labels",
     "RelativeOptions": "measure.relative",
@@ -167,6 +174,7 @@ _ROOMS = {
     "compare_catalogs": "infer.compare",
     "compare_with_standards": "calibrate.standards",
     "cross_match": "survey.crossmatch",
+    "estimate_distances": "infer.distance",
     "export": "publish.catalog",
     "fit_error_model": "calibrate.errors",
     "fit_labels": "measure.label_training",
