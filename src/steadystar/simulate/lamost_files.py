@@ -6,9 +6,8 @@ Releases up to DR7 have one row a pixel and ``LOGLAM``; later ones a single row 
 vectors with ``WAVELENGTH`` and ``NORMALIZATION``. Wavelengths are in vacuum and
 heliocentric, and the header's ``HELIO_RV`` is minus what was added to the velocities.
 
-The bytes are laid out here rather than by a FITS library, whose cost per extension is
-many times that of the spectrum in it, and hold no date and no name of a machine: equal
-spectra make equal files.
+The bytes are laid out by `steadystar.simulate.fits_bytes` and hold no date and no name
+of a machine: equal spectra make equal files.
 """
 
 __all__ = [
@@ -20,8 +19,6 @@ __all__ = [
     "write_star_night",
 ]
 
-import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,9 +26,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Layout = Literal["old", "new"]
+from steadystar.simulate.fits_bytes import BLOCK, card, gzipped, header
 
-_BLOCK = 2880
+Layout = Literal["old", "new"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def write_star_night(
         units.append(_table(spectrum, extension, layout))
     content = b"".join(units)
     path = directory / (name + ".gz" if gzip else name)
-    path.write_bytes(_gzip(content) if gzip else content)
+    path.write_bytes(gzipped(content) if gzip else content)
     return path
 
 
@@ -131,41 +128,6 @@ def coadd(exposures: list[Recorded]) -> list[Recorded]:
     return out
 
 
-def _gzip(content: bytes) -> bytes:
-    """Compress without a file name and with a modification time of zero."""
-    # Noise does not compress: level 1 is as small as level 9 to a few percent.
-    squeeze = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return squeeze.compress(content) + squeeze.flush()
-
-
-def _card(key: str, value: Any, comment: str = "") -> str:
-    if key == "COMMENT":
-        return f"COMMENT {value}".ljust(80)
-    match value:
-        case bool():
-            text = f"{'T' if value else 'F':>20}"
-        case int():
-            text = f"{value:>20d}"
-        case float():
-            text = f"{value:>20.9G}" if "." in f"{value:.9G}" else f"{value:>20.1f}"
-        case _:
-            text = f"'{_quoted(str(value)):<8}'"
-    return f"{key:<8}= {text} / {comment}"[:80].ljust(80)
-
-
-def _quoted(text: str) -> str:
-    """Double the quotes of ``text`` and cut it to what fits on a card."""
-    text = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    while len(quoted := text.replace("'", "''")) > 68:
-        text = text[:-1]
-    return quoted
-
-
-def _header(cards: Iterable[str]) -> bytes:
-    text = "".join(cards) + "END".ljust(80)
-    return text.ljust(-(-len(text) // _BLOCK) * _BLOCK).encode("ascii")
-
-
 def _primary(star_night: StarNight, name: str) -> bytes:
     spectra = [*star_night.coadds, *star_night.exposures]
     count = {
@@ -188,14 +150,14 @@ def _primary(star_night: StarNight, name: str) -> bytes:
     }
     known = {key: value for key, value, _ in _CARDS} | star_night.cards | own
     lines = [
-        _card("SIMPLE", True),
-        _card("BITPIX", 16),
-        _card("NAXIS", 0),
-        _card("EXTEND", True, "Extensions may be present"),
+        card("SIMPLE", True),
+        card("BITPIX", 16),
+        card("NAXIS", 0),
+        card("EXTEND", True, "Extensions may be present"),
     ]
     for key, value, comment in _CARDS:
-        lines.append(_card(key, value if key == "COMMENT" else known[key], comment))
-    return _header(lines)
+        lines.append(card(key, value if key == "COMMENT" else known[key], comment))
+    return header(lines)
 
 
 def _table(spectrum: Recorded, extension: str, layout: Layout) -> bytes:
@@ -221,36 +183,36 @@ def _table(spectrum: Recorded, extension: str, layout: Layout) -> bytes:
         data[name] = values
     cards = [
         f"{'XTENSION= ':<10}'BINTABLE' / Binary table".ljust(80),
-        _card("BITPIX", 8),
-        _card("NAXIS", 2),
-        _card("NAXIS1", data.dtype.itemsize, "Number of bytes per row"),
-        _card("NAXIS2", rows, "Number of rows"),
-        _card("PCOUNT", 0),
-        _card("GCOUNT", 1),
-        _card("TFIELDS", len(columns), "Number of columns in table"),
-        _card("EXTNAME", extension, "The extension name"),
+        card("BITPIX", 8),
+        card("NAXIS", 2),
+        card("NAXIS1", data.dtype.itemsize, "Number of bytes per row"),
+        card("NAXIS2", rows, "Number of rows"),
+        card("PCOUNT", 0),
+        card("GCOUNT", 1),
+        card("TFIELDS", len(columns), "Number of columns in table"),
+        card("EXTNAME", extension, "The extension name"),
         *_exposure_cards(spectrum, coadd),
     ]
     for number, (name, kind, _) in enumerate(columns, start=1):
-        cards.append(_card(f"TTYPE{number}", name))
-        cards.append(_card(f"TFORM{number}", repeat + {">f4": "E", ">i2": "I"}[kind]))
+        cards.append(card(f"TTYPE{number}", name))
+        cards.append(card(f"TFORM{number}", repeat + {">f4": "E", ">i2": "I"}[kind]))
     body = data.tobytes()
-    return _header(cards) + body + bytes(-len(body) % _BLOCK)
+    return header(cards) + body + bytes(-len(body) % BLOCK)
 
 
 def _exposure_cards(spectrum: Recorded, coadd: bool) -> list[str]:
-    snr = _card("SNR", round(spectrum.snr, 2), "Signal to noise ratio")
-    lamp = _card("LAMPLIST", spectrum.lamp, "Arc lamp emission line list")
+    snr = card("SNR", round(spectrum.snr, 2), "Signal to noise ratio")
+    lamp = card("LAMPLIST", spectrum.lamp, "Arc lamp emission line list")
     minutes = [str(minute) for minute in spectrum.exposures]
     if not coadd:
         return [
-            _card("LMJM", minutes[0], "Local Modified Julian Minute"),
-            _card("EXPTIME", int(spectrum.exptime), "[s] Exposure duration time"),
+            card("LMJM", minutes[0], "Local Modified Julian Minute"),
+            card("EXPTIME", int(spectrum.exptime), "[s] Exposure duration time"),
             snr,
             lamp,
         ]
     lists = [
-        _card(
+        card(
             f"LMJMLIS{first // 3}",
             "-".join(minutes[first : first + 3]),
             "Local Modified Julian Minute list",
