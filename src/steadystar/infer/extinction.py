@@ -275,8 +275,8 @@ def _table(found: Solution, bands, teff, intrinsic, magnitude, usable, known):
         ),
         (
             np.isfinite(teff) & ~np.isfinite(intrinsic).any(axis=1),
-            f"There are no intrinsic colors for this temperature ({low:.0f} to "
-            f"{high:.0f} K are known), log g and [Fe/H].",
+            "There are no intrinsic colors for this star's labels "
+            + f"({low:.0f} to {high:.0f} K are known).",
         ),
         (~np.isfinite(teff) | (teff <= 0), "The star's temperature is not known."),
     ):
