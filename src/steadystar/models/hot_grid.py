@@ -123,7 +123,7 @@ def _at_fixed_gravity(part: PolynomialModels) -> tuple[NDArray, NDArray]:
 
 
 def _wave() -> NDArray[np.float64]:
-    return 10 ** (_FIRST + _STEP * np.arange(_SIZE))
+    return np.power(10.0, _FIRST + _STEP * np.arange(_SIZE))
 
 
 def _smoothed(wave: NDArray, theta: NDArray) -> NDArray[np.float64]:

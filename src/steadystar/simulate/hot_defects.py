@@ -14,8 +14,10 @@ __all__ = [
     "calibration_shape",
     "emission_profile",
     "emission_significance",
+    "hydrogen",
     "noise_of",
     "sodium",
+    "spoil_pixels",
     "telluric",
 ]
 
@@ -164,6 +166,14 @@ def noise_of(smooth: NDArray, snr: NDArray) -> NDArray[np.float64]:
     noise = np.sqrt(variance) / relative * smooth
     now = np.median((smooth / noise)[:, blue], axis=1)
     return noise * (now / snr)[:, None]
+
+
+def spoil_pixels(rng, flux: NDArray, ivar: NDArray, mean: float) -> None:
+    """Spoil some pixels of spectra, a Poisson number each, and give them no weight."""
+    for row, number in enumerate(rng.poisson(mean, len(flux)).tolist()):
+        where = rng.integers(0, flux.shape[1], number)
+        flux[row, where] *= rng.uniform(0, 5, number)
+        ivar[row, where] = 0
 
 
 def break_spectrum(rng, flux: NDArray, fault: str) -> NDArray[np.float64]:

@@ -63,6 +63,7 @@ def _image(cards: list[str], name: str, layout: str, flux, ivar) -> bytes:
         middle, third = "Flux, Inverse, Wavelength, Andmask, Ormask", WAVE
     rows = np.zeros((5, len(flux)), ">f4")
     rows[0], rows[1], rows[2] = flux, ivar, third
+    rows[3] = rows[4] = ivar == 0
     lines = [
         card("SIMPLE", True),
         card("BITPIX", -32),
@@ -87,13 +88,13 @@ def _table(cards: list[str], name: str, flux, ivar) -> bytes:
         card("FILENAME", name),
         *cards,
     ]
-    zeros = np.zeros(len(flux))
+    flagged = ivar == 0
     columns = {
         "FLUX": flux,
         "IVAR": ivar,
         "WAVELENGTH": WAVE,
-        "ANDMASK": zeros,
-        "ORMASK": zeros,
+        "ANDMASK": flagged,
+        "ORMASK": flagged,
         "NORMALIZATION": _flat(flux, ivar),
     }
     data = np.zeros(1, [(key, ">f4", (len(flux),)) for key in columns])

@@ -11,7 +11,7 @@ class HotSurveyOptions:
     """What to simulate: the stars, what is between them and us, the instrument, faults."""
 
     n_stars: Annotated[int, "Number of stars."] = 600
-    seed: Annotated[int, "Seed of everything random."] = 1
+    seed: Annotated[int, "Seed of everything random; commands have their own."] = 1
     repeats: Annotated[float, "Fraction of stars with two to four spectra."] = 0.15
     temperatures: Annotated[
         tuple[float, float], "Lowest and highest effective temperature, K."
@@ -68,6 +68,7 @@ class HotSurveyOptions:
     tellurics: Annotated[
         float, "Scatter of what is left of telluric bands, as a fraction of the band."
     ] = 0.1
+    bad_pixels: Annotated[float, "Mean number of flagged pixels in a spectrum."] = 2.0
     old_layout: Annotated[float, "Fraction of nights written as before DR3."] = 0.3
     gzip: Annotated[bool, "Compress the files."] = True
 
@@ -81,6 +82,7 @@ class HotSurveyOptions:
             "noise": False,
             "flux_calibration": 0.0,
             "tellurics": 0.0,
+            "bad_pixels": 0.0,
         }
         return cls(**(ideal | changes))
 
@@ -118,6 +120,7 @@ _LIMITS = (
     ("ivar_scale", 0.01, 100.0, "it is a ratio of standard deviations"),
     ("flux_calibration", 0.0, 0.5, "it is a relative error"),
     ("tellurics", 0.0, 1.0, _FRACTION),
+    ("bad_pixels", 0.0, 1000.0, "a spectrum has 3909 pixels"),
     ("old_layout", 0.0, 1.0, _FRACTION),
 )
 _RANGES = (

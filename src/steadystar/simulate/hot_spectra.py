@@ -38,7 +38,7 @@ from steadystar.models.hot_grid import (
 from steadystar.models.library import PolynomialModels
 from steadystar.simulate.instrument import gaussian_transform, rotation_transform
 
-WAVE = 10 ** (3.5682 + 1e-4 * np.arange(3909))
+WAVE: NDArray[np.float64] = np.power(10.0, 3.5682 + 1e-4 * np.arange(3909))
 """Pixels of LAMOST's low-resolution spectra, vacuum Angstrom, ``(pixel,)``."""
 RESOLUTION = 1800.0
 
@@ -175,7 +175,7 @@ def _close(light: NDArray, size: int) -> None:
 
 def _recorded(light: NDArray, vsini: NDArray, rv: NDArray) -> NDArray[np.float64]:
     """Broaden, shift and average fine light ``(star, point)``, a period, into pixels."""
-    transform = rfft(light, axis=1)
+    transform = np.asarray(rfft(light, axis=1))
     frequency = np.arange(_PIXELS + 1) / (light.shape[1] * _STEP)  # cycles per km/s
     passed = _instrument(frequency)
     turning = np.interp(
@@ -185,7 +185,7 @@ def _recorded(light: NDArray, vsini: NDArray, rv: NDArray) -> NDArray[np.float64
     product = transform[:, : _PIXELS + 1] * passed * turning
     product *= shift.astype(np.complex64)
     # Twice as many points as pixels hold all that passes; every second is a pixel.
-    double = irfft(product, 2 * _PIXELS, axis=1) / (_PER_PIXEL / 2)
+    double = np.asarray(irfft(product, 2 * _PIXELS, axis=1)) / (_PER_PIXEL / 2)
     return double[:, ::2][:, _MARGIN : _MARGIN + len(WAVE)]
 
 

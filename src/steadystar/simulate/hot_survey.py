@@ -213,6 +213,7 @@ def _expose(visits: pl.DataFrame, options: HotSurveyOptions, rng):
             flux[row] = defects.break_spectrum(rng, flux[row], fault)
     if options.noise:
         flux += options.ivar_scale * noise * rng.standard_normal(flux.shape, np.float32)
+    defects.spoil_pixels(rng, flux, ivar, options.bad_pixels)
     blue = (WAVE > 4000) & (WAVE < 5500)
     numbers = pl.DataFrame(
         {
