@@ -40,6 +40,21 @@ class Method(StrEnum):
     linear = "linear"
 
 
+class Pairs(StrEnum):
+    """What is done with stars that may be unresolved pairs."""
+
+    mixture = "mixture"
+    published = "published"
+    ignore = "ignore"
+
+
+class Prior(StrEnum):
+    """What is as likely everywhere before anything is measured."""
+
+    distance = "distance"
+    volume = "volume"
+
+
 class Format(StrEnum):
     """Formats of catalogs."""
 
@@ -500,6 +515,64 @@ def compare(
             columns_b=columns_b,
             quiet=quiet,
         )
+
+
+@app.command(
+    epilog=_example(
+        "steadystar distances hot_stars.fits -o out/",
+        "steadystar distances my.csv -o out/ --columns m_ks=MK,parallax=PLX\\[arcsec]",
+    )
+)
+def distances(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE",
+            help="Stars: star_id, m_ks, m_ks_err, ks, ks_err, ebv, ebv_err (mag), "
+            "parallax, parallax_error (mas); perhaps parallax_offset, ra, dec. Parquet, "
+            "FITS, VOTable, ECSV or CSV.",
+        ),
+    ],
+    output: Output,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="a=B,...",
+            help="Our names of the table's columns; a unit may follow in brackets.",
+        ),
+    ] = None,
+    pairs: Annotated[
+        Pairs,
+        typer.Option(
+            help="Unresolved pairs: each star is one with some probability, or flagged "
+            "ones go by their parallax alone, or none is."
+        ),
+    ] = Pairs.mixture,
+    prior: Annotated[
+        Prior,
+        typer.Option(help="As likely everywhere: every distance or every volume."),
+    ] = Prior.distance,
+    max_distance: Annotated[
+        float,
+        typer.Option(metavar="PC", help="Largest distance where only a parallax is."),
+    ] = 30_000.0,
+    a_ks: Annotated[
+        float, typer.Option(metavar="RATIO", help="A_Ks over E(B-V).")
+    ] = 0.30,
+    quiet: Quiet = False,
+) -> None:
+    """Estimate distances from parallaxes and magnitudes, and find over-luminous pairs."""
+    with _in_sentences(output / "run.log"):
+        from steadystar.infer.distance_options import DistanceOptions
+        from steadystar.pipeline.distances import measure_distances
+
+        options = DistanceOptions(
+            pairs=pairs.value,
+            prior=prior.value,
+            max_distance=max_distance,
+            a_ks_per_ebv=a_ks,
+        )
+        measure_distances(table, output, options, columns=columns, quiet=quiet)
 
 
 @app.command(epilog=_example("steadystar status out/"))
