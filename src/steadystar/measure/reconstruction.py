@@ -1,0 +1,338 @@
+"""What a spectrum should look like, told from its clean stretches alone.
+
+Principal components of the clean pixels of many spectra carry what distinguishes the
+stars; a second basis, which shares their coefficients, carries the whole range (Xiang et
+al. 2021, section 3). A new spectrum's clean pixels then give its coefficients, and these
+give the spectrum it would have without emission: denoised, and with an error.
+
+`fit_reconstruction` learns both bases; `Reconstruction.coefficients` finds what one
+spectrum says. Two ways are there. ``"published"`` projects the standardized clean pixels
+on the components, whatever their noise. ``"weighted"`` (the default) takes the spectrum's
+own inverse variances and the spread of the stars as a Gaussian prior: bad pixels do not
+matter, noise is shrunk rather than fitted, and the coefficients have a covariance.
+"""
+
+__all__ = ["Coefficients", "Reconstruction", "fit_reconstruction"]
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from steadystar.data.spectra import Spectra
+
+_BLOCK = 256
+_CHUNK = 1024
+_CLIP = 6.0
+"""Pixels of a spectrum that are further off than this many sigma count as damaged."""
+_LEAST_GOOD = 0.8
+_STARS = 0.05
+"""Noise (variance per pixel, of that of the stars) below which spectra count alike."""
+_LEAST_SHARE = 0.1
+"""Components in which stars vary less than this much of the noise are noise."""
+_METHODS = ("weighted", "published")
+
+
+class Coefficients(NamedTuple):
+    """What clean pixels say: for each spectrum and component.
+
+    ``value``: ``(spectrum, component)``; NaN where a spectrum has no clean pixel.
+    ``covariance``: ``(spectrum, component, component)``, of the value's error; None for
+    the published method, which has none.
+    ``chi2``: of the clean pixels, over their number. ``clipped``: pixels left out as
+    damaged.
+    """
+
+    value: NDArray[np.float32]
+    covariance: NDArray[np.float32] | None
+    chi2: NDArray[np.float64]
+    clipped: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """Two bases with the same coefficients, learned by `fit_reconstruction`.
+
+    ``wave``: vacuum A, ``(pixel,)``. ``clean``: which pixels give coefficients.
+    ``mean, scale``: of the training spectra, how pixels are standardized.
+    ``components``: eigenvectors, ``(component, clean pixel)``; ``basis``: what goes with
+    them over the whole range, ``(component, pixel)``; both in units of ``scale``.
+    ``variance``: of the stars' coefficients, noise taken off, ``(component,)``.
+    ``scatter``: what stars scatter about their reconstruction beyond noise, in flux,
+    ``(pixel,)``. ``members``: how many spectra it was learned from.
+    """
+
+    wave: NDArray[np.float64]
+    clean: NDArray[np.bool_]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    components: NDArray[np.float32]
+    basis: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    scatter: NDArray[np.float32]
+    members: int
+    method: str = "weighted"
+
+    def coefficients(self, spectra: Spectra) -> Coefficients:
+        """Find the coefficients of spectra that `rest_frame.to_rest` prepared.
+
+        Raises:
+            ValueError: the spectra are on other wavelengths.
+        """
+        self._check(spectra)
+        number, size = len(spectra), len(self.variance)
+        value = np.full((number, size), np.nan, np.float32)
+        published = self.method == "published"
+        shape = (number, 0, 0) if published else (number, size, size)
+        covariance = np.full(shape, np.nan, np.float32)
+        chi2 = np.full(number, np.nan)
+        clipped = np.zeros(number, np.int64)
+        prior = None
+        if not published:
+            prior = 1 / np.maximum(self.variance, 1e-12)
+        for begin in range(0, number, _BLOCK):
+            rows = slice(begin, min(begin + _BLOCK, number))
+            flux, weight = self._standardized(spectra, rows)
+            found = _solve(flux, weight, self.components, prior)
+            error = np.sqrt(weight) * (flux - found[0] @ self.components)
+            bad = (abs(error) > _CLIP) & (not published)
+            hit = np.flatnonzero(bad.any(axis=1))
+            if len(hit):
+                weight = np.where(bad, 0, weight)
+                again = _solve(flux[hit], weight[hit], self.components, prior)
+                found[0][hit], found[1][hit] = again
+            residual = (flux - found[0] @ self.components) ** 2 * weight
+            known = np.maximum((weight > 0).sum(axis=1), 1)
+            value[rows], covariance[rows] = found
+            chi2[rows], clipped[rows] = residual.sum(axis=1) / known, bad.sum(axis=1)
+        empty = ~(spectra.ivar[:, self.clean] > 0).any(axis=1)
+        value[empty], covariance[empty], chi2[empty] = np.nan, np.nan, np.nan
+        return Coefficients(value, None if published else covariance, chi2, clipped)
+
+    def rebuild(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the spectra of coefficients ``(spectrum, component)``, whole range."""
+        return (value @ self.basis) * self.scale + self.mean
+
+    def save(self, path: Path | str) -> None:
+        """Write the bases to an ``.npz`` file, the same bytes every time."""
+        part = Path(path).with_name(f".{Path(path).name}.part")
+        with part.open("wb") as file:
+            np.savez(file, version=1, **vars(self))
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Reconstruction":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file holds no reconstruction.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                if int(held["version"]) != 1:
+                    raise ValueError(f"version {int(held['version'])}")
+                arrays = {name: held[name] for name in held.files if name != "version"}
+            members, method = int(arrays.pop("members")), str(arrays.pop("method"))
+            return cls(**arrays, members=members, method=method)
+        except (KeyError, ValueError, TypeError, OSError, EOFError) as error:
+            raise ValueError(
+                f"{path} holds no reconstruction ({error}): pass the file that "
+                "Reconstruction.save wrote."
+            ) from error
+
+    def _check(self, spectra: Spectra) -> None:
+        if spectra.wave.shape != self.wave.shape or not np.allclose(
+            spectra.wave, self.wave, rtol=1e-6
+        ):
+            raise ValueError(
+                "The spectra are not on the wavelengths of the reconstruction: prepare "
+                "them with to_rest on the same grid."
+            )
+
+    def _standardized(self, spectra: Spectra, rows: slice):
+        """Return clean pixels in units of the training spectra's spread, and weights."""
+        scale = self.scale[self.clean]
+        flux = (spectra.flux[rows][:, self.clean] - self.mean[self.clean]) / scale
+        ivar = spectra.ivar[rows][:, self.clean] * scale**2
+        more = (self.scatter[self.clean] / scale) ** 2
+        return np.where(ivar > 0, flux, 0), ivar / (1 + ivar * more)
+
+
+def _solve(flux, weight, components, prior):
+    """Return coefficients and their covariances; plain projections without a prior."""
+    size = len(components)
+    if prior is None:
+        known = np.where(weight > 0, flux, 0)
+        return known @ components.T, np.empty((len(flux), 0, 0), np.float32)
+    first, second = np.triu_indices(size)
+    # All weighted sums of products of two components at once: one matrix product.
+    packed = weight @ (components[first] * components[second]).T
+    normal = np.empty((len(flux), size, size))
+    normal[:, first, second] = packed
+    normal[:, second, first] = packed
+    normal[:, np.arange(size), np.arange(size)] += prior
+    inverse = np.linalg.inv(normal)
+    right = (weight * flux) @ components.T
+    value = np.einsum("nij,nj->ni", inverse, right)
+    return value.astype(np.float32), inverse.astype(np.float32)
+
+
+def fit_reconstruction(
+    spectra: Spectra,
+    clean: NDArray[np.bool_],
+    members: NDArray[np.bool_] | None = None,
+    n_components: int = 100,
+    method: str = "weighted",
+) -> Reconstruction:
+    """Learn both bases from many spectra.
+
+    Arguments:
+        spectra: at rest on one grid (`rest_frame.to_rest`).
+        clean: pixels free of emission, ``(pixel,)``.
+        members: spectra to learn from; all if None. Those with less than 80% usable
+            pixels are left out in any case.
+        n_components: how many components at most; ``"weighted"`` keeps those of them
+            in which stars differ by more than noise.
+        method: ``"weighted"`` or ``"published"``.
+
+    Raises:
+        ValueError: too few spectra, or an unknown method.
+
+    Source:
+        Xiang et al. 2021, section 3, equations 1 and 2.
+    """
+    if method not in _METHODS:
+        raise ValueError(f"method = {method!r}: use one of {', '.join(_METHODS)}.")
+    good = (spectra.ivar > 0).mean(axis=1) >= _LEAST_GOOD
+    taken = np.flatnonzero(good if members is None else good & members)
+    if len(taken) < 20:
+        raise ValueError(
+            f"Only {len(taken)} spectra have usable pixels enough to learn components "
+            "from: 20 are the least. Give more spectra, or a reconstruction that was "
+            "learned elsewhere."
+        )
+    mean, scale = _moments(spectra, taken)
+    few = min(n_components, len(taken) // 2, int(clean.sum()))
+    components, variance = _components(spectra, taken, clean, mean, scale, few)
+    if method == "weighted":
+        few = _significant(spectra, taken, clean, mean, scale, few)
+        components, variance = components[:few], variance[:few]
+    start = Reconstruction(
+        spectra.wave.astype(float),
+        clean.copy(),
+        mean,
+        scale,
+        components.astype(np.float32),
+        np.zeros((len(components), len(mean)), np.float32),
+        variance.astype(np.float32),
+        np.zeros_like(mean),
+        len(taken),
+        method,
+    )
+    return _with_basis(start, spectra, taken)
+
+
+def _components(spectra: Spectra, taken, clean, mean, scale, few: int):
+    """Return the ``few`` largest eigenvectors, and their eigenvalues."""
+    size = int(clean.sum())
+    product, total = np.zeros((size, size), np.float32), 0.0
+    for x, w in _chunks(spectra, taken, mean, scale):
+        noise = _noise(w[:, clean]).mean(axis=1, keepdims=True)
+        # Stars differ by one in these units: noisier spectra count less.
+        weight = 1 / (noise + _STARS)
+        inner = x[:, clean] * np.sqrt(weight).astype(np.float32)
+        product += inner.T @ inner
+        total += float(weight.sum())
+    values, vectors = eigh(product / total, subset_by_index=(size - few, size - 1))
+    return _signed(vectors[:, ::-1].T), values[::-1]
+
+
+def _significant(spectra: Spectra, taken, clean, mean, scale, few: int) -> int:
+    """Count the components in which stars differ, judged by spectra not learned from.
+
+    Every other spectrum gives components; along each of them the others' variance less
+    that of their noise is what the stars have.
+    """
+    components, _ = _components(spectra, taken[::2], clean, mean, scale, few)
+    real = np.zeros(len(components))
+    own = np.zeros(len(components))
+    for x, w in _chunks(spectra, taken[1::2], mean, scale):
+        noise = _noise(w[:, clean]) @ (components.T**2)
+        weight = 1 / (noise.mean(axis=1, keepdims=True) + _STARS)
+        along = (x[:, clean] @ components.T) ** 2
+        real += ((along - noise) * weight).sum(axis=0)
+        own += (noise * weight).sum(axis=0)
+    small = np.flatnonzero(real < _LEAST_SHARE * own)
+    return max(int(small[0]) if len(small) else len(real), 1)
+
+
+def _noise(weight):
+    known = weight > 0
+    return np.where(known, 1 / np.where(known, weight, 1), 0)
+
+
+def _signed(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Eigenvectors have no sign; the largest element is made positive."""
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, None], axis=1)
+    return vectors * np.sign(largest)
+
+
+def _moments(spectra: Spectra, taken: NDArray[np.intp]):
+    """Mean and spread of every pixel; one where no spectrum has the pixel."""
+    total = np.zeros((3, spectra.flux.shape[1]))
+    for begin in range(0, len(taken), _CHUNK):
+        rows = taken[begin : begin + _CHUNK]
+        known = spectra.ivar[rows] > 0
+        x = np.where(known, spectra.flux[rows], 0).astype(float)
+        total += np.stack([known.sum(axis=0), x.sum(axis=0), (x**2).sum(axis=0)])
+    number = np.maximum(total[0], 1)
+    mean = np.where(total[0] > 0, total[1] / number, 1)
+    spread = np.sqrt(np.maximum(total[2] / number - mean**2, 0))
+    scale = np.where(spread > 1e-6, spread, 1)
+    return mean.astype(np.float32), scale.astype(np.float32)
+
+
+def _chunks(spectra: Spectra, taken: NDArray[np.intp], mean, scale):
+    """Yield standardized flux, zero where unknown, and its inverse variance."""
+    for begin in range(0, len(taken), _CHUNK):
+        rows = taken[begin : begin + _CHUNK]
+        ivar = spectra.ivar[rows]
+        x = np.where(ivar > 0, (spectra.flux[rows] - mean) / scale, 0)
+        yield x, ivar * scale**2
+
+
+def _with_basis(
+    start: Reconstruction, spectra: Spectra, taken: NDArray[np.intp]
+) -> Reconstruction:
+    """Solve for the basis of the whole range, and for what it leaves unexplained."""
+    size = len(start.variance)
+    normal, right = np.zeros((size, size)), np.zeros((size, len(start.mean)))
+    values = start.coefficients(spectra[taken]).value
+    for begin in range(0, len(taken), _CHUNK):
+        some = values[begin : begin + _CHUNK].astype(float)
+        x, _ = next(
+            _chunks(spectra, taken[begin : begin + _CHUNK], start.mean, start.scale)
+        )
+        normal += some.T @ some
+        right += some.T @ x
+    normal += 1e-6 * np.trace(normal) / size * np.eye(size)
+    basis = np.linalg.solve(normal, right).astype(np.float32)
+    parts = vars(start) | {"basis": basis}
+    scatter = _scatter(Reconstruction(**parts), spectra, taken, values)
+    return Reconstruction(**(parts | {"scatter": scatter}))
+
+
+def _scatter(found: Reconstruction, spectra: Spectra, taken, values):
+    """Scatter of the residuals of each pixel beyond noise, from their quartiles."""
+    rows = taken[np.linspace(0, len(taken) - 1, min(len(taken), 1000)).astype(int)]
+    values = values[np.searchsorted(taken, rows)]
+    ivar = spectra.ivar[rows]
+    residual = np.where(ivar > 0, spectra.flux[rows] - found.rebuild(values), 0)
+    noise = np.median(np.where(ivar > 0, 1 / np.where(ivar > 0, ivar, 1), 0), axis=0)
+    low, high = np.quantile(residual, [0.25, 0.75], axis=0)
+    return np.sqrt(np.maximum(((high - low) / 1.349) ** 2 - noise, 0)).astype(
+        np.float32
+    )
