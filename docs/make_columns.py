@@ -24,6 +24,10 @@ TABLES = {
     "those of the family itself, in their own dtypes.",
     "compare": "Of `steadystar compare`: one row a star that both catalogs have. A quantity "
     "is `NAME_a` in the first and `NAME_b` in the second.",
+    "distances": "`distances.parquet`, of `steadystar distances`: the rows and columns of "
+    "the table that was given, and what was found.",
+    "hot": "`hot.parquet`, of `steadystar hot`: one row a spectrum of a hot star, in the "
+    "columns of Xiang et al. (2021) and more.",
     "rejected": "`rejected.parquet`: one row a file, or part of one, that could not be "
     "read.",
     "visits": "One row a spectrum, before anything is measured: in memory, and in shards.",

@@ -11,25 +11,13 @@ UCDs follow the IVOA vocabulary UCD1+ 1.5; units are in the form that
 
 __all__ = ["LABEL_NAMES", "TABLES", "Column", "columns", "conform", "describe", "empty"]
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 import polars as pl
 
-
-@dataclass(frozen=True)
-class Column:
-    """One column: what it is called, how it is stored, and what it means."""
-
-    name: str
-    dtype: Any
-    unit: str
-    ucd: str
-    meaning: str
-    optional: bool = False
-    """A table goes without it where nothing was measured that could fill it."""
-
+from steadystar.data.column import Column
+from steadystar.data.hot_columns import DISTANCES, HOT
 
 _TEXT, _INT, _FLOAT, _BOOL = pl.String, pl.Int64, pl.Float64, pl.Boolean
 
@@ -558,6 +546,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "relative": RELATIVE,
     "standards": STANDARDS,
     "compare": COMPARE,
+    "distances": DISTANCES,
+    "hot": HOT,
 }
 
 
