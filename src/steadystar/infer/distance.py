@@ -44,6 +44,7 @@ RESULTS = (
 """Columns that are added to a table, in order."""
 
 _POINTS = 256
+_SHIFTED, _MANY = 0.03, 100
 _LEANS = 0.01
 """A posterior with more beyond half of the largest distance depends on that limit."""
 _ONLY = {
@@ -57,14 +58,14 @@ _ONLY = {
 class Distances:
     """The table with its distances, how common pairs are, and sentences for people.
 
-    ``data``: what the table said. ``renamed``: columns of the input that had names of
-    results, and what they are called now.
+    ``data``: what the table said; ``sun_x``: where the Sun is, kpc.
     """
 
     table: pl.DataFrame
     mixture: Mixture
     data: Measured
-    renamed: dict[str, str]
+    sun_x: float
+    notes: tuple[str, ...]
 
 
 def estimate_distances(
@@ -131,7 +132,34 @@ def infer_distances(
     results = [pl.Series(n, v) for n, v in zip(RESULTS[:-1], values, strict=True)]
     results.append(pl.Series(RESULTS[-1], why.tolist(), dtype=pl.String))
     kept, renamed = _kept(table)
-    return Distances(kept.with_columns(results), mixture, data, renamed)
+    notes = _notes(table, renamed, mixture, options)
+    return Distances(kept.with_columns(results), mixture, data, options.sun_x, notes)
+
+
+def _notes(
+    table: pl.DataFrame,
+    renamed: dict[str, str],
+    mixture: Mixture,
+    options: DistanceOptions,
+) -> tuple[str, ...]:
+    said = [
+        f"Column {name} of the table is {other} here."
+        for name, other in renamed.items()
+    ]
+    ids = table["star_id"].drop_nulls()
+    if repeated := len(ids) - ids.n_unique():
+        said.append(
+            f"{repeated:,} rows repeat a star_id: each has its own distance, and the star "
+            "counts once in the share of pairs."
+        )
+    if abs(mixture.zero) > _SHIFTED and mixture.n_stars >= _MANY:
+        effect = " Distances allow for it." if options.pairs == "mixture" else ""
+        said.append(
+            f"Magnitudes and parallaxes differ for single stars, by {mixture.zero:+.3f} "
+            f"mag: m_ks may be too faint (+) or bright (-), or parallaxes have a zero "
+            f"point.{effect}"
+        )
+    return tuple(said)
 
 
 def _by_parallax(data: Measured, options: DistanceOptions):
