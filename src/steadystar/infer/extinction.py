@@ -13,7 +13,7 @@ v_b = dI_b/dTeff times that error. Two methods find E:
 - ``joint``: generalized least squares for mu and E. The bands' covariance is diagonal
   plus v v^T. As mu is free, this is the best average of all colors, adjacent or not, with
   the covariance that colors have when they share a band or a temperature. A_b bends with E
-  (wide bands), so it is solved three times over. A band that fits the others badly is left
+  (wide bands), so it is solved four times over. A band that fits the others badly is left
   out, one at a time, if four or more are there to tell which it is.
 - ``published``: Xiang et al. (2021, section 4). Colors of adjacent bands of one survey
   (g-r, r-i, ...; BP-RP; J-H); each over the difference of its coefficients gives one
@@ -183,18 +183,58 @@ def _estimate(
     ]
     magnitude = np.stack([_column(table, band) for band in bands], axis=1)
     band_err = np.stack([_column(table, f"{band}_err") for band in bands], axis=1)
-    intrinsic, slope = _intrinsic(known, bands, teff, error, labels)
-    excess = magnitude - intrinsic
-    usable = np.isfinite(excess) & np.isfinite(band_err) & (band_err >= 0)
-    excess = np.where(usable, excess, np.nan)
+    stars = _Stars(known, bands, teff, error, labels)
+    intrinsic = stars.intrinsic(teff)
+    usable = (
+        np.isfinite(magnitude - intrinsic) & np.isfinite(band_err) & (band_err >= 0)
+    )
+    magnitude = np.where(usable, magnitude, np.nan)
     if options.method == "joint":
-        scatter = np.maximum(band_err, options.floor / np.sqrt(2))
-        scatter = np.hypot(scatter, options.intrinsic_err)
-        law = _Law(dust(options.r_v), bands, teff)
-        found = solve(excess, scatter, slope, law, options.reject)
+        found = _joint(magnitude, band_err, stars, options)
     else:
-        found = _published(excess, band_err, bands, options)
-    return _table(found, bands, teff, intrinsic, magnitude, usable, known)
+        found = _published(magnitude - intrinsic, band_err, bands, options)
+    return _table(found, stars, intrinsic, usable)
+
+
+def _joint(magnitude: Array, band_err: Array, stars: "_Stars", options) -> Solution:
+    """Solve for E(B-V) by generalized least squares."""
+    scatter = np.maximum(band_err, options.floor / np.sqrt(2))
+    scatter = np.hypot(scatter, options.intrinsic_err)
+    law = _Law(dust(options.r_v), stars.bands, stars.teff)
+    excess = magnitude - stars.intrinsic(stars.teff)
+    return solve(excess, scatter, stars.slope(), law, options.reject)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stars:
+    """Rows of stars with what their intrinsic magnitudes depend on."""
+
+    known: IntrinsicColors
+    bands: Sequence[str]
+    teff: Array
+    error: Array
+    labels: Sequence[Array]
+
+    def intrinsic(self, teff: Array) -> Array:
+        """Return intrinsic magnitudes relative to the first band, ``(star, band)``."""
+        each = [
+            self.known.color(band, self.bands[0], teff, *self.labels)
+            for band in self.bands
+        ]
+        return np.stack(each, axis=1)
+
+    def slope(self) -> Array:
+        """Return what one error of the temperature does to each band, mag.
+
+        It is half the difference between one error hotter and one cooler, which says what
+        the error does even where colors bend; at an end of the models the step is shorter.
+        """
+        low, high = self.known.teff_range
+        hot = np.clip(self.teff + self.error, low, high)
+        cool = np.clip(self.teff - self.error, low, high)
+        apart = np.where(hot > cool, hot - cool, np.inf)
+        change = self.intrinsic(hot) - self.intrinsic(cool)
+        return np.nan_to_num(change * (self.error / apart)[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,29 +245,12 @@ class _Law:
     bands: Sequence[str]
     teff: Array
 
-    def __call__(self, ebv: Array) -> Array:
-        teff = np.where(np.isfinite(self.teff) & (self.teff > 0), self.teff, 20_000.0)
+    def __call__(self, ebv: Array, rows: NDArray[np.intp]) -> Array:
+        teff = self.teff[rows]
+        teff = np.where(np.isfinite(teff) & (teff > 0), teff, 20_000.0)
         return np.stack(
             [self.dust.magnitudes(band, teff, ebv) for band in self.bands], axis=1
         )
-
-
-def _intrinsic(known: IntrinsicColors, bands, teff, error, labels):
-    """Return intrinsic magnitudes relative to the first band, and their slopes.
-
-    The slope is half the difference between one error hotter and one cooler, so that it
-    says what the error does even where colors bend; at an end of the models the step is
-    shorter.
-    """
-    low, high = known.teff_range
-    hot, cool = np.clip(teff + error, low, high), np.clip(teff - error, low, high)
-    part = np.where(hot > cool, 2 * error / np.where(hot > cool, hot - cool, 1.0), 0.0)
-    value, slope = np.zeros((len(teff), len(bands))), np.zeros((len(teff), len(bands)))
-    for i, band in enumerate(bands):
-        value[:, i] = known.color(band, bands[0], teff, *labels)
-        up, down = (known.color(band, bands[0], t, *labels) for t in (hot, cool))
-        slope[:, i] = np.nan_to_num((up - down) / 2 * part)
-    return value, slope
 
 
 def _published(excess, band_err, bands, options: ExtinctionOptions) -> Solution:
@@ -255,14 +278,16 @@ def _published(excess, band_err, bands, options: ExtinctionOptions) -> Solution:
     var = (weight**2 * np.where(there, (error / lever) ** 2, 0)).sum(axis=1) / alone**2
     off = np.where(there, (each - ebv[:, None]) * lever / error, 0.0)
     none = np.zeros_like(excess, bool)
-    return Solution(ebv, np.sqrt(var), there.sum(axis=1), (off**2).sum(axis=1), none)
+    chi2 = np.where(total > 0, (off**2).sum(axis=1), np.nan)
+    count = there.sum(axis=1)
+    return Solution(ebv, np.sqrt(var), count, chi2, np.zeros(len(ebv)), none)
 
 
-def _table(found: Solution, bands, teff, intrinsic, magnitude, usable, known):
-    names = np.array(bands, object)
+def _table(found: Solution, stars: _Stars, intrinsic, usable) -> pl.DataFrame:
+    names, teff = np.array(stars.bands, object), stars.teff
     rejected = [" ".join(names[row]) if row.any() else "" for row in found.rejected]
     status = np.full(len(teff), "", object)
-    low, high = known.teff_range
+    low, high = stars.known.teff_range
     for bad, words in (
         (found.far_off, "The bands disagree by more than their errors allow."),
         (

@@ -13,7 +13,8 @@
   2MASS, B, V; AB magnitudes in SDSS, Pan-STARRS1.
 - 24 500 to 32 000 K: the difference fades out; up to there the sequence's own near
   infrared is an extrapolation, as its notes say, and from 30 000 K on bluer than models
-  allow (V-Ks = -1.00 at O9 V against -0.87).
+  allow (V-Ks = -1.00 at O9 V against -0.87). In H the two differ by 0.04 mag at all
+  temperatures, as zero points do; that stays.
 - 32 000 K and hotter: continued as colors near the Rayleigh-Jeans limit go, linear in
   1/Teff with the models' slope from 26 000 to 32 000 K; above 45 900 K the bolometric
   correction is linear in log Teff.

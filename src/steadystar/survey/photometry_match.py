@@ -133,10 +133,7 @@ def _by_position(stars, photometry, radius, index, separation, notes) -> None:
     _, first, star = np.unique(keys, return_index=True, return_inverse=True)
     motion = None
     if {"pmra", "pmdec"} <= set(photometry.columns):
-        motion = tuple(
-            np.where(np.isfinite(pm), pm, 0.0)[free]
-            for pm in (numbers(photometry, "pmra"), numbers(photometry, "pmdec"))
-        )
+        motion = numbers(photometry, "pmra")[free], numbers(photometry, "pmdec")[free]
     place = ra[rows[first]], dec[rows[first]]
     there = theirs[0][free], theirs[1][free]
     gaia = "gaia_id" in photometry.columns
