@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,7 @@ _DWARF_LUMINOSITY = (
 )
 
 
+@runtime_checkable
 class Masses(Protocol):
     """Whatever tells masses from labels."""
 
@@ -85,12 +86,12 @@ class MassLuminosity:
     def luminosity(self, mass: Numbers) -> NDArray[np.float64]:
         """Return log10 of the luminosity (solar) at masses (solar)."""
         curve = PchipInterpolator(np.log10(self.mass), self.log_luminosity)
-        return curve(np.log10(np.asarray(mass, float)))
+        return np.asarray(curve(np.log10(np.asarray(mass, float))))
 
     def mass_of_luminosity(self, log_luminosity: Numbers) -> NDArray[np.float64]:
         """Return masses (solar) at log10 of luminosities (solar)."""
         curve = PchipInterpolator(self.log_luminosity, np.log10(self.mass))
-        return 10 ** curve(np.asarray(log_luminosity, float))
+        return np.asarray(10 ** curve(np.asarray(log_luminosity, float)))
 
     def __call__(self, teff: Numbers, logg: Numbers, feh: Numbers) -> NDArray:
         """Return masses (solar) at effective temperatures (K) and log g (cgs)."""
@@ -99,7 +100,7 @@ class MassLuminosity:
         fine = np.linspace(log_mass[0], log_mass[-1], 2000)
         per_mass = self.luminosity(10**fine) - fine
         wanted = _flux_weighted(_SUN_TEFF, _SUN_LOGG) - _flux_weighted(teff, logg)
-        return 10 ** np.interp(wanted, per_mass, fine)
+        return np.asarray(10 ** np.interp(wanted, per_mass, fine))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,7 @@ def bolometric_magnitude(
 ) -> NDArray[np.float64]:
     """Return M_bol by the gravity equation; K, cgs, solar masses."""
     weighted = _flux_weighted(teff, logg) - _flux_weighted(_SUN_TEFF, _SUN_LOGG)
-    return _SUN_MBOL + 2.5 * (weighted - np.log10(np.asarray(mass, float)))
+    return np.asarray(_SUN_MBOL + 2.5 * (weighted - np.log10(np.asarray(mass, float))))
 
 
 @dataclass(frozen=True)
@@ -174,4 +175,5 @@ def main_sequence(
 
 def _flux_weighted(teff: Numbers, logg: Numbers) -> NDArray[np.float64]:
     """Return the flux-weighted gravity, log g - 4 log(Teff / 10^4 K)."""
-    return np.asarray(logg, float) - 4 * np.log10(np.asarray(teff, float) / 1e4)
+    weighted = np.asarray(logg, float) - 4 * np.log10(np.asarray(teff, float) / 1e4)
+    return np.asarray(weighted)

@@ -62,7 +62,7 @@ def passed_by_dust(wave: Numbers, ebv: Numbers) -> NDArray[np.float64]:
     The law is the spline of Fitzpatrick (1999) for R_V = 3.1, from 2700 A.
     """
     law = CubicSpline(_DUST_X, _DUST_A)(1e4 / np.asarray(wave, float))
-    return 10 ** (-0.4 * np.asarray(ebv, float)[..., None] * law)
+    return np.asarray(10 ** (-0.4 * np.asarray(ebv, float)[..., None] * law))
 
 
 def hot_flux(
@@ -173,7 +173,7 @@ def _close(light: NDArray, size: int) -> None:
     light[:, size:] = light[:, size - 1 : size] * (1 - bridge) + light[:, :1] * bridge
 
 
-def _recorded(light: NDArray, vsini: NDArray, rv: NDArray) -> NDArray[np.float64]:
+def _recorded(light: NDArray, vsini: NDArray, rv: NDArray) -> NDArray[np.float32]:
     """Broaden, shift and average fine light ``(star, point)``, a period, into pixels."""
     transform = np.asarray(rfft(light, axis=1))
     frequency = np.arange(_PIXELS + 1) / (light.shape[1] * _STEP)  # cycles per km/s

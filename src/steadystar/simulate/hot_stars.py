@@ -27,6 +27,7 @@ from steadystar.simulate.hot_relations import (
     main_sequence,
 )
 
+_ATTEMPTS = 60
 _SMALLEST = 0.3  # solar masses; a companion of less is not seen beside a hot star
 _DUST_HEIGHT = 120.0  # pc
 _STAR_HEIGHT = 90.0  # pc, of young stars (about that of Reed 2000 and others)
@@ -60,15 +61,15 @@ def draw_hot_stars(
     rng = np.random.default_rng([options.seed, 71])
     found: list[dict[str, NDArray]] = []
     wanted = options.n_stars
-    for attempt in range(1, 201):
+    for attempt in range(1, _ATTEMPTS + 1):
         batch = _batch(rng, options, masses, 2 * options.n_stars + 500)
         found.append(batch)
         wanted -= len(batch["teff"])
         if wanted <= 0:
             break
-        if attempt == 200:
+        if attempt == _ATTEMPTS:
             raise ValueError(
-                f"Only {options.n_stars - wanted} of 200 times {2 * options.n_stars + 500} "
+                f"Only {options.n_stars - wanted} of {_ATTEMPTS} times {2 * options.n_stars + 500} "
                 f"stars have magnitudes within {options.magnitudes}: widen the options "
                 "magnitudes or distances."
             )
@@ -83,11 +84,11 @@ def draw_hot_stars(
 def _correction(teff: NDArray, logg: NDArray, feh: NDArray) -> NDArray[np.float64]:
     """Return M_bol - M_Ks; below the bundled colors that of K and M dwarfs."""
     sequence = intrinsic_colors()
-    lowest = sequence.teff_range[0]
+    lowest = np.array([sequence.teff_range[0]])
     found = sequence.bolometric_correction("ks", np.maximum(teff, lowest), logg, feh)
+    edge = sequence.bolometric_correction("ks", lowest).item()
     # M_bol - M_Ks of M0 V and K5 V in the table of Pecaut & Mamajek (2013).
-    at_edge = sequence.bolometric_correction("ks", np.array(lowest), 4.5, 0.0)
-    cool = np.interp(teff, [3850.0, 4440.0, lowest], [2.50, 2.25, float(at_edge)])
+    cool = np.interp(teff, [3850.0, 4440.0, lowest.item()], [2.50, 2.25, edge])
     return np.where(teff < lowest, cool, found)
 
 
