@@ -33,7 +33,7 @@ from steadystar.infer.distance_grid import (
 from steadystar.infer.distance_inputs import Measured, measured, numbers
 from steadystar.infer.distance_options import DistanceOptions
 from steadystar.infer.overluminous import flag_of, learn_pairs, parallax_excess
-from steadystar.infer.pair_mixture import Mixture, shares_of
+from steadystar.infer.pair_mixture import FARTHEST_ZERO, Mixture, shares_of
 
 Vector = NDArray[np.float64]
 
@@ -153,11 +153,12 @@ def _notes(
             "counts once in the share of pairs."
         )
     if abs(mixture.zero) > _SHIFTED and mixture.n_stars >= _MANY:
-        effect = " Distances allow for it." if options.pairs == "mixture" else ""
+        most = "at least " if abs(mixture.zero) > 0.95 * FARTHEST_ZERO else ""
+        effect = " Distances allow for so much." if options.pairs == "mixture" else ""
         said.append(
-            f"Magnitudes and parallaxes differ for single stars, by {mixture.zero:+.3f} "
-            f"mag: m_ks may be too faint (+) or bright (-), or parallaxes have a zero "
-            f"point.{effect}"
+            f"By the parallaxes, m_ks of single stars is too "
+            f"{'faint' if mixture.zero > 0 else 'bright'} by {most}"
+            f"{abs(mixture.zero):.3f} mag, or the parallaxes need a zero point.{effect}"
         )
     return tuple(said)
 

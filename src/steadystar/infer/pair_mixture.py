@@ -18,6 +18,7 @@ before the parallaxes are looked at; it is integrated over.
 
 __all__ = [
     "BRIGHTEST",
+    "FARTHEST_ZERO",
     "SHIFTS",
     "SMEAR",
     "VARIANCES",
@@ -52,17 +53,21 @@ SHIFTS = np.concatenate([[0.0], DELTA, [0.0]])
 VARIANCES = np.concatenate([[0.0], np.full(_NODES, SMEAR**2), [OUTLIER**2]])
 """What is added to the square of a modulus' error, by component, mag^2."""
 
-_EXPONENTS = np.array([1.5, 2.0, 2.5, 3.0, 3.5, 4.0])
-_PRIOR_EXPONENT = np.exp(-0.5 * (np.log(_EXPONENTS / 2.2) / 0.3) ** 2)
+_EXPONENTS = np.array([0.03, 0.15, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0])
+_USUAL = np.exp(-0.5 * (np.log(_EXPONENTS / 2.2) / 0.3) ** 2)
+_PRIOR_EXPONENT = 0.95 * _USUAL / _USUAL.sum() + 0.05 / len(_EXPONENTS)
 """Of a: dwarfs of Pecaut & Mamajek (2013) have 1.8 in Ks from B0 to A0 (17.7 to 2.33 solar
 masses, 3.89 mag), 2.2 from A0 to F5 (2.33 to 1.32, 1.34 mag); bolometric luminosities have
-3.5."""
+3.5. Mass ratios as frequent as q^g turn a into a / (1 + g): values below 1 are for pairs
+of nearly equal masses, to which the prior gives one chance in fifty."""
 _FRACTIONS = np.concatenate([np.linspace(0, 0.2, 21), np.linspace(0.225, 0.9, 28)])
-_OUTLIERS = np.array([0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2])
+_OUTLIERS = np.array([0.0, 0.001, 0.003, 0.01, 0.05, 0.2, 0.4])
 _LEAST = 1e-9
 """Nothing is impossible: a star that is neither must have something to be."""
 _PRIOR_ZERO = 0.05
 """mag. How far magnitudes may be from the scale of the parallaxes, all of them."""
+FARTHEST_ZERO = 2 * _PRIOR_ZERO
+"""mag. Magnitudes that are further off are not put right, but said to be."""
 _PRIOR_PAIRS = 9.0
 _PRIOR_OUTLIERS = 0.003
 """Scale of an exponential prior of the share of outliers."""
@@ -111,7 +116,7 @@ def fit_pairs(
     slope = (log[2] - log[0]) / (2 * step)
     bend = (2 * log[1] - log[0] - log[2]) / step**2 + _PRIOR_ZERO**-2
     bend = np.maximum(bend, _PRIOR_ZERO**-2)
-    zero = np.clip(slope / bend, -2 * _PRIOR_ZERO, 2 * _PRIOR_ZERO)
+    zero = np.clip(slope / bend, -FARTHEST_ZERO, FARTHEST_ZERO)
     log = log[1] + slope * zero - bend * zero**2 / 2 - np.log(bend) / 2
     log += np.log(_PRIOR_EXPONENT)
     log += (np.log(np.gradient(_OUTLIERS)) - _OUTLIERS / _PRIOR_OUTLIERS)[:, None]
