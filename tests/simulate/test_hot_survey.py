@@ -105,7 +105,7 @@ def test_photometry_is_read_as_from_the_archives(written):
         np.testing.assert_array_equal(found[name].to_numpy(), ours[name].to_numpy())
     for name in ("g_err", "ks_err", "g_ps_err"):
         np.testing.assert_allclose(
-            found[name].to_numpy(), ours[name].to_numpy(), rtol=1e-6
+            found[name].to_numpy(), ours[name].to_numpy(), rtol=1e-3
         )
 
 
@@ -174,7 +174,7 @@ def test_zero_points_are_those_that_users_compute(written):
     ours = memory.photometry["parallax_offset"].to_numpy()
     # Magnitudes and wavenumbers are rounded, and noise may cross a node.
     np.testing.assert_allclose(found, ours, atol=1e-4)
-    assert -0.06 < ours.min() < ours.max() < 0.02
+    assert -0.08 < ours.min() < ours.max() < 0.02
 
 
 def test_apparent_magnitudes_follow_from_distance_dust_and_light():

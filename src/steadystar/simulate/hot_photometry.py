@@ -25,6 +25,8 @@ BANDS = ("g", "bp", "rp", "j", "h", "ks", "g_ps", "r_ps", "i_ps", "z_ps", "y_ps"
 """Bands of the simulated photometry."""
 
 _SATURATED = 13.5
+_GAIA_SYSTEM = {"g": 0.0027553, "bp": 0.0027902, "rp": 0.0037794}
+"""Errors of Gaia DR3's photometric zero points, mag; its fluxes' errors leave them out."""
 
 
 def dimming(band: str, teff: NDArray, ebv: NDArray) -> NDArray[np.float64]:
@@ -77,10 +79,12 @@ def observe_photometry(stars: pl.DataFrame, options: HotSurveyOptions) -> pl.Dat
         true = absolute + modulus + dimming(band, columns["teff"], columns["ebv"])
         true = true - disk.get(band, 0.0) * columns["disk_ks"]
         error = _error(band, true) * np.exp(rng.normal(0, 0.1, size))
+        if band in _GAIA_SYSTEM:
+            error = np.maximum(error, 1.01 * _GAIA_SYSTEM[band])
         seen[band] = true + error * rng.normal(size=size)
         lost = band.endswith("_ps") & (true < _SATURATED)
         out[band] = np.where(lost, np.nan, np.round(seen[band], 4))
-        out[f"{band}_err"] = np.where(lost, np.nan, np.round(error, 4))
+        out[f"{band}_err"] = np.where(lost, np.nan, np.round(error, 6))
     out |= _astrometry(rng, stars, seen, options)
     return pl.DataFrame(out).fill_nan(None)
 
@@ -93,11 +97,10 @@ _NEEDED = (
 
 def _error(band: str, magnitude: NDArray) -> NDArray[np.float64]:
     """Return typical errors of magnitudes."""
-    if band in ("g", "bp", "rp"):
-        floor, faint = {"g": (0.0028, 21.5), "bp": (0.003, 19.0), "rp": (0.004, 18.5)}[
-            band
-        ]
-        return np.hypot(floor, 0.05 * 10 ** (0.4 * (magnitude - faint)))
+    if band in _GAIA_SYSTEM:
+        faint = {"g": 21.5, "bp": 19.0, "rp": 18.5}[band]
+        counted = 0.0005 + 0.05 * 10 ** (0.4 * (magnitude - faint))
+        return np.hypot(_GAIA_SYSTEM[band], counted)
     if band in ("j", "h", "ks"):
         # Errors of 2MASS reach a tenth near its limits.
         limit = {"j": 15.8, "h": 15.1, "ks": 14.3}[band]
@@ -154,11 +157,11 @@ def _zero_point(g: NDArray, nu_eff: NDArray, latitude: NDArray) -> NDArray[np.fl
     zpt.load_tables()
     solved = np.full(len(g), 31)
     with warnings.catch_warnings():
-        # It warns of stars beyond its range of magnitudes, and answers.
+        # It warns of stars beyond its range of colors, and answers.
         warnings.simplefilter("ignore")
         found = zpt.get_zpt(
-            np.clip(g, 6.01, 20.99),
-            np.clip(nu_eff, 1.241, 1.719),
+            np.clip(g, 6.0, 21.0),
+            nu_eff,
             np.full(len(g), np.nan),
             latitude,
             solved,
@@ -188,12 +191,14 @@ _ARCHIVE = {
 def archive_names(photometry: pl.DataFrame) -> pl.DataFrame:
     """Return photometry under the names that the archives of Gaia and 2MASS use.
 
-    Gaia gives no errors of magnitudes but fluxes over their errors; the zero point of
-    parallaxes is left for the user to find.
+    Gaia gives no errors of magnitudes but fluxes over their errors, without that of the
+    zero point; the zero point of parallaxes is left for the user to find.
     """
     fluxes = [
-        (1.0857362 / pl.col(f"{band}_err")).alias(f"phot_{band}_mean_flux_over_error")
-        for band in ("g", "bp", "rp")
+        (1.0857362 / (pl.col(f"{band}_err") ** 2 - system**2).sqrt()).alias(
+            f"phot_{band}_mean_flux_over_error"
+        )
+        for band, system in _GAIA_SYSTEM.items()
     ]
     return (
         photometry.with_columns(fluxes)
