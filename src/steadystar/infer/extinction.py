@@ -3,18 +3,19 @@
 A star of known temperature has known colors; dust makes it redder in each by a known
 factor. In magnitudes of the bands b, relative to each other,
 
-    m_b = mu + I_b(Teff, log g, [Fe/H]) + A_b(Teff, E) + noise_b + v_b x
+    m_b = mu + I_b(Teff, log g, [Fe/H]) + A_b(Teff, E) + noise_b + v_b x + u_b y
 
 where mu is the brightness that all bands share, I_b the intrinsic magnitudes
 (`steadystar.models.intrinsic_colors`), A_b the extinction (`steadystar.models.dust`), and
-x one number of unit variance that says by how many of its errors the temperature is wrong;
-v_b = dI_b/dTeff times that error. Two methods find E:
+x and y are numbers of unit variance that say by how many of their errors the temperature
+and R_V are wrong; v_b and u_b are what one such error does. Two methods find E:
 
 - ``joint``: generalized least squares for mu and E. The bands' covariance is diagonal
-  plus v v^T. As mu is free, this is the best average of all colors, adjacent or not, with
-  the covariance that colors have when they share a band or a temperature. A_b bends with E
-  (wide bands), so it is solved four times over. A band that fits the others badly is left
-  out, one at a time, if four or more are there to tell which it is.
+  plus v v^T plus u u^T. As mu is free, this is the best average of all colors, adjacent or
+  not, with the covariance that colors have when they share a band, a temperature or a law
+  of dust. A_b bends with E (wide bands), so it is solved four times over. A band that fits
+  the others badly is left out, one at a time, if four or more are there to tell which it
+  is.
 - ``published``: Xiang et al. (2021, section 4). Colors of adjacent bands of one survey
   (g-r, r-i, ...; BP-RP; J-H); each over the difference of its coefficients gives one
   E(B-V); they are averaged with weights 1/(s1^2 + s2^2), the errors of the color, at
@@ -45,6 +46,7 @@ Array = NDArray[np.float64]
 
 METHODS = ("joint", "published")
 _AT_ONCE = 100_000
+_RV_STEP = 0.2
 
 _ADJACENT = (
     *(("u_sdss", "g_sdss"), ("g_sdss", "r_sdss"), ("r_sdss", "i_sdss")),
@@ -72,6 +74,10 @@ class ExtinctionOptions:
         "Use Ks, in which disks of stars with emission shine, when no bands are named.",
     ] = False
     r_v: Annotated[float, "A_V / E(B-V) of the dust, 2 to 6."] = 3.1
+    r_v_err: Annotated[
+        float,
+        "How far R_V scatters from star to star (Schlafly et al. 2016: 0.18); joint only.",
+    ] = 0.18
     floor: Annotated[
         float,
         "Least error of a color, mag (Xiang et al. 2021: 0.014); that of a band is this "
@@ -106,7 +112,7 @@ class ExtinctionOptions:
                 f"{', '.join(odd)} cannot be used for the extinction: bands are named "
                 f"{', '.join(BANDS)}."
             )
-        for name in ("floor", "intrinsic_err", "teff_err_fraction"):
+        for name in ("r_v_err", "floor", "intrinsic_err", "teff_err_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} = {getattr(self, name)} is no error: give a number from 0 "
@@ -202,7 +208,24 @@ def _joint(magnitude: Array, band_err: Array, stars: "_Stars", options) -> Solut
     scatter = np.hypot(scatter, options.intrinsic_err)
     law = _Law(dust(options.r_v), stars.bands, stars.teff)
     excess = magnitude - stars.intrinsic(stars.teff)
-    return solve(excess, scatter, stars.slope(), law, options.reject)
+    common = [stars.slope()]
+    found = solve(excess, scatter, common, law, options.reject)
+    if options.r_v_err == 0:
+        return found
+    # What an error of R_V does grows with E, which is known well enough by now.
+    near = np.maximum(np.nan_to_num(found.ebv), 0)
+    common.append(_law_error(options, stars, near))
+    return solve(excess, scatter, common, law, options.reject, near)
+
+
+def _law_error(options: ExtinctionOptions, stars: "_Stars", ebv: Array) -> Array:
+    """Return what one error of R_V does to each band at ``ebv``, mag."""
+    rows = np.arange(len(ebv))
+    low, high = max(options.r_v - _RV_STEP, 2.0), min(options.r_v + _RV_STEP, 6.0)
+    up, down = (
+        _Law(dust(r_v), stars.bands, stars.teff)(ebv, rows) for r_v in (high, low)
+    )
+    return (up - down) / (high - low) * options.r_v_err
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +303,7 @@ def _published(excess, band_err, bands, options: ExtinctionOptions) -> Solution:
     none = np.zeros_like(excess, bool)
     chi2 = np.where(total > 0, (off**2).sum(axis=1), np.nan)
     count = there.sum(axis=1)
-    return Solution(ebv, np.sqrt(var), count, chi2, np.zeros(len(ebv)), none)
+    return Solution(ebv, np.sqrt(var), count, chi2, none)
 
 
 def _table(found: Solution, stars: _Stars, intrinsic, usable) -> pl.DataFrame:

@@ -1,16 +1,18 @@
 """Generalized least squares for the reddening of many stars at once.
 
 One star's magnitudes, less its intrinsic ones, are ``y = mu + A(E) + noise`` with the
-covariance ``C = diag(s^2) + v v^T``. The inverse of such a matrix is known in closed form
-(Sherman & Morrison 1950), so that products ``<a, b> = a^T C^-1 b`` are sums over bands,
+covariance ``C = diag(s^2) + v v^T + u u^T + ...``: independent errors and a few common
+ones (of the temperature, of the dust's law), each with what one deviation of it does to
+every band. Their inverse grows by one term at a time (Sherman & Morrison 1950),
 
-    <a, b> = sum w a b - (sum w v a)(sum w v b) / (1 + sum w v^2),      w = 1/s^2,
+    C^-1 <- C^-1 - t t^T,      t = C^-1 v / sqrt(1 + v^T C^-1 v),
 
-and a million stars are a few array operations. A missing band has w = 0.
+so that a million stars are a few array operations. A missing band has weight 0.
 """
 
 __all__ = ["Law", "Solution", "solve"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,8 +22,8 @@ from scipy.stats import chi2 as chi2_law
 
 Array = NDArray[np.float64]
 
-_STEPS = 4
-_STEP = 0.05
+_STEPS, _STEPS_NEAR = 4, 2
+_STEP = 0.02
 _LEAST_TO_REJECT = 4
 _FREE = 1e-6
 _DOUBTFUL = 1e-4
@@ -38,16 +40,12 @@ class Law(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Reddening of stars: arrays ``(star,)``, ``rejected`` ``(star, band)``.
-
-    ``shift``: the likeliest common error of each star, in units of its deviation.
-    """
+    """Reddening of stars: arrays ``(star,)``, ``rejected`` ``(star, band)``."""
 
     ebv: Array
     ebv_err: Array
     n_colors: NDArray[np.intp]
     chi2: Array
-    shift: Array
     rejected: NDArray[np.bool_]
 
     @property
@@ -61,26 +59,29 @@ class Solution:
 def solve(
     excess: Array,
     scatter: Array,
-    slope: Array,
+    common: Sequence[Array],
     law: Law,
     reject: float = np.inf,
+    near: Array | None = None,
 ) -> Solution:
     """Fit brightness and E(B-V) to the magnitudes of stars.
 
     Arguments:
         excess: magnitudes less intrinsic ones, NaN where missing, ``(star, band)``.
         scatter: their independent errors, mag, ``(star, band)``.
-        slope: what one common error does to each band, mag, ``(star, band)``.
+        common: what one deviation of each common error does, mag, ``(star, band)`` each.
         law: E(B-V) ``(star,)`` and the rows of these stars -> extinction, mag,
             ``(star, band)``.
         reject: a band off by more than so many sigma is left out, the worst first, as
             long as four or more are there: of three, none is the odd one out.
+        near: E(B-V) to begin with, ``(star,)``, if it is nearly known.
     """
     there = np.isfinite(excess)
     y = np.where(there, excess, 0.0)
     weight = np.where(there, 1 / np.where(there, scatter, 1.0) ** 2, 0.0)
     every = np.arange(len(y))
-    fit = _fit(y, weight, slope, law, every)
+    begin, steps = (np.zeros(len(y)), _STEPS) if near is None else (near, _STEPS_NEAR)
+    fit = _fit(y, weight, common, _Problem(law, every, begin, steps))
     rejected = np.zeros_like(there)
     while True:
         enough = (weight > 0).sum(axis=1) >= _LEAST_TO_REJECT
@@ -90,7 +91,12 @@ def solve(
         worst = np.argmax(fit.off[rows], axis=1)
         weight[rows, worst] = 0.0
         rejected[rows, worst] = True
-        again = _fit(y[rows], weight[rows], slope[rows], law, rows)
+        again = _fit(
+            y[rows],
+            weight[rows],
+            [c[rows] for c in common],
+            _Problem(law, rows, np.nan_to_num(fit.ebv[rows]), _STEPS_NEAR),
+        )
         for name in _Fit.__dataclass_fields__:
             getattr(fit, name)[rows] = getattr(again, name)
     count = (weight > 0).sum(axis=1)
@@ -100,7 +106,6 @@ def solve(
         fit.error + nan,
         np.maximum(count - 1, 0),
         fit.chi2 + nan,
-        np.where(count >= 2, fit.shift, 0.0),
         rejected,
     )
 
@@ -112,44 +117,60 @@ class _Fit:
     ebv: Array
     error: Array
     chi2: Array
-    shift: Array
     off: Array
 
 
 @dataclass(frozen=True, eq=False)
 class _Metric:
-    """The inverse of the covariance, ``C^-1 = diag(weight) - tilt tilt^T``."""
+    """The inverse of the covariance, ``diag(weight) - sum t t^T`` over ``tilts``."""
 
     weight: Array
-    tilt: Array
+    tilts: tuple[Array, ...] = ()
 
     @classmethod
-    def of(cls, weight: Array, slope: Array) -> "_Metric":
-        common = 1 + (weight * slope**2).sum(axis=1, keepdims=True)
-        return cls(weight, weight * slope / np.sqrt(common))
+    def of(cls, weight: Array, common: Sequence[Array]) -> "_Metric":
+        metric = cls(weight)
+        for slope in common:
+            size = np.sqrt(1 + metric.product(slope, slope))
+            metric = cls(weight, (*metric.tilts, metric.times(slope) / size[:, None]))
+        return metric
 
     def times(self, a: Array) -> Array:
-        return self.weight * a - self.tilt * (self.tilt * a).sum(axis=1, keepdims=True)
+        out = self.weight * a
+        for tilt in self.tilts:
+            out = out - tilt * (tilt * a).sum(axis=1, keepdims=True)
+        return out
 
     def product(self, a: Array, b: Array) -> Array:
         return (self.times(a) * b).sum(axis=1)
 
+    @property
+    def diagonal(self) -> Array:
+        return self.weight - sum(tilt**2 for tilt in self.tilts)
 
-def _fit(y: Array, weight: Array, slope: Array, law: Law, rows) -> _Fit:
-    metric = _Metric.of(weight, slope)
-    ebv = np.zeros(len(y))
-    lines = _Lines.at(y, ebv, law, rows, metric)
-    for _ in range(_STEPS - 1):
-        lines = _Lines.at(y, np.nan_to_num(lines.ebv), law, rows, metric)
-    residual = lines.residual
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The law for these rows, and from where and in how many steps to solve it."""
+
+    law: Law
+    rows: NDArray[np.intp]
+    begin: Array
+    steps: int
+
+
+def _fit(y: Array, weight: Array, common: Sequence[Array], problem: _Problem) -> _Fit:
+    metric = _Metric.of(weight, common)
+    lines = _Lines.at(y, problem.begin, problem, metric)
+    for _ in range(problem.steps - 1):
+        lines = _Lines.at(y, np.nan_to_num(lines.ebv), problem, metric)
     off = np.zeros_like(y)
     left = lines.left(metric)
     free = left > _FREE * weight
-    off[free] = np.abs(metric.times(residual))[free] / np.sqrt(left[free])
-    shift = (weight * slope * residual).sum(axis=1)
-    shift = shift / (1 + (weight * slope**2).sum(axis=1))
-    chi2 = metric.product(residual, residual)
-    return _Fit(lines.ebv, np.sqrt(lines.n11 / lines.det), chi2, shift, off)
+    pull = metric.times(lines.residual)
+    off[free] = np.abs(pull[free]) / np.sqrt(left[free])
+    chi2 = (pull * lines.residual).sum(axis=1)
+    return _Fit(lines.ebv, np.sqrt(lines.n11 / lines.det), chi2, off)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,10 +186,10 @@ class _Lines:
     residual: Array
 
     @classmethod
-    def at(cls, y: Array, near: Array, law: Law, rows, metric: _Metric) -> "_Lines":
-        up, down = law(near + _STEP, rows), law(near - _STEP, rows)
-        lever = (up - down) / (2 * _STEP)
-        rest = y - law(near, rows) + lever * near[:, None]
+    def at(cls, y: Array, near: Array, problem: _Problem, metric: _Metric) -> "_Lines":
+        here = problem.law(near, problem.rows)
+        lever = (problem.law(near + _STEP, problem.rows) - here) / _STEP
+        rest = y - here + lever * near[:, None]
         one = np.ones_like(y)
         n11, n12 = metric.product(one, one), metric.product(one, lever)
         n22 = metric.product(lever, lever)
@@ -191,4 +212,4 @@ class _Lines:
         used = np.where(
             np.isfinite(self.det)[:, None], used / self.det[:, None], np.inf
         )
-        return metric.weight - metric.tilt**2 - used
+        return metric.diagonal - used
