@@ -11,6 +11,7 @@ which it foretold best the parallaxes of stars that it did not see.
 __all__ = ["Network", "TrainingSet", "predict", "train_mixture", "train_published"]
 
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -43,7 +44,7 @@ class TrainingSet(NamedTuple):
 
 def _start(key, widths: tuple[int, ...]) -> Network:
     out = {}
-    for i, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (before, after) in enumerate(pairwise(widths)):
         key, part = jax.random.split(key)
         out[f"w{i}"] = jax.random.normal(part, (before, after)) / jnp.sqrt(before)
         out[f"b{i}"] = jnp.zeros(after)
@@ -188,18 +189,16 @@ def train_mixture(
         networks, states, loss = rounds(networks, states, draws, parts)
         better = np.asarray(loss) < least
         least = np.where(better, loss, least)
-        best = jax.tree.map(
-            lambda new, old: jnp.where(
-                better.reshape((-1,) + (1,) * (new.ndim - 1)), new, old
-            ),
-            networks,
-            best,
-        )
+        best = jax.tree.map(partial(_where, better), networks, best)
         losses.append(np.asarray(loss, float))
     weights = jax.tree.map(np.asarray, best)
     kind = jax.nn.softmax(weights.pop("kind"), axis=1).mean(axis=0)
     bright = jax.nn.softmax(weights.pop("brightening"), axis=1).mean(axis=0)
     return weights, Mixture(np.asarray(kind), np.asarray(bright)), np.stack(losses)
+
+
+def _where(better: NDArray[np.bool_], new, old):
+    return jnp.where(better.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
 
 
 def _wide(key, size: int, width: int, middle: float) -> Network:

@@ -1,0 +1,248 @@
+"""How good magnitudes from spectra are: scale, offset, noise and intrinsic scatter.
+
+A hierarchical model, sampled by the No-U-Turn sampler of NumPyro. A star's geometric
+magnitude is known as well as its parallax is; the spectroscopic one scatters about
+``(1 + alpha) M_g + beta`` by ``sigma_int``, and its noise is ``sigma_100`` at a
+signal-to-noise ratio of 100 and goes as its inverse (Xiang et al. 2021, section 5.4). The
+star's own magnitude is integrated out on a few nodes of its parallax's likelihood, so four
+numbers are sampled, not four and as many as there are stars.
+
+Pairs are brighter than their spectrum says. The paper removes what is over-luminous by 2
+sigma, which bends the slope; here pairs are part of the model (``pairs="mixture"``): their
+share is sampled along.
+"""
+
+__all__ = ["ErrorBudget", "ErrorBudgetOptions", "fit_luminosity_errors"]
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from steadystar.measure.luminosity_likelihood import BRIGHTENING, Nodes, parallax_nodes
+
+PARAMETERS = ("alpha", "beta", "sigma_100", "sigma_int")
+_PAIRS = ("mixture", "published", "none")
+_ODD = 1 / 18.0
+"""Density, 1/mag, of stars that follow no relation: even over what stars can be."""
+
+
+@dataclass(frozen=True)
+class ErrorBudgetOptions:
+    """How the error budget is sampled."""
+
+    pairs: Annotated[
+        str, '"mixture": part of the model; "published": cut at 2 sigma; or "none".'
+    ] = "mixture"
+    a_ks: Annotated[float, "Extinction in Ks over E(B-V)."] = 0.30
+    chains: Annotated[int, "Chains of the sampler."] = 2
+    warmup: Annotated[int, "Steps a chain to adapt in."] = 400
+    samples: Annotated[int, "Samples a chain."] = 500
+    max_stars: Annotated[int, "Most stars that are used, drawn by the seed."] = 2000
+    rounds: Annotated[int, "Rounds of removing pairs (published)."] = 2
+    seed: Annotated[int, "Seed of the chains."] = 1
+
+    def __post_init__(self) -> None:
+        if self.pairs not in _PAIRS:
+            raise ValueError(f"pairs = {self.pairs!r}: use one of {', '.join(_PAIRS)}.")
+        for name in ("chains", "warmup", "samples", "max_stars"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: give at least 1.")
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorBudget:
+    """Posterior samples, ``{parameter: (sample,)}``, and whether they can be trusted.
+
+    ``alpha``: slope less one; ``beta`` (mag); ``sigma_100`` and ``sigma_int`` (mag);
+    ``pairs``: share of pairs, where that was sampled. ``r_hat`` (below 1.01 when chains
+    agree) and ``n_eff`` by parameter; ``divergences`` of the sampler. ``stars`` used.
+    """
+
+    samples: dict[str, NDArray[np.float64]]
+    r_hat: dict[str, float]
+    n_eff: dict[str, float]
+    divergences: int
+    stars: int
+    notes: tuple[str, ...] = field(default=())
+
+    def interval(self, name: str, share: float = 0.6827) -> tuple[float, float, float]:
+        """Return the median and both ends of the central interval of a parameter."""
+        half = 50 * share
+        low, middle, high = np.percentile(
+            self.samples[name], [50 - half, 50, 50 + half]
+        )
+        return float(middle), float(low), float(high)
+
+    def summary(self) -> dict[str, Any]:
+        """Return everything but the samples, for tables and JSON."""
+        return {
+            name: {
+                **dict(
+                    zip(
+                        ("median", "low", "high"),
+                        (round(v, 5) for v in self.interval(name)),
+                        strict=True,
+                    )
+                ),
+                "r_hat": round(self.r_hat[name], 4),
+                "n_eff": round(self.n_eff[name], 1),
+            }
+            for name in self.samples
+        } | {"stars": self.stars, "divergences": self.divergences}
+
+
+def fit_luminosity_errors(
+    table: pl.DataFrame, options: ErrorBudgetOptions = ErrorBudgetOptions()
+) -> ErrorBudget:
+    """Sample the error budget of magnitudes from spectra.
+
+    Arguments:
+        table: one row a star: ``m_ks`` (from the spectrum), ``snr``, ``ks, ks_err, ebv,
+            ebv_err`` (mag), ``parallax, parallax_error`` (mas, zero-point corrected).
+            Stars that taught the network flatter it: give others. Rows that lack a
+            number are left out, and counted in ``notes``.
+        options: treatment of pairs, sampler.
+
+    Raises:
+        ValueError: a column is missing, or fewer than 30 stars are left.
+
+    Source:
+        Xiang et al. 2021, section 5.4.
+    """
+    columns = _columns(table)
+    good = np.isfinite(np.stack([*columns.values()])).all(axis=0)
+    good &= (columns["snr"] > 0) & (columns["parallax_error"] > 0)
+    rows = np.flatnonzero(good)
+    if len(rows) < 30:
+        raise ValueError(
+            f"Only {len(rows)} of {len(table)} stars have a magnitude, S/N, Ks, E(B-V) "
+            "and a parallax: 30 are the least for an error budget."
+        )
+    notes = []
+    if len(rows) < len(table):
+        notes.append(f"{len(table) - len(rows)} stars lack a number and are left out.")
+    if len(rows) > options.max_stars:
+        rng = np.random.default_rng(options.seed)
+        rows = np.sort(rng.choice(rows, options.max_stars, replace=False))
+    kept = {name: values[rows] for name, values in columns.items()}
+    rounds = options.rounds if options.pairs == "published" else 0
+    budget = _sample(kept, options, tuple(notes))
+    for _ in range(rounds):
+        off = _over_luminous(kept, budget, options.a_ks)
+        if not off.any():
+            break
+        kept = {name: values[~off] for name, values in kept.items()}
+        budget = _sample(kept, options, (*notes, "Over-luminous stars are removed."))
+    return budget
+
+
+def _columns(table: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
+    names = ("m_ks", "snr", "ks", "ks_err", "ebv", "ebv_err", "parallax")
+    names = (*names, "parallax_error")
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise ValueError(
+            f"The table lacks {', '.join(missing)}: an error budget needs "
+            f"{', '.join(names)}."
+        )
+    return {
+        name: table[name].cast(pl.Float64).fill_null(np.nan).to_numpy().astype(float)
+        for name in names
+    }
+
+
+def _nodes(kept: dict[str, NDArray[np.float64]], a_ks: float) -> Nodes:
+    m_0 = kept["ks"] - a_ks * kept["ebv"]
+    m_0_err = np.hypot(kept["ks_err"], a_ks * kept["ebv_err"])
+    return parallax_nodes(m_0, m_0_err, kept["parallax"], kept["parallax_error"])
+
+
+def _over_luminous(kept, budget: ErrorBudget, a_ks: float) -> NDArray[np.bool_]:
+    """Stars whose spectroscopic parallax is 2 sigma too large (section 6 of the paper)."""
+    at = {name: float(np.median(v)) for name, v in budget.samples.items()}
+    truth = (kept["m_ks"] - at["beta"]) / (1 + at["alpha"])
+    m_0 = kept["ks"] - a_ks * kept["ebv"]
+    told = 10 ** (0.2 * (truth - m_0 + 10))
+    variance = (at["sigma_100"] * 100 / kept["snr"]) ** 2 + at["sigma_int"] ** 2
+    variance = variance + kept["ks_err"] ** 2 + (a_ks * kept["ebv_err"]) ** 2
+    error = 0.2 * np.log(10) * told * np.sqrt(variance)
+    off = (told - kept["parallax"]) / np.hypot(error, kept["parallax_error"])
+    return off > 2
+
+
+def _sample(kept, options: ErrorBudgetOptions, notes: tuple[str, ...]) -> ErrorBudget:
+    # NumPyro takes half a second to import; most runs never need it.
+    import jax
+    import jax.numpy as jnp
+    import numpyro
+    import numpyro.distributions as dist
+    from jax.scipy.special import logsumexp
+    from numpyro.diagnostics import summary
+    from numpyro.infer import MCMC, NUTS
+
+    nodes = jax.tree.map(jnp.asarray, _nodes(kept, options.a_ks))
+    seen, noise = jnp.asarray(kept["m_ks"]), jnp.asarray(100 / kept["snr"])
+    log_weight = jnp.log(nodes.weight + 1e-30)
+    brightening = jnp.asarray(BRIGHTENING)
+    mixed = options.pairs == "mixture"
+
+    def agreement(alpha, beta, sigma, move):
+        told = (1 + alpha) * (nodes.m_ks + move) + beta
+        spread = jnp.sqrt(sigma**2 + ((1 + alpha) * nodes.error) ** 2)[:, None]
+        off = (seen[:, None] - told) / spread
+        each = -0.5 * off**2 - jnp.log(spread) - 0.5 * jnp.log(2 * jnp.pi)
+        return logsumexp(each + log_weight, axis=1)
+
+    def model():
+        alpha = numpyro.sample("alpha", dist.Uniform(-0.5, 0.5))
+        beta = numpyro.sample("beta", dist.Uniform(-2.0, 2.0))
+        sigma_100 = numpyro.sample("sigma_100", dist.Uniform(0.0, 2.0))
+        sigma_int = numpyro.sample("sigma_int", dist.Uniform(0.0, 2.0))
+        sigma = jnp.sqrt(sigma_int**2 + (sigma_100 * noise) ** 2)
+        single = agreement(alpha, beta, sigma, 0.0)
+        if mixed:
+            share = numpyro.sample("pairs", dist.Beta(2.0, 14.0))
+            odd = numpyro.sample("odd", dist.Beta(1.0, 99.0))
+            double = jax.vmap(lambda m: agreement(alpha, beta, sigma, m))(brightening)
+            double = logsumexp(double, axis=0) - jnp.log(len(brightening))
+            stray = logsumexp(log_weight, axis=1) + jnp.log(_ODD)
+            single = logsumexp(
+                jnp.stack(
+                    [
+                        single + jnp.log1p(-share) + jnp.log1p(-odd),
+                        double + jnp.log(share) + jnp.log1p(-odd),
+                        stray + jnp.log(odd),
+                    ]
+                ),
+                axis=0,
+            )
+        numpyro.factor("parallaxes", single.sum())
+
+    with jax.enable_x64(True):
+        sampler = MCMC(
+            NUTS(model),
+            num_warmup=options.warmup,
+            num_samples=options.samples,
+            num_chains=options.chains,
+            chain_method="vectorized",
+            progress_bar=False,
+        )
+        sampler.run(jax.random.key(options.seed), extra_fields=("diverging",))
+        chains = {
+            name: np.asarray(values, float)
+            for name, values in sampler.get_samples(group_by_chain=True).items()
+        }
+        lost = int(np.asarray(sampler.get_extra_fields()["diverging"]).sum())
+    names = [*PARAMETERS, *(("pairs", "odd") if mixed else ())]
+    facts = summary({name: chains[name] for name in names})
+    return ErrorBudget(
+        {name: chains[name].ravel() for name in names},
+        {name: float(facts[name]["r_hat"]) for name in names},
+        {name: float(facts[name]["n_eff"]) for name in names},
+        lost,
+        len(kept["m_ks"]),
+        notes,
+    )
