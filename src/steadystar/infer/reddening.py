@@ -12,9 +12,8 @@ so that a million stars are a few array operations. A missing band has weight 0.
 
 __all__ = ["Law", "Solution", "solve"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +29,8 @@ _DOUBTFUL = 1e-4
 """Probability of so large a chi2 by chance, below which bands are said to disagree."""
 
 
-class Law(Protocol):
-    """The extinction of some of the stars in all bands."""
-
-    def __call__(self, ebv: Array, rows: NDArray[np.intp]) -> Array:
-        """Return ``(star, band)``, mag, for E(B-V) ``(star,)`` of the stars ``rows``."""
-        ...
+Law = Callable[[Array, NDArray[np.intp]], Array]
+"""E(B-V) ``(star,)`` of the stars of some rows -> extinction ``(star, band)``, mag."""
 
 
 @dataclass(frozen=True, eq=False)

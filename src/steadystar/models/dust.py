@@ -41,7 +41,7 @@ _HC_K = 1.438776877e8
 """Second radiation constant, Angstrom Kelvin (CODATA 2018)."""
 
 _TEFFS = np.geomspace(5000.0, 60_000.0, 13)
-_EBVS = np.array([0.01, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0])
+_EBVS = np.array([0.01, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0])
 
 
 def extinction_coefficients(

@@ -191,4 +191,4 @@ def intrinsic_colors() -> IntrinsicColors:
 
 def _log(teff) -> NDArray[np.float64]:
     teff = np.asarray(teff, float)
-    return np.log10(np.where(teff > 0, teff, np.nan))
+    return np.asarray(np.log10(np.where(teff > 0, teff, np.nan)))

@@ -230,7 +230,7 @@ def _flux_snr(frame, lower, band: str) -> NDArray[np.float64] | None:
     return None
 
 
-def _letters(quality: pl.Series, band: str) -> NDArray[np.str_]:
+def _letters(quality: pl.Series, band: str) -> np.ndarray:
     """Return 2MASS's flag of a band, ``""`` where there is none."""
     place = {"j": 0, "h": 1, "ks": 2}.get(band)
     if place is None or quality.is_null().all():
