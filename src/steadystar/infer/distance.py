@@ -44,7 +44,7 @@ RESULTS = (
 """Columns that are added to a table, in order."""
 
 _POINTS = 256
-_SHIFTED, _MANY = 0.03, 100
+_SHIFTED, _ODD, _MANY = 0.03, 0.1, 100
 _LEANS = 0.01
 """A posterior with more beyond half of the largest distance depends on that limit."""
 _ONLY = {
@@ -159,6 +159,12 @@ def _notes(
             f"By the parallaxes, m_ks of single stars is too "
             f"{'faint' if mixture.zero > 0 else 'bright'} by {most}"
             f"{abs(mixture.zero):.3f} mag, or the parallaxes need a zero point.{effect}"
+        )
+    odd = float(mixture.weights[-1])
+    if odd > _ODD and mixture.n_stars >= _MANY:
+        said.append(
+            f"{100 * odd:.0f}% of the stars are neither single nor pairs by their "
+            "parallaxes: m_ks_err is too small, or m_ks is that of other kinds of stars."
         )
     return tuple(said)
 

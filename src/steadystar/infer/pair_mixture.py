@@ -70,7 +70,7 @@ FARTHEST_ZERO = 2 * _PRIOR_ZERO
 """mag. Magnitudes that are further off are not put right, but said to be."""
 _PRIOR_PAIRS = 9.0
 _PRIOR_OUTLIERS = 0.003
-"""Scale of an exponential prior of the share of outliers."""
+"""Scale of the prior of the share of outliers, (1 + o / scale)^-3: few, or many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,8 @@ def fit_pairs(
     zero = np.clip(slope / bend, -FARTHEST_ZERO, FARTHEST_ZERO)
     log = log[1] + slope * zero - bend * zero**2 / 2 - np.log(bend) / 2
     log += np.log(_PRIOR_EXPONENT)
-    log += (np.log(np.gradient(_OUTLIERS)) - _OUTLIERS / _PRIOR_OUTLIERS)[:, None]
+    rare = np.gradient(_OUTLIERS) * (1 + _OUTLIERS / _PRIOR_OUTLIERS) ** -3
+    log += np.log(rare)[:, None]
     if fraction is None:
         # Each point of the grid stands for its surroundings, there as here.
         prior = np.gradient(shares) * (1 - shares) ** (_PRIOR_PAIRS - 1)
