@@ -33,6 +33,7 @@ from steadystar.measure.absolute import AbsoluteOptions
 from steadystar.measure.label_options import LabelOptions
 from steadystar.measure.relative import RelativeOptions
 from steadystar.publish.inputs import ReportOptions
+from steadystar.simulate.hot_options import HotSurveyOptions
 from steadystar.simulate.mock import SurveyOptions
 from steadystar.survey.crossmatch import CrossMatchOptions
 from steadystar.survey.observation import ReadOptions
@@ -125,6 +126,7 @@ class Configuration(BaseModel):
     report: ReportOptions = ReportOptions()
     run: RunOptions = RunOptions()
     simulate: SurveyOptions = SurveyOptions()
+    hot_survey: HotSurveyOptions = HotSurveyOptions()
 
     @classmethod
     def load(cls, path: str | Path) -> "Configuration":

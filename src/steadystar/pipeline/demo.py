@@ -1,17 +1,20 @@
 """A survey that never was, from files to report, compared with what was put in."""
 
-__all__ = ["run_demo", "simulate"]
+__all__ = ["run_demo", "simulate", "simulate_hot"]
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.ledger import atomic, fingerprint
 from steadystar.pipeline.run import Outcome, run_pipeline
+from steadystar.simulate.hot_survey import write_hot_survey
 from steadystar.simulate.mock import simulate_survey
 
 _VERSION = 1
+_HOT_VERSION = 1
 
 
 def simulate(directory: Path, configuration: Configuration, seed: int) -> bool:
@@ -23,13 +26,38 @@ def simulate(directory: Path, configuration: Configuration, seed: int) -> bool:
     Raises:
         ValueError: an option cannot be simulated.
     """
-    options = asdict(configuration.simulate)
-    mark = fingerprint(_VERSION, json.loads(json.dumps(options)), seed)
+    options = configuration.simulate
+    return _once(
+        directory,
+        [_VERSION, asdict(options), seed],
+        lambda: simulate_survey(directory, options, seed),
+    )
+
+
+def simulate_hot(directory: Path, configuration: Configuration, seed: int) -> bool:
+    """Write a simulated survey of hot stars, unless it is there already.
+
+    Beside ``spectra`` and ``truth`` there is ``photometry.parquet``, magnitudes and
+    parallaxes as archives give them. Returns whether anything had to be written.
+
+    Raises:
+        ValueError: an option cannot be simulated.
+    """
+    options = replace(configuration.hot_survey, seed=seed)
+    return _once(
+        directory,
+        ["hot", _HOT_VERSION, asdict(options)],
+        lambda: write_hot_survey(directory, options),
+    )
+
+
+def _once(directory: Path, what: list, write: Callable[[], object]) -> bool:
+    mark = fingerprint(*json.loads(json.dumps(what)))
     note = directory / "simulation.json"
     if _noted(note) == [mark, _count(directory)]:
         return False
     note.unlink(missing_ok=True)
-    simulate_survey(directory, configuration.simulate, seed)
+    write()
     with atomic(note) as part:
         part.write_text(json.dumps([mark, _count(directory)]), encoding="ascii")
     return True
@@ -68,4 +96,5 @@ def _noted(note: Path) -> list | None:
 def _count(directory: Path) -> list[int]:
     """Return how many files of spectra and of truth there are, and their bytes."""
     files = [p for kind in ("spectra", "truth") for p in (directory / kind).rglob("*")]
+    files += directory.glob("photometry.parquet")
     return [len(files), sum(path.stat().st_size for path in files)]

@@ -186,7 +186,9 @@ def _recorded(light: NDArray, vsini: NDArray, rv: NDArray) -> NDArray[np.float32
     product *= shift.astype(np.complex64)
     # Twice as many points as pixels hold all that passes; every second is a pixel.
     double = np.asarray(irfft(product, 2 * _PIXELS, axis=1)) / (_PER_PIXEL / 2)
-    return double[:, ::2][:, _MARGIN : _MARGIN + len(WAVE)]
+    return double[:, ::2][:, _MARGIN : _MARGIN + len(WAVE)].astype(
+        np.float32, copy=False
+    )
 
 
 def _instrument(frequency: NDArray) -> NDArray[np.float32]:
