@@ -343,6 +343,19 @@ def test_a_survey_is_simulated_once(call, tmp_path):
     assert spectra[0].exists()
 
 
+def test_a_survey_of_hot_stars_is_simulated_once(call, tmp_path):
+    config = tmp_path / "hot.toml"
+    config.write_text("[hot_survey]\nn_stars = 3\n")
+    arguments = ("simulate", tmp_path / "s", "--hot-stars", "--config", config)
+    assert call(*arguments).stdout.startswith("Wrote")
+    assert len(list((tmp_path / "s" / "spectra").glob("spec-*.fits.gz"))) >= 3
+    assert call(*arguments).stdout.startswith("Was there already")
+    (tmp_path / "s" / "photometry.parquet").unlink()
+    assert call(*arguments).stdout.startswith("Wrote")
+    assert (tmp_path / "s" / "photometry.parquet").exists()
+    assert call(*arguments, "--seed", 2).stdout.startswith("Wrote")
+
+
 def test_options_that_cannot_be_simulated_are_refused(call, tmp_path):
     config = tmp_path / "bad.toml"
     config.write_text("[simulate]\nn_stars = 100000\n")

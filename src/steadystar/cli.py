@@ -200,11 +200,24 @@ def demo(
         typer.echo(output / "run" / "report" / "index.html")
 
 
-@app.command(epilog=_example("steadystar simulate survey/ --seed 7"))
+@app.command(
+    epilog=_example(
+        "steadystar simulate survey/ --seed 7",
+        "steadystar simulate hot-survey/ --hot-stars",
+    )
+)
 def simulate(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Where spectra/ and truth/ go.")
     ],
+    hot_stars: Annotated[
+        bool,
+        typer.Option(
+            "--hot-stars",
+            help="Low-resolution spectra of O, B and A stars, with photometry.parquet: "
+            "magnitudes and parallaxes.",
+        ),
+    ] = False,
     config: Config = None,
     seed: Seed = 1,
     quiet: Quiet = False,
@@ -213,8 +226,10 @@ def simulate(
     with _in_sentences():
         configuration = _configuration(config)
         from steadystar.pipeline.demo import simulate as simulate_into
+        from steadystar.pipeline.demo import simulate_hot
 
-        written = simulate_into(directory, configuration, seed)
+        write = simulate_hot if hot_stars else simulate_into
+        written = write(directory, configuration, seed)
         if not quiet:
             state = "Wrote" if written else "Was there already:"
             typer.echo(f"{state} {directory / 'spectra'} and {directory / 'truth'}")
