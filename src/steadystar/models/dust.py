@@ -14,8 +14,8 @@ The star's spectrum is a Planck function times ``hot_shapes.csv``: model spectra
 Nidever's polynomial models, see `steadystar.models.doppler`; log g 4.1, 4.35 below 8000 K;
 solar) over the Planck function of their temperature, from 5500 to 32 000 K in bins of 30
 to 300 A; beyond 18 000 A and beyond these temperatures the last ratio is kept. Without
-the ratio, a bare Planck function, A_BP changes by less than 0.5 percent from 12 000 K on
-and 1.7 percent at 8000 K, A_G by 2 and 5 percent.
+the ratio, a bare Planck function, A_BP changes by less than 0.6 percent from 12 000 K on
+and 1.8 percent at 8000 K, A_G by 2.2 and 4.5 percent.
 
 `Dust` holds the same on a grid of temperature and reddening, for many stars at once:
 wide bands see a redder star the more dust there is (A_BP / E(B-V) falls by a tenth from
