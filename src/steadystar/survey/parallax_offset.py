@@ -142,7 +142,11 @@ def _dr3(table: pl.DataFrame) -> ParallaxOffsets:
             # The package warns of bright stars (G < 6), to which it gives the limit's.
             warnings.simplefilter("ignore")
             offset[ready] = zpt.get_zpt(
-                *(part[ready] for part in (g, wavenumber, pseudo, latitude, solved))
+                g[ready],
+                wavenumber[ready],
+                pseudo[ready],
+                latitude[ready],
+                solved[ready],
             )
     failed = ~np.isfinite(offset)
     offset[failed] = OF_QUASARS
