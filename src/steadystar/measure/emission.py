@@ -9,10 +9,12 @@ emission are then taken from the training set, and the bases are learned again (
 al. 2021, section 3).
 """
 
-__all__ = ["Emission", "EmissionOptions", "find_emission", "fit_emission"]
+__all__ = ["EmissionModel", "EmissionOptions", "fit_emission"]
 
-from dataclasses import dataclass, field
-from typing import Annotated
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,17 +22,19 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from steadystar.data.spectra import Spectra
+from steadystar.measure.ordinary import Neighbors
 from steadystar.measure.reconstruction import (
     Coefficients,
     Reconstruction,
     fit_reconstruction,
 )
-from steadystar.measure.rest_frame import clean_pixels
+from steadystar.measure.rest_frame import clean_pixels, outside_emission
 
 H_ALPHA = 6564.614
 """Vacuum wavelength of H alpha, A (NIST Atomic Spectra Database)."""
 
 _FEW = 300
+_CHUNK = 1024
 _ROBUST = 1.4826
 
 
@@ -64,27 +68,120 @@ class EmissionOptions:
             raise ValueError("half_widths: give one width in Angstrom at least.")
 
 
-@dataclass(frozen=True, eq=False)
-class Emission:
-    """What was found. ``table``: one row a spectrum, in order, `find_emission`'s columns.
+class _Windows(NamedTuple):
+    """In each window, ``(window, spectrum)``: excess, its error by noise, and chi2."""
 
-    ``reconstruction``: the bases, learned without emitters. ``threshold``: of
-    ``em_snr``. ``members``: spectra it was learned from.
+    excess: NDArray[np.float64]
+    error: NDArray[np.float64]
+    chi2: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class EmissionModel:
+    """What spectra look like without emission, and how far they may be off.
+
+    ``bases``: learned without emitters. ``half_widths``: of the windows around H alpha,
+    A. ``neighbors``: a sample of spectra and their excesses, for what is ordinary. ``threshold``: of the largest, above which a star is an emitter.
+    ``broken_chi2``: the same for chi2 a pixel of the clean stretches and for that of all
+    pixels, above which a spectrum is broken. ``summary``: of the training.
     """
 
-    table: pl.DataFrame
-    reconstruction: Reconstruction
+    bases: Reconstruction
+    half_widths: tuple[float, ...]
+    neighbors: Neighbors
     threshold: float
-    members: NDArray[np.bool_]
-    notes: tuple[str, ...] = field(default=())
+    broken_chi2: tuple[float, float]
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def apply(self, spectra: Spectra) -> pl.DataFrame:
+        """Compare spectra, at rest on the model's grid, with their reconstructions.
+
+        Returns:
+            One row a spectrum: ``em_excess`` (mean of flux minus reconstruction around H
+            alpha, of the continuum), ``em_snr`` (in units of its error; of the window
+            where that is largest), ``em_chi2`` (of H alpha's pixels, over their number),
+            ``recon_chi2`` (of all clean pixels), ``em_flag`` (1, 0, -1 unknown),
+            ``broken`` (why a spectrum is set aside, else null).
+
+        Raises:
+            ValueError: the spectra are on other wavelengths.
+        """
+        coefficients = self.bases.coefficients(spectra)
+        windows = _look(self.bases, coefficients, spectra, self.half_widths)
+        snr = self._normalized(windows, coefficients.value)
+        best = np.where(np.isfinite(snr), snr, -np.inf).argmax(axis=0)
+        at = np.arange(len(spectra))
+        broken = _why_broken(
+            coefficients, _whole_chi2(self.bases, coefficients, spectra), spectra, self
+        )
+        largest = snr[best, at]
+        unknown = ~np.isfinite(largest) | np.array(
+            [b is not None for b in broken], bool
+        )
+        flag = np.where(unknown, -1, (largest > self.threshold).astype(int))
+        return pl.DataFrame(
+            {
+                "em_flag": flag,
+                "em_excess": windows.excess[best, at],
+                "em_snr": largest,
+                "em_chi2": windows.chi2[-1],
+                "recon_chi2": coefficients.chi2,
+                "broken": pl.Series(broken, dtype=pl.String),
+            }
+        )
+
+    def _normalized(self, windows: _Windows, value) -> NDArray[np.float64]:
+        """Excesses less what is ordinary among the like, in units of their errors."""
+        middle, extra = self.neighbors.ordinary(_place(self.bases, value))
+        return (windows.excess - middle) / np.hypot(windows.error, extra)
+
+    def save(self, path: Path | str) -> None:
+        """Write the model to an ``.npz`` file, the same bytes every time."""
+        arrays, facts = {}, dict(vars(self))
+        for name in ("bases", "neighbors"):
+            inner = vars(facts.pop(name))
+            arrays |= {f"{name}/{key}": value for key, value in inner.items()}
+        part = Path(path).with_name(f".{Path(path).name}.part")
+        with part.open("wb") as file:
+            np.savez(file, version=1, facts=json.dumps(facts, sort_keys=True), **arrays)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "EmissionModel":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file holds no such model.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                if int(held["version"]) != 1:
+                    raise ValueError(f"version {int(held['version'])}")
+                facts = json.loads(str(held["facts"]))
+                bases = Reconstruction.from_arrays(_below(held, "bases/"))
+                neighbors = Neighbors.from_arrays(_below(held, "neighbors/"))
+            facts = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in facts.items()
+            }
+            return cls(bases, neighbors=neighbors, **facts)
+        except (KeyError, ValueError, TypeError, OSError, EOFError) as error:
+            raise ValueError(
+                f"{path} holds no model of emission ({error}): pass the file that "
+                "EmissionModel.save wrote."
+            ) from error
+
+
+def _below(held, start: str) -> dict[str, Any]:
+    return {k.removeprefix(start): held[k] for k in held.files if k.startswith(start)}
 
 
 def fit_emission(
     spectra: Spectra,
     snr: NDArray[np.float64],
     options: EmissionOptions = EmissionOptions(),
-) -> Emission:
-    """Learn to foretell spectra from their clean pixels, and find those with emission.
+) -> EmissionModel:
+    """Learn to foretell spectra from their clean pixels, and what emission is.
 
     Arguments:
         spectra: at rest on one grid (`rest_frame.to_rest`).
@@ -93,6 +190,9 @@ def fit_emission(
 
     Raises:
         ValueError: too few spectra to learn from.
+
+    Source:
+        Xiang et al. 2021, section 3; the threshold is ours.
     """
     clean = clean_pixels(spectra.wave)
     bright = snr >= options.min_snr
@@ -104,103 +204,113 @@ def fit_emission(
         bases = fit_reconstruction(
             spectra, clean, members, options.n_components, options.method
         )
-        coefficients = bases.coefficients(spectra)
-        table, threshold = _compare(bases, coefficients, spectra, options)
+        model, table = _calibrate(bases, spectra, options)
         normal = (table["em_flag"] == 0) & table["broken"].is_null()
         before, members = members, bright & normal.to_numpy()
         if (before == members).all():
             break
-    return Emission(table, bases, threshold, members)
+    summary = {
+        "spectra": len(spectra),
+        "learned_from": int(before.sum()),
+        "components": len(bases.variance),
+        "emitters": int((table["em_flag"] == 1).sum()),
+        "broken": int((table["em_flag"] == -1).sum()),
+        "false_positives": options.false_positives,
+    }
+    return replace(model, summary=summary)
 
 
-def find_emission(
+def _calibrate(bases: Reconstruction, spectra: Spectra, options: EmissionOptions):
+    """Find what is normal among many spectra, and judge them by it."""
+    coefficients = bases.coefficients(spectra)
+    windows = _look(bases, coefficients, spectra, options.half_widths)
+    limits = tuple(
+        _limit(chi2, options.broken_sigma)
+        for chi2 in (coefficients.chi2, _whole_chi2(bases, coefficients, spectra))
+    )
+    model = EmissionModel(
+        bases,
+        tuple(options.half_widths),
+        Neighbors.of(_place(bases, coefficients.value), windows.excess, windows.error),
+        float(norm.isf(options.false_positives)),
+        limits,
+    )
+    whole = model.apply(spectra)["broken"].is_null().to_numpy()
+    snr = model._normalized(windows, coefficients.value)
+    lowest = np.where(np.isfinite(snr), snr, np.inf).min(axis=0)
+    model = replace(model, threshold=_threshold(lowest[whole], options.false_positives))
+    return model, model.apply(spectra)
+
+
+def _look(
     bases: Reconstruction,
     coefficients: Coefficients,
     spectra: Spectra,
-    options: EmissionOptions = EmissionOptions(),
-    threshold: float | None = None,
-) -> pl.DataFrame:
-    """Compare spectra with their reconstructions.
-
-    Returns:
-        One row a spectrum: ``em_excess`` (mean of flux minus reconstruction around H
-        alpha, of the continuum), ``em_snr`` (in units of its error; of the window where
-        that is largest), ``em_chi2`` (of H alpha's pixels, over their number),
-        ``recon_chi2`` (of all clean pixels), ``em_flag`` (1, 0, -1 unknown), ``broken``
-        (why a spectrum is set aside, else null).
-    """
-    return _compare(bases, coefficients, spectra, options, threshold)[0]
-
-
-def _compare(bases, coefficients, spectra, options, threshold=None):
+    half_widths: tuple[float, ...],
+) -> _Windows:
     far = abs(spectra.wave - H_ALPHA)
-    measured = [
-        _window(bases, coefficients, spectra, far <= half)
-        for half in options.half_widths
-    ]
-    each = np.stack([m[1] for m in measured])
-    each = np.stack([_centered(row) for row in each])
-    best = np.where(np.isfinite(each), each, -np.inf).argmax(axis=0)
-    at = np.arange(len(spectra))
-    snr = each[best, at]
-    lowest = np.where(np.isfinite(each), each, np.inf).min(axis=0)
-    excess = np.stack([m[0] for m in measured])[best, at]
-    chi2 = np.stack([m[2] for m in measured])[-1]
-    broken = _broken(coefficients, spectra, options)
-    if threshold is None:
-        whole = np.array([one is None for one in broken])
-        threshold = _threshold(lowest[whole], options.false_positives)
-    unknown = ~np.isfinite(snr) | np.array([b is not None for b in broken])
-    flag = np.where(unknown, -1, (snr > threshold).astype(int))
-    table = pl.DataFrame(
-        {
-            "em_flag": flag,
-            "em_excess": excess,
-            "em_snr": snr,
-            "em_chi2": chi2,
-            "recon_chi2": coefficients.chi2,
-            "broken": pl.Series(broken, dtype=pl.String),
-        }
-    )
-    return table, threshold
+    parts = [_window(bases, coefficients, spectra, far <= half) for half in half_widths]
+    return _Windows(*(np.stack(part) for part in zip(*parts, strict=True)))
+
+
+def _whole_chi2(bases, coefficients: Coefficients, spectra: Spectra):
+    """Chi2 a pixel of the reconstruction in all pixels that emission leaves alone.
+
+    A few pixels are allowed to be anything: cosmic rays. Counted are squares of at most
+    what six sigma would give.
+    """
+    out = np.full(len(spectra), np.nan)
+    pixels = np.flatnonzero(outside_emission(spectra.wave))
+    for begin in range(0, len(spectra), _CHUNK):
+        rows = slice(begin, begin + _CHUNK)
+        told = bases.rebuild(coefficients.value[rows], pixels)
+        ivar = spectra.ivar[rows][:, pixels]
+        weight = ivar / (1 + ivar * bases.scatter[pixels] ** 2)
+        square = (spectra.flux[rows][:, pixels] - told) ** 2 * weight
+        number = np.maximum((ivar > 0).sum(axis=1), 1)
+        out[rows] = np.minimum(square, 36.0).sum(axis=1) / number
+    return out
+
+
+def _limit(chi2: NDArray[np.float64], sigma: float) -> float:
+    known = chi2[np.isfinite(chi2) & (chi2 > 0)]
+    if not len(known):
+        return float("inf")
+    middle = np.median(np.log(known))
+    width = _ROBUST * np.median(abs(np.log(known) - middle))
+    # With thousands of pixels chi2 is sharp; noise is not known to 5%.
+    return float(np.exp(middle + sigma * max(width, 0.05)))
 
 
 def _window(bases, coefficients: Coefficients, spectra: Spectra, inside):
-    """Mean excess in a window, over its error; and chi2 a pixel."""
+    """Mean excess in a window, its error by noise, and chi2 a pixel."""
     ivar = spectra.ivar[:, inside].astype(float)
     good = ivar > 0
     number = good.sum(axis=1)
     enough = number >= max(0.6 * inside.sum(), 1)
     variance = np.where(good, 1 / np.where(good, ivar, 1), 0)
-    told = coefficients.value @ bases.basis[:, inside]
-    told = told * bases.scale[inside] + bases.mean[inside]
+    told = bases.rebuild(coefficients.value, inside)
     residual = np.where(good, spectra.flux[:, inside] - told, 0)
     count = np.maximum(number, 1)
     excess = residual.sum(axis=1) / count
     share = good / count[:, None]
     error2 = (variance * share**2).sum(axis=1)
     if coefficients.covariance is not None:
-        lever = (share * bases.scale[inside]) @ bases.basis[:, inside].T
+        own = bases.basis[: len(bases.variance), inside]
+        lever = (share * bases.scale[inside]) @ own.T
         error2 += np.einsum("ni,nij,nj->n", lever, coefficients.covariance, lever)
-    # Residuals of stars go together along the window: their scatters add up linearly.
-    error2 += (share @ bases.scatter[inside]) ** 2
     spread = variance + bases.scatter[inside] ** 2
     chi2 = (
         np.where(good, residual**2 / np.where(good, spread, 1), 0).sum(axis=1) / count
     )
     unknown = ~enough | ~np.isfinite(excess)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        snr = excess / np.sqrt(error2)
-    return [np.where(unknown, np.nan, values) for values in (excess, snr, chi2)]
+    found = (excess, np.sqrt(error2), chi2)
+    return [np.where(unknown, np.nan, values) for values in found]
 
 
-def _centered(snr: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the stars without emission zero mean and unit scatter, if they are many."""
-    known = snr[np.isfinite(snr)]
-    if len(known) < _FEW:
-        return snr
-    middle, width = _core(known)
-    return (snr - middle) / max(width, 1.0)
+def _place(bases: Reconstruction, value: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Where spectra lie among the others: coefficients in units of the stars' spread."""
+    return value / np.sqrt(np.maximum(bases.variance, 1e-12))
 
 
 def _core(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -235,29 +345,30 @@ def _threshold(lowest: NDArray[np.float64], share: float) -> float:
     return float(-np.sort(known)[wanted - 1])
 
 
-def _broken(
-    coefficients: Coefficients, spectra: Spectra, options: EmissionOptions
+def _why_broken(
+    coefficients: Coefficients,
+    whole: NDArray[np.float64],
+    spectra: Spectra,
+    model: EmissionModel,
 ) -> list[str | None]:
     """Say why a spectrum cannot be used, or None."""
-    chi2 = coefficients.chi2
-    known = np.isfinite(chi2) & (chi2 > 0)
-    logs = np.log(np.where(known, chi2, 1))
-    middle = np.median(logs[known]) if known.any() else 0.0
-    width = _ROBUST * np.median(abs(logs[known] - middle)) if known.any() else 1.0
-    # With thousands of pixels chi2 is sharp; models and noise are not known to 10%.
-    limit = middle + options.broken_sigma * max(width, 0.1)
-    good = (spectra.ivar > 0).mean(axis=1)
-    damaged = coefficients.clipped / np.maximum((spectra.ivar > 0).sum(axis=1), 1)
+    usable = spectra.ivar > 0
+    good = usable.mean(axis=1)
+    damaged = coefficients.clipped / np.maximum(usable.sum(axis=1), 1)
     out: list[str | None] = []
-    for i in range(len(spectra)):
-        if not known[i]:
-            out.append("no usable pixel in the clean stretches")
-        elif good[i] < 0.5:
-            out.append(f"only {good[i]:.0%} of its pixels are usable")
-        elif damaged[i] > 0.05:
-            out.append(f"{damaged[i]:.0%} of its pixels are damaged")
-        elif logs[i] > limit:
-            out.append(f"unlike any other spectrum: chi2 a pixel is {chi2[i]:.1f}")
+    for clean, every, share, lost in zip(
+        coefficients.chi2, whole, good, damaged, strict=True
+    ):
+        if not np.isfinite(clean):
+            out.append("No usable pixel in the clean stretches.")
+        elif share < 0.5:
+            out.append(f"Only {share:.0%} of its pixels are usable.")
+        elif lost > 0.02:
+            out.append(f"{lost:.0%} of its pixels are damaged.")
+        elif clean > model.broken_chi2[0] or every > model.broken_chi2[1]:
+            out.append(
+                f"Unlike any other spectrum: chi2 a pixel is {max(clean, every):.1f}."
+            )
         else:
             out.append(None)
     return out

@@ -225,9 +225,8 @@ def _way(held, name: str) -> _Way:
         if k.startswith(f"{name}/")
     }
     bases = {k.removeprefix("bases/"): v for k, v in mine.items() if "bases/" in k}
-    members, method = int(bases.pop("members")), str(bases.pop("method"))
     return _Way(
-        Reconstruction(**bases, members=members, method=method),
+        Reconstruction.from_arrays(bases),
         {k.removeprefix("network/"): v for k, v in mine.items() if "network/" in k},
         mine["center"],
         mine["scale"],

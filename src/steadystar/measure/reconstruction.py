@@ -14,12 +14,14 @@ matter, noise is shrunk rather than fitted, and the coefficients have a covarian
 
 __all__ = ["Coefficients", "Reconstruction", "fit_reconstruction"]
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from steadystar.data.spectra import Spectra
 
@@ -28,10 +30,13 @@ _CHUNK = 1024
 _CLIP = 6.0
 """Pixels of a spectrum that are further off than this many sigma count as damaged."""
 _LEAST_GOOD = 0.8
+_LEADING, _FARTHEST = 6, 4.0
+_UNUSUAL = 50.0
+"""Spectra whose variance about the median is this many times the usual are broken."""
 _SPARE, _SWEEPS = 20, 15
 _STARS = 0.05
 """Noise (variance per pixel, of that of the stars) below which spectra count alike."""
-_LEAST_SHARE = 0.1
+_LEAST_SHARE = 0.03
 """Components in which stars vary less than this much of the noise are noise."""
 _METHODS = ("weighted", "published")
 
@@ -112,9 +117,15 @@ class Reconstruction:
         value[empty], covariance[empty], chi2[empty] = np.nan, np.nan, np.nan
         return Coefficients(value, None if published else covariance, chi2, clipped)
 
-    def rebuild(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the spectra of coefficients ``(spectrum, component)``, whole range."""
-        return (value @ self.basis) * self.scale + self.mean
+    def rebuild(
+        self, value: NDArray[np.float32], pixels: Any = slice(None)
+    ) -> NDArray[np.float32]:
+        """Return the spectra of coefficients ``(spectrum, component)``.
+
+        ``pixels``: which of them; all if not given.
+        """
+        terms = _terms(value, self.variance, len(self.basis))
+        return (terms @ self.basis[:, pixels]) * self.scale[pixels] + self.mean[pixels]
 
     def save(self, path: Path | str) -> None:
         """Write the bases to an ``.npz`` file, the same bytes every time."""
@@ -122,6 +133,13 @@ class Reconstruction:
         with part.open("wb") as file:
             np.savez(file, version=1, **vars(self))
         part.replace(path)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> "Reconstruction":
+        """Make it of its fields, as arrays by name."""
+        held = dict(arrays)
+        members, method = int(held.pop("members")), str(held.pop("method"))
+        return cls(**held, members=members, method=method)
 
     @classmethod
     def load(cls, path: Path | str) -> "Reconstruction":
@@ -135,8 +153,7 @@ class Reconstruction:
                 if int(held["version"]) != 1:
                     raise ValueError(f"version {int(held['version'])}")
                 arrays = {name: held[name] for name in held.files if name != "version"}
-            members, method = int(arrays.pop("members")), str(arrays.pop("method"))
-            return cls(**arrays, members=members, method=method)
+            return cls.from_arrays(arrays)
         except (KeyError, ValueError, TypeError, OSError, EOFError) as error:
             raise ValueError(
                 f"{path} holds no reconstruction ({error}): pass the file that "
@@ -159,6 +176,22 @@ class Reconstruction:
         ivar = spectra.ivar[rows][:, self.clean] * scale**2
         more = (self.scatter[self.clean] / scale) ** 2
         return np.where(ivar > 0, flux, 0), ivar / (1 + ivar * more)
+
+
+def _terms(value, variance, size: int):
+    """Return the coefficients and, where there is room, products of the leading ones.
+
+    Lines grow and saturate: what H alpha does is not quite linear in what the others
+    do. Products of standardized coefficients take up most of that.
+    """
+    more = size - value.shape[1]
+    if not more:
+        return value
+    leading = min(_LEADING, value.shape[1])
+    first, second = np.triu_indices(leading)
+    scaled = value[:, :leading] / np.sqrt(np.maximum(variance[:leading], 1e-12))
+    scaled = np.clip(scaled, -_FARTHEST, _FARTHEST)
+    return np.concatenate([value, scaled[:, first] * scaled[:, second]], axis=1)
 
 
 def _solve(flux, weight, components, prior):
@@ -208,6 +241,8 @@ def fit_reconstruction(
         raise ValueError(f"method = {method!r}: use one of {', '.join(_METHODS)}.")
     good = (spectra.ivar > 0).mean(axis=1) >= _LEAST_GOOD
     taken = np.flatnonzero(good if members is None else good & members)
+    if len(taken):
+        taken = _ordinary(spectra, taken, clean)
     if len(taken) < 20:
         raise ValueError(
             f"Only {len(taken)} spectra have usable pixels enough to learn components "
@@ -259,9 +294,16 @@ def _leading(product: NDArray[np.float32], few: int):
     width = min(few + _SPARE, size)
     space = np.random.default_rng(0).normal(size=(size, width)).astype(np.float32)
     for _ in range(_SWEEPS):
-        space, _ = np.linalg.qr(product @ space)
+        space = product @ space
+        space /= np.sqrt((space**2).sum(axis=0))
+        overlap = (space.T @ space).astype(float)
+        # Nearly parallel columns keep the factor positive; they are noise.
+        overlap[np.diag_indices(width)] += 1e-5
+        factor = np.linalg.inv(np.linalg.cholesky(overlap))
+        space = (space @ factor.T).astype(np.float32)
     small = (space.T @ (product @ space)).astype(float)
-    values, vectors = np.linalg.eigh((small + small.T) / 2)
+    # The generalized problem: the columns are orthonormal to a part in 1e5 only.
+    values, vectors = eigh((small + small.T) / 2, (space.T @ space).astype(float))
     order = np.argsort(values)[::-1][:few]
     return _signed((space @ vectors[:, order]).T), values[order]
 
@@ -281,8 +323,31 @@ def _significant(spectra: Spectra, taken, clean, mean, scale, few: int) -> int:
         along = (x[:, clean] @ components.T) ** 2
         real += ((along - noise) * weight).sum(axis=0)
         own += (noise * weight).sum(axis=0)
-    small = np.flatnonzero(real < _LEAST_SHARE * own)
-    return max(int(small[0]) if len(small) else len(real), 1)
+    # The share is known to the root of 2/N: four sigma of that are no chance.
+    least = max(_LEAST_SHARE, 4 * np.sqrt(2 / max(len(taken) // 2, 1)))
+    large = np.flatnonzero(real > least * own)
+    return int(large[-1]) + 1 if len(large) else 1
+
+
+def _ordinary(spectra: Spectra, taken: NDArray[np.intp], clean) -> NDArray[np.intp]:
+    """Leave out what is unlike all others: one garbled spectrum makes a component."""
+    some = taken[np.linspace(0, len(taken) - 1, min(len(taken), 1000)).astype(int)]
+    pixels = np.flatnonzero(clean)[::4]
+    sample = np.where(
+        spectra.ivar[some][:, pixels] > 0, spectra.flux[some][:, pixels], 1
+    )
+    middle = np.median(sample, axis=0)
+    width = 1.4826 * np.median(abs(sample - middle), axis=0)
+    width = np.where(width > 0, width, 1)
+    square = np.zeros(len(taken))
+    for begin in range(0, len(taken), _CHUNK):
+        rows = taken[begin : begin + _CHUNK]
+        ivar = spectra.ivar[rows][:, pixels]
+        off = (spectra.flux[rows][:, pixels] - middle) / width
+        off = np.where(ivar > 0, off**2 - _noise(ivar * width**2), 0)
+        square[begin : begin + len(rows)] = off.mean(axis=1)
+    usual = max(float(np.median(square)), 0.1)
+    return taken[square < _UNUSUAL * usual]
 
 
 def _noise(weight):
@@ -325,13 +390,15 @@ def _with_basis(
 ) -> Reconstruction:
     """Solve for the basis of the whole range, and for what it leaves unexplained."""
     size = len(start.variance)
+    leading = min(_LEADING, size) if start.method == "weighted" else 0
+    size += leading * (leading + 1) // 2
     normal, right = np.zeros((size, size)), np.zeros((size, len(start.mean)))
     values = start.coefficients(spectra[taken]).value
     for begin in range(0, len(taken), _CHUNK):
-        some = values[begin : begin + _CHUNK].astype(float)
-        x, _ = next(
-            _chunks(spectra, taken[begin : begin + _CHUNK], start.mean, start.scale)
-        )
+        some = values[begin : begin + _CHUNK]
+        some = _terms(some, start.variance, size).astype(float)
+        rows = taken[begin : begin + _CHUNK]
+        x, _ = next(_chunks(spectra, rows, start.mean, start.scale))
         normal += some.T @ some
         right += some.T @ x
     normal += 1e-6 * np.trace(normal) / size * np.eye(size)

@@ -13,6 +13,7 @@ __all__ = [
     "HOT_GRID",
     "SKY_WINDOWS",
     "clean_pixels",
+    "outside_emission",
     "to_rest",
     "without_sky",
 ]
@@ -67,10 +68,14 @@ def without_sky(wave: Numbers) -> NDArray[np.bool_]:
     return _outside(np.asarray(wave, float), tuple(windows))
 
 
+def outside_emission(wave: Numbers) -> NDArray[np.bool_]:
+    """Say which vacuum wavelengths are free of emission lines, and before Paschen's."""
+    return _outside(np.asarray(wave, float), EMISSION)
+
+
 def clean_pixels(wave: Numbers) -> NDArray[np.bool_]:
     """Say which vacuum wavelengths are free of emission, atmosphere and Na D."""
-    wave = np.asarray(wave, float)
-    return without_sky(wave) & _outside(wave, EMISSION)
+    return without_sky(wave) & outside_emission(wave)
 
 
 def to_rest(spectra: Spectra, rv: Numbers, grid: LogGrid = HOT_GRID) -> Spectra:
