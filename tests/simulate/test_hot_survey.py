@@ -288,7 +288,7 @@ def test_repeats_are_of_the_same_star_on_other_nights(survey):
     assert set(survey.photometry["gaia_id"]) == set(truth["gaia_id"])
 
 
-def test_a_pairs_spectrum_is_the_sum_of_two(survey):
+def test_a_pairs_spectrum_is_the_sum_of_two():
     options = HotSurveyOptions.ideal(n_stars=60, seed=9, pairs=1.0, repeats=0.0)
     memory = simulate_hot_stars(options)
     truth = memory.truth
