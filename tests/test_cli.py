@@ -1,5 +1,7 @@
+import errno
 import io
 import json
+import sys
 
 import numpy as np
 import polars as pl
@@ -325,6 +327,21 @@ def test_formats_are_listed(call):
     assert result.exit_code == 0
     for name in ("lamost", "fits", "text", "votable"):
         assert name in result.stdout
+
+
+def test_a_reader_that_has_read_enough_ends_in_silence(capfd, monkeypatch):
+    def gone(*_, **__):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(cli.typer, "echo", gone)
+    monkeypatch.setattr("sys.argv", ["steadystar", "formats"])
+    # What typer does with a closed pipe; it changes both.
+    monkeypatch.setattr("sys.stdout", sys.stdout)
+    monkeypatch.setattr("sys.stderr", sys.stderr)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_survey_is_simulated_once(call, tmp_path):

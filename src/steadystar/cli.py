@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from steadystar import compare_arguments as takes
+
 if TYPE_CHECKING:
     from steadystar.pipeline.config import Configuration
 
@@ -429,78 +431,22 @@ def standards(
     )
 )
 def compare(
-    a: Annotated[
-        Path,
-        typer.Argument(
-            metavar="A",
-            help="A catalog of stars: Parquet, FITS, VOTable, ECSV or CSV; or what -o was "
-            "of run or calibrate.",
-        ),
-    ],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another of the same stars.")],
+    a: takes.TableA,
+    b: takes.TableB,
     output: Output,
-    by: Annotated[
-        str,
-        typer.Option(
-            metavar="COL",
-            help="How stars are matched: auto (identifiers, then positions), position, or "
-            "a column of identifiers.",
-        ),
-    ] = "auto",
-    radius: Annotated[
-        float, typer.Option(metavar="ARCSEC", help="How far apart positions may be.")
-    ] = 3.0,
-    quantity: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COL",
-            help="A column to compare besides the usual; may be repeated.",
-        ),
-    ] = None,
-    color: Annotated[
-        str | None, typer.Option(metavar="COL", help="A third quantity, as color.")
-    ] = None,
-    columns_a: Annotated[
-        str | None,
-        typer.Option(metavar="a=B,...", help="Our names of the columns of A."),
-    ] = None,
-    columns_b: Annotated[
-        str | None,
-        typer.Option(metavar="a=B,...", help="Our names of the columns of B."),
-    ] = None,
-    limits: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--range",
-            metavar="COL=LOW:HIGH",
-            help="Stars within shape line and polynomial: teff=:7000; may be repeated.",
-        ),
-    ] = None,
-    against: Annotated[
-        str,
-        typer.Option(help="Differences are looked at against a, b or their mean."),
-    ] = "mean",
-    correct: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COL", help="Take the fourth-order fit off A; may be repeated."
-        ),
-    ] = None,
-    min_visits: Annotated[
-        int, typer.Option(min=1, help="For velocities: stars with fewer are set aside.")
-    ] = 2,
-    max_scatter: Annotated[
-        float,
-        typer.Option(
-            metavar="KMS", help="For velocities: stars that scatter more are set aside."
-        ),
-    ] = 0.5,
-    outlier: Annotated[
-        float, typer.Option(metavar="N", help="Outliers: beyond N robust widths.")
-    ] = 5.0,
-    fast: Annotated[
-        float, typer.Option(metavar="KMS", help="Candidates for high velocity: faster.")
-    ] = 300.0,
+    by: takes.By = "auto",
+    radius: takes.Radius = 3.0,
+    quantity: takes.Quantity = None,
+    color: takes.Color = None,
+    columns_a: takes.ColumnsA = None,
+    columns_b: takes.ColumnsB = None,
+    limits: takes.Ranges = None,
+    against: takes.Against = "mean",
+    correct: takes.Correct = None,
+    min_visits: takes.MinVisits = 2,
+    max_scatter: takes.MaxScatter = 0.5,
+    outlier: takes.Outlier = 5.0,
+    fast: takes.Fast = 300.0,
     quiet: Quiet = False,
 ) -> None:
     """Compare two catalogs: bias, scatter, slope, structure, outliers, fast stars."""
@@ -668,7 +614,9 @@ def _in_sentences(log: Path | None = None) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("Interrupted. Run the same command again to go on.", err=True)
         raise typer.Exit(130) from None
-    except Exception as error:  # noqa: BLE001 - the border between program and user
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and log is None:
+            raise  # who reads, as `head` does, has read enough: typer ends in silence
         sentence, status = _sentence(error, log)
         typer.echo(f"steadystar: {sentence}", err=True)
         raise typer.Exit(status) from None
