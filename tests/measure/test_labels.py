@@ -17,6 +17,7 @@ from steadystar.measure.label_fit import Fitted
 from steadystar.measure.label_options import LabelOptions
 from steadystar.measure.label_table import LabelTable
 from steadystar.measure.labels import LabelModel, measure_labels
+from steadystar.measure.velocities import VelocityOptions
 from steadystar.models.broadening import broaden
 from steadystar.models.library import bundled
 
@@ -277,7 +278,8 @@ def quick_search(monkeypatch):
     lines = [np.interp(BLUE, models.wave * (1 + v / C_KMS), line) for v in trials]
 
     def search(spectra, templates, options, *, arm):
-        assert options.windows == {"blue": LabelOptions().windows["blue"]}
+        # Where a run has searched before, so that nothing is compiled again.
+        assert options.windows == {"blue": VelocityOptions().windows["blue"]}
         calls.append((spectra.resolution.tolist(), templates.resolution))
         x = np.linspace(-1, 1, len(BLUE))
         fitted = np.polynomial.chebyshev.chebfit(x, spectra.flux.T, 5)
@@ -288,6 +290,13 @@ def quick_search(monkeypatch):
 
     monkeypatch.setattr(labels_module, "measure_velocities", search)
     return calls
+
+
+def test_velocities_are_searched_for_inside_of_the_window():
+    usual = VelocityOptions().windows["blue"]
+    assert labels_module._searched((4950.0, 5350.0), "blue") == usual
+    assert labels_module._searched((5000.0, 5350.0), "blue") == (5000.0, 5350.0)
+    assert labels_module._searched((4950.0, 5350.0), "other") == (4950.0, 5350.0)
 
 
 def damaged():

@@ -4,7 +4,7 @@ A batch is filled up with repeats of its last spectrum. On a processor it is wor
 groups that stay in the processor's cache, and groups that only fill the batch are free.
 """
 
-__all__ = ["AT_ONCE", "batch_size", "by_groups", "chunks", "not_filling"]
+__all__ = ["AT_ONCE", "batch_size", "by_groups", "chunks", "few_at_once", "not_filling"]
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,6 +29,18 @@ def chunks(
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Yield some of ``rows``, and the same filled up to a batch."""
     size = batch_size(on_device)
+    for begin in range(0, len(rows), size):
+        some = rows[begin : begin + size]
+        yield some, np.pad(some, (0, size - len(some)), mode="edge")
+
+
+def few_at_once(rows: NDArray[np.intp], on_device: int):
+    """Yield some of a few ``rows``, and the same filled up; on a processor in groups.
+
+    For what a minority of spectra needs: a whole batch would be mostly filling.
+    """
+    grouped = jax.default_backend() == "cpu" or len(rows) <= AT_ONCE
+    size = AT_ONCE if grouped else on_device
     for begin in range(0, len(rows), size):
         some = rows[begin : begin + size]
         yield some, np.pad(some, (0, size - len(some)), mode="edge")

@@ -45,6 +45,7 @@ _ALIKE = 0.15
 _FASTEST = 3000.0
 """km/s: no star is faster; beyond are the -9999 of tables."""
 _DEFAULT = LabelOptions()
+_SEARCH = VelocityOptions()
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,11 +305,11 @@ def _velocities(arms, rv, number: int, options: LabelOptions) -> dict:
         open_ = np.flatnonzero(~np.isfinite(values) & (one.ivar > 0).any(axis=1))
         if len(open_):
             spectra = replace(one, resolution=_resolutions(one, options))
-            low, high = stretch(spectra, name, options.windows)
+            low, high = _searched(stretch(spectra, name, options.windows), name)
             templates = templates_for(low, high, sharpest(spectra))
             if templates is not None:
-                windows = VelocityOptions(windows={name: (low, high)})
-                found = measure_velocities(spectra[open_], templates, windows, arm=name)
+                search = VelocityOptions(windows={name: (low, high)})
+                found = measure_velocities(spectra[open_], templates, search, arm=name)
                 values[open_] = found["rv_obs"].to_numpy()
     # A velocity that one arm does not show is that of the others.
     every = np.stack([*out.values()])
@@ -316,6 +317,15 @@ def _velocities(arms, rv, number: int, options: LabelOptions) -> dict:
     total = np.where(known, every, 0).sum(axis=0)
     best = np.where(known.any(axis=0), total, np.nan) / np.maximum(known.sum(axis=0), 1)
     return {name: np.where(np.isfinite(v), v, best) for name, v in out.items()}
+
+
+def _searched(within: tuple[float, float], arm: str) -> tuple[float, float]:
+    """Return where a velocity is searched for: the usual window of the arm, if inside.
+
+    A run has measured velocities there before: nothing is compiled for it again.
+    """
+    low, high = _SEARCH.windows.get(arm, within)
+    return (low, high) if within[0] <= low and high <= within[1] else within
 
 
 def _fit_rows(

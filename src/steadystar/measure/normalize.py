@@ -26,8 +26,9 @@ from steadystar.kernels.cosmic import cosmic_rays
 
 _STEP_PER_SIGMA = 0.7
 _FEW, _BATCH = 8, 64
+_FIRST = 512
 _ALIKE, _POINTS = 64, 3000
-_PAD = 256
+_PAD = 512
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def grid_for(spectra: Spectra, window: Window, search_kms: float) -> LogGrid:
         sigma_kms = C_KMS / float(np.median(known)) / FWHM_PER_SIGMA
         step = _STEP_PER_SIGMA * sigma_kms
     else:
-        spacing = np.diff(np.log(spectra.wave_2d[:, : 2 * _PAD]), axis=1)
+        spacing = np.diff(np.log(spectra.wave_2d[:, :_FIRST]), axis=1)
         step = 2 * C_KMS * float(np.median(spacing))
     # Six steps more: the spline needs four terms, and the ends are left out.
     margin = 1 + (search_kms + 6 * step) / C_KMS
@@ -221,6 +222,8 @@ def _normalize(wide: Spectra, continuum: str, grid: LogGrid):
     low, high = np.where(empty, first, low), np.where(empty, last, high)
     x = np.clip((wave - low) / np.maximum(high - low, 1e-3), 0, 1)
     segments = max(1, round(float(np.median(high - low)) / 100))
+    if continuum == "polynomial":
+        segments = 1  # has none, and need not be compiled for each number
     sigma_steps = 1 / _STEP_PER_SIGMA
     spacing = np.median(np.diff(np.log(wave), axis=1)) / grid.step
     reach = max(1, round(0.8 * sigma_steps / spacing))

@@ -35,7 +35,7 @@ from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
 from steadystar.kernels import spline, velocity
 from steadystar.kernels.minimum import RIVAL_CHI2
-from steadystar.measure.batches import AT_ONCE, batch_size, by_groups, chunks
+from steadystar.measure.batches import batch_size, by_groups, chunks, few_at_once
 from steadystar.measure.doubles import brighter_first, fit_pairs, shows_companion
 from steadystar.measure.normalize import Prepared, prepare
 from steadystar.measure.option_checks import (
@@ -277,22 +277,19 @@ def _measure_some(prepared: Prepared, members, prior, reach: int) -> velocity.Me
 def _integrate(prepared: Prepared, members, prior, found: velocity.Measured) -> None:
     """Where the likelihood is broad, take mean and width of the probability instead."""
     broad = np.flatnonzero((found.sigma > _BROAD) & (found.flags == 0))
-    if not len(broad):
-        return
-    size = AT_ONCE if len(broad) <= AT_ONCE else batch_size(_ON_DEVICE)
-    at = np.pad(broad, (0, size - len(broad)), mode="edge")
-    seen = _spread_batch(
-        _take(prepared, members[broad], size),
-        prior,
-        jnp.asarray(found.shift[at], jnp.float32),
-        jnp.asarray(found.star[at]),
-        jnp.asarray(found.model[at]),
-        slots=prepared.slots,
-    )
-    shift, sigma, beyond = (np.asarray(a)[: len(broad)] for a in seen)
-    found.shift[broad], found.sigma[broad] = shift, sigma
-    lost = np.where(beyond > _BEYOND, int(Status.FLAT_CHI2), 0)
-    found.flags[broad] |= lost.astype(found.flags.dtype)
+    for some, at in few_at_once(broad, _ON_DEVICE):
+        seen = _spread_batch(
+            _take(prepared, members[some], len(at)),
+            prior,
+            jnp.asarray(found.shift[at], jnp.float32),
+            jnp.asarray(found.star[at]),
+            jnp.asarray(found.model[at]),
+            slots=prepared.slots,
+        )
+        shift, sigma, beyond = (np.asarray(a)[: len(some)] for a in seen)
+        found.shift[some], found.sigma[some] = shift, sigma
+        lost = np.where(beyond > _BEYOND, int(Status.FLAT_CHI2), 0)
+        found.flags[some] |= lost.astype(found.flags.dtype)
 
 
 @partial(jax.jit, static_argnames=("slots",))
@@ -346,14 +343,18 @@ def _second_stars(
     # As one star, the two may not settle.
     mask = int((FATAL & ~Status.NOT_CONVERGED) | Status.DOUBLE_LINED)
     chosen = np.flatnonzero((out["status"][rows] & mask) == int(Status.DOUBLE_LINED))
-    if not len(chosen):
-        return
-    size = AT_ONCE if len(chosen) <= AT_ONCE else batch_size(_ON_DEVICE)
-    at = np.pad(chosen, (0, size - len(chosen)), mode="edge")
+    for some, at in few_at_once(chosen, _ON_DEVICE):
+        _pairs(out, rows, members, found, prepared, reach, options, some, at)
+
+
+def _pairs(
+    out, rows, members, found, prepared: Prepared, reach: int, options, chosen, at
+) -> None:
+    """Measure both stars of the spectra ``chosen``; ``at`` is the same, filled up."""
     pair = fit_pairs(
-        _take(prepared, members[chosen], size),
+        _take(prepared, members[chosen], len(at)),
         jnp.asarray(found.star[at]),
-        jnp.zeros(size, jnp.float32),
+        jnp.zeros(len(at), jnp.float32),
         slots=prepared.slots,
         reach=reach,
     )
