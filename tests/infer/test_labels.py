@@ -87,6 +87,21 @@ def test_it_equals_the_formulas_star_by_star(mock):
             assert row[column] == pytest.approx(value, rel=1e-9, nan_ok=True), column
 
 
+def test_rows_that_name_no_star_are_told():
+    labels = pl.DataFrame(
+        {
+            "star_id": ["a", None, "a", ""],
+            "snr": 50.0,
+            "teff": [5000.0, 9000.0, 5010.0, 9000.0],
+            "teff_err": 10.0,
+        }
+    )
+    with pytest.warns(UserWarning, match="2 of 4 rows of labels name no star"):
+        stars = summarize_labels(labels)
+    assert stars["star_id"].to_list() == ["a"]
+    assert stars["teff"].to_list() == pytest.approx([5005.0])
+
+
 def test_one_spectrum_has_the_error_of_its_fit(mock):
     labels, _ = mock.labels(0, 20, visits=(1, 1))
     stars = summarize_labels(labels)

@@ -160,7 +160,8 @@ def test_it_is_saved_and_loaded_as_it_was(tmp_path):
 def test_stars_without_labels_velocities_or_light_are_left_out():
     labels, velocity, spectra = seen(TRAINING, 1, 60.0)
     unknown, still = labels.copy(), velocity.copy()
-    unknown[:20, 1] = np.nan
+    unknown[:10, 1] = np.nan
+    unknown[10:20, 1] = -9999.0
     still[20:30] = np.nan
     ivar = spectra.ivar.copy()
     ivar[30:35] = 0

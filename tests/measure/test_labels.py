@@ -382,6 +382,18 @@ def test_a_resolution_is_needed_from_the_file_or_the_options():
     assert_same(found[3:], some_measured()[3:])
 
 
+def test_an_arm_without_resolution_is_missed_where_it_has_light():
+    spectra, velocity = some()
+    unknown = replace(spectra, resolution=np.full(len(spectra), np.nan))
+    dark = np.arange(len(spectra)) < 3
+    unknown = replace(
+        unknown, ivar=np.where(dark[:, None], np.float32(0), unknown.ivar)
+    )
+    found = measure_labels({"blue": spectra, "second": unknown}, rv=velocity)
+    assert is_(found, Status.NO_RESOLUTION).tolist() == (~dark).tolist()
+    assert found["teff"].equals(some_measured()["teff"])
+
+
 @pytest.mark.parametrize("off", [4.0, -7.0])
 def test_a_velocity_that_is_off_by_some_km_s_is_corrected(off):
     spectra, velocity = some()

@@ -22,6 +22,7 @@ Which rows count, and that no photon counts twice, is decided in `calibrate.labe
 
 __all__ = ["LabelSummaryOptions", "summarize_labels"]
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -89,7 +90,8 @@ def summarize_labels(
         options: which flags keep spectra out.
 
     A star without a trusted label has NaN, and 0 in ``n_labels``. A label that no spectrum
-    of the table has goes without its columns. A row enters with S/N that is positive.
+    of the table has goes without its columns. A row enters with S/N that is positive. Rows
+    that name no star enter no mean: a warning says how many.
 
     Raises:
         CalibrationError: a column is missing or holds no numbers.
@@ -103,6 +105,12 @@ def summarize_labels(
     some = np.any(list(good.values()), axis=0) & weighted
     used = without_repeats(labels, some)
     star, ids = codes(labels, ["star_id"])
+    if (star < 0).any():
+        warnings.warn(
+            f"{int((star < 0).sum())} of {len(labels)} rows of labels name no star "
+            "(star_id) and enter no star's mean: match them, or take them out.",
+            stacklevel=2,
+        )
     columns: dict[str, NDArray] = {}
     for name in labels_in(labels):
         rows = good[name] & used

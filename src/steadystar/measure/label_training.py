@@ -47,6 +47,8 @@ _ROOM_KMS = 1500.0
 _NODES = 300
 _SMOOTH = 1e-3
 _LEAST = 10
+_PLACEHOLDERS = (-999.0, -9999.0, -9999.9, -9999.99, -99999.0)
+"""What catalogs write where they have no label."""
 _PRIOR_ROUNDS, _NEIGHBORS = 8, 5
 
 
@@ -84,7 +86,8 @@ def fit_labels(
 
     Arguments:
         spectra: of the training stars: one batch, or one an arm by name.
-        labels: their labels, one row a spectrum: columns by name.
+        labels: their labels, one row a spectrum: columns by name. NaN, and the -9999 of
+            catalogs, are none: such a spectrum is not used.
         rv: velocities in the frame of the wavelengths, km/s, ``(spectrum,)``, or one such
             by arm.
         options: windows, degree of the polynomial, limits.
@@ -194,7 +197,8 @@ def _values(table: pl.DataFrame, names: tuple[str, ...]) -> NDArray[np.float64]:
             f"The training labels {', '.join(text)} are no numbers: convert them, or "
             "choose the labels with `names`."
         )
-    return table.select(pl.col(names).cast(pl.Float64).fill_null(np.nan)).to_numpy()
+    values = table.select(pl.col(names).cast(pl.Float64).fill_null(np.nan)).to_numpy()
+    return np.where(np.isin(values, _PLACEHOLDERS), np.nan, values)
 
 
 class _Training(NamedTuple):

@@ -197,6 +197,11 @@ def measure_labels(
             if not setups:
                 table.lost(rows, Status.NO_RESOLUTION)
                 continue
+            # An arm that cannot be used is missed where it holds something.
+            for name in known.keys() - {setup.name for setup in setups}:
+                if not known[name] > 0:
+                    missed = rows[(arms[name].ivar[rows] > 0).any(axis=1)]
+                    table.status[missed] |= int(Status.NO_RESOLUTION)
             for begin in range(0, len(rows), _BLOCK):
                 here = rows[begin : begin + _BLOCK]
                 _fit_rows(table, here, arms, setups, sharp, velocity, options)
