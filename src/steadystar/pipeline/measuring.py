@@ -13,6 +13,7 @@ __all__ = [
     "templates_hash",
 ]
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,6 +34,7 @@ from steadystar.models.templates import Templates
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.ledger import atomic, content_hash
 from steadystar.pipeline.shardwork import ShardJob, ShardWork, earlier
+from steadystar.pipeline.side_by_side import side_by_side
 from steadystar.pipeline.sorting import parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit
 
@@ -140,11 +142,18 @@ class _Velocities(ShardWork):
     def measure(self, group: str, visits: pl.DataFrame, spectra: Spectra) -> None:
         """Measure what was asked for."""
         options, held = self.job.options, self.templates.get(group)
-        relative = absolute = None
+        works: dict[str, Callable[[], Any]] = {}
         if options.velocities != "absolute":
-            relative = measure_relative(visits, spectra, options.relative, held)
+            works["relative"] = lambda: measure_relative(
+                visits, spectra, options.relative, held
+            )
         if options.velocities != "relative":
-            absolute = measure_absolute(visits, spectra, options.absolute)
+            works["absolute"] = lambda: measure_absolute(
+                visits, spectra, options.absolute
+            )
+        found = side_by_side(works)
+        relative, absolute = found.get("relative"), found.get("absolute")
+        if absolute is not None:
             self.add(group, "velocities", absolute.table)
             self.notes |= dict.fromkeys(absolute.notes)
             if relative is None:
