@@ -3,9 +3,10 @@
 What compares spectra pixel by pixel (principal components, networks) wants all of them on
 the same wavelengths. `to_rest` moves each to its star's frame, resamples it, and divides it
 by its smoothed self, a Gaussian average over clean stretches only, so that an emission line
-does not lift the level next to it. The resampling is a windowed sinc: within the band of
-the spectrograph it changes neither the lines nor the variance and independence of the
-noise, where a linear interpolation would do both.
+does not lift the level next to it. The resampling is a windowed sinc: it keeps waves
+longer than three pixels, and so a spectrograph's lines, to 1% of their depth. Noise is
+white beyond that: it loses 7% of its variance, and neighbors are correlated by 4%; a
+linear interpolation would take a third, and correlate neighbors by a quarter.
 """
 
 __all__ = [
@@ -131,6 +132,8 @@ def _resampled(
     ivar = np.zeros_like(flux)
     half = _TAPS // 2
     aim = np.log(grid.wave)
+    # No faster than light: such velocities lead out of every spectrum.
+    moved = np.log1p(np.clip(rv / C_KMS, -1 + 1e-6, 1e6))
     for i, wave in enumerate(spectra.wave_2d):
         usable = spectra.ivar[i] > 0
         if usable.sum() < 2 * _TAPS:
@@ -138,7 +141,7 @@ def _resampled(
         own = np.log(wave)
         steps = np.arange(len(own), dtype=float)
         filled = np.interp(steps, steps[usable], spectra.flux[i][usable])
-        at = np.interp(aim + np.log1p(rv[i] / C_KMS), own, steps, -1.0, -1.0)
+        at = np.interp(aim + moved[i], own, steps, -1.0, -1.0)
         below = np.floor(at).astype(np.intp)
         inside = (below >= half - 1) & (below < len(own) - half)
         # Beyond the ends nothing is recorded; the index only has to be one.
@@ -167,6 +170,7 @@ class _Smoother:
         self.average = nearness.astype(np.float32)
         share = pixels / _EVERY
         low = np.minimum(share.astype(int), len(knots) - 2)
+        self.low = low
         between = np.zeros((len(knots), grid.size), np.float32)
         between[low, pixels] = 1 - (share - low)
         between[low + 1, pixels] = share - low
@@ -180,8 +184,10 @@ class _Smoother:
         weight = ((ivar > 0) & self.clean).astype(np.float32)
         total = weight @ self.average
         level = (np.where(weight > 0, flux, 0) @ self.average) / np.maximum(total, 1e-6)
-        # Where no clean pixel is near there is no level.
-        level = np.where(total > 1.0, level, 0) @ self.between
+        # Where no clean pixel is near there is no level, nor between there and the next.
+        known = total > 1.0
+        both = known[:, self.low] & known[:, self.low + 1]
+        level = np.where(both, level @ self.between, 0)
         good = (ivar > 0) & (level > 0)
         divided = np.where(good, flux / np.where(good, level, 1), 1)
         return (
