@@ -183,9 +183,19 @@ def run(
         outcome.require_spectra()
 
 
-@app.command(epilog=_example("steadystar demo -o demo/"))
+@app.command(
+    epilog=_example(
+        "steadystar demo -o demo/", "steadystar demo --hot-stars -o hot-demo/"
+    )
+)
 def demo(
     output: Output = Path("demo"),
+    hot_stars: Annotated[
+        bool,
+        typer.Option(
+            "--hot-stars", help="A survey of hot stars: magnitudes, distances, pairs."
+        ),
+    ] = False,
     seed: Seed = 1,
     config: Config = None,
     workers: Workers = 1,
@@ -194,11 +204,14 @@ def demo(
     """Simulate a small survey, run everything on its files, compare with the truth."""
     with _in_sentences(output / "run" / "run.log"), _programs():
         configuration = _configuration(config)
-        from steadystar.pipeline.demo import run_demo
+        if hot_stars:
+            from steadystar.pipeline.hot import run_hot_demo as run
+        else:
+            from steadystar.pipeline.demo import run_demo as run
 
         if not quiet:
             typer.echo(f"Simulating a survey in {output}.", err=True)
-        run_demo(output, configuration, seed, workers=workers, quiet=quiet)
+        run(output, configuration, seed, workers=workers, quiet=quiet)
         typer.echo(output / "run" / "report" / "index.html")
 
 
@@ -534,6 +547,63 @@ def distances(
             a_ks_per_ebv=a_ks,
         )
         measure_distances(table, output, options, columns=columns, quiet=quiet)
+
+
+@app.command(
+    epilog=_example(
+        "steadystar hot lrs/ --photometry gaia_2mass.fits -o out/",
+        "steadystar hot lrs/ --photometry my.csv --columns ks=KMAG,ks_err=EK -o out/",
+    )
+)
+def hot(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...", help="Files and folders of low-resolution spectra."
+        ),
+    ],
+    photometry: Annotated[
+        Path,
+        typer.Option(
+            metavar="TABLE",
+            help="Magnitudes and parallaxes (Gaia, 2MASS, optical), by source_id or "
+            "position: Parquet, FITS, VOTable, ECSV or CSV.",
+        ),
+    ],
+    output: Output,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="a=B,...", help="Our names of the photometry's columns."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="A run whose models are used, not learned anew."
+        ),
+    ] = None,
+    config: Config = None,
+    workers: Workers = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Find emission lines, extinction, absolute magnitudes and distances of hot stars.
+
+    Run again to go on after an interruption, or after files were added.
+    """
+    with _in_sentences(output / "run.log"), _programs():
+        configuration = _configuration(config)
+        from steadystar.pipeline.hot import run_hot
+
+        outcome = run_hot(
+            inputs,
+            photometry,
+            output,
+            configuration,
+            columns=columns,
+            model=model,
+            workers=workers,
+            quiet=quiet,
+        )
+        outcome.require_spectra()
 
 
 @app.command(epilog=_example("steadystar status out/"))

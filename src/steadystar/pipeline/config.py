@@ -27,11 +27,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from steadystar.calibrate.errors import ErrorModelOptions
 from steadystar.calibrate.options import ZeroPointOptions
 from steadystar.data.match import RADIUS_ARCSEC
+from steadystar.infer.distance_options import DistanceOptions
+from steadystar.infer.extinction import ExtinctionOptions
 from steadystar.infer.labels import LabelSummaryOptions
+from steadystar.infer.luminosity_errors import ErrorBudgetOptions
 from steadystar.infer.summary import SummaryOptions
 from steadystar.measure.absolute import AbsoluteOptions
+from steadystar.measure.emission import EmissionOptions
 from steadystar.measure.label_options import LabelOptions
+from steadystar.measure.luminosity import LuminosityOptions
 from steadystar.measure.relative import RelativeOptions
+from steadystar.pipeline.hot_options import HotOptions
 from steadystar.publish.inputs import ReportOptions
 from steadystar.simulate.hot_options import HotSurveyOptions
 from steadystar.simulate.mock import SurveyOptions
@@ -126,6 +132,12 @@ class Configuration(BaseModel):
     report: ReportOptions = ReportOptions()
     run: RunOptions = RunOptions()
     simulate: SurveyOptions = SurveyOptions()
+    hot: HotOptions = HotOptions()
+    extinction: ExtinctionOptions = ExtinctionOptions()
+    emission: EmissionOptions = EmissionOptions()
+    luminosity: LuminosityOptions = LuminosityOptions()
+    budget: ErrorBudgetOptions = ErrorBudgetOptions()
+    distances: DistanceOptions = DistanceOptions()
     hot_survey: HotSurveyOptions = HotSurveyOptions()
 
     @classmethod

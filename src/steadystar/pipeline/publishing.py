@@ -31,7 +31,7 @@ import polars as pl
 
 from steadystar.calibrate.errors import ErrorModel
 from steadystar.calibrate.visits import methods_of, of_leading_method
-from steadystar.data.schema import Column, conform, empty
+from steadystar.data.schema import Column
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import SENTENCES, Status
 from steadystar.data.tables import TableError, read_table, write_parquet
@@ -39,6 +39,7 @@ from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.kept import kept_comparison, kept_zeropoints
 from steadystar.pipeline.ledger import Ledger, atomic, content_hash, fingerprint
 from steadystar.pipeline.reading import known_files
+from steadystar.pipeline.rejections import Rejections, counts
 from steadystar.pipeline.shardwork import shard_spectra
 from steadystar.pipeline.sorting import Part, parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit
@@ -81,13 +82,10 @@ class _CatalogJob:
     labels: Path | None
     label_errors: Path | None
     offsets: dict[str, Path]
-    refused: tuple[tuple[Path, tuple[int, ...]], ...]
-    duplicates: Path
-    not_files: tuple[dict[str, str], ...]
+    rejections: Rejections
     earlier: tuple[str, ...]
     origin: dict[str, str]
     zeropoints: dict[str, Any]
-    files: int
 
 
 def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
@@ -101,13 +99,6 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
     )
     labels = ledger.records("parameters").get("all")
     match = ledger.records("match")["all"]
-    by_batch: dict[str, list[int]] = {}
-    for file in files:
-        by_batch.setdefault(file.batch, []).append(file.index)
-    refused = tuple(
-        (ledger.path(batches[name], "rejected"), tuple(sorted(index)))
-        for name, index in sorted(by_batch.items())
-    )
     old = ledger.record(stage.name, "all")
     origin = provenance(run.configuration, live)
     job = _CatalogJob(
@@ -118,15 +109,12 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
         labels=ledger.path(labels, "labels") if labels else None,
         label_errors=ledger.path(labels, "errors") if labels else None,
         offsets={f: ledger.path(zero, offsets_name(f)) for f in zero.facts["families"]},
-        refused=refused,
-        duplicates=ledger.path(match, "duplicates"),
-        not_files=tuple(run.found.rejected),
+        rejections=Rejections.of(run),
         earlier=tuple(o.path for o in old.outputs.values()) if old else (),
         origin=origin,
         zeropoints=zero.facts
         | {"errors": errors.facts, "stars": stars.facts}
         | ({"labels": labels.facts} if labels else {}),
-        files=len(files) + len(run.found.rejected),
     )
     inputs = [origin, zero.sha256(), errors.sha256(), stars.sha256()]
     inputs += [labels.sha256()] if labels else []
@@ -139,7 +127,7 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
     """Write the tables and the summary into the run directory."""
     velocities = pl.read_parquet(job.velocities)
     stars = pl.read_parquet(job.stars)
-    rejected = _rejected(job)
+    rejected = job.rejections.table()
     frames = {
         "velocities.parquet": velocities,
         "stars.parquet": stars,
@@ -164,9 +152,9 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
         with atomic(outputs[name]) as part:
             write_parquet(frame, part, job.origin | said)
     summary = summarize(velocities, stars, job.zeropoints) | {
-        "files": job.files,
+        "files": job.rejections.files,
         "rejected": len(rejected),
-        "rejected_because": _counts(rejected["reason"]),
+        "rejected_because": counts(rejected["reason"]),
         **{name.removeprefix("steadystar."): text for name, text in job.origin.items()},
     }
     outputs["errors.json"] = job.directory / "errors.json"
@@ -185,16 +173,6 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
             path.unlink(missing_ok=True)
     rows = {name: len(frame) for name, frame in frames.items()}
     return Result(outputs, {"summary": summary, "rows": rows})
-
-
-def _rejected(job: _CatalogJob) -> pl.DataFrame:
-    tables = [empty("rejected"), pl.read_parquet(job.duplicates)]
-    if job.not_files:
-        tables.append(conform(pl.DataFrame(list(job.not_files)), "rejected"))
-    for path, files in job.refused:
-        live = pl.read_parquet(path).filter(pl.col("_file").is_in(files))
-        tables.append(live.drop("_file"))
-    return pl.concat(tables).sort("path", "reason")
 
 
 def describe_errors(model: ErrorModel) -> dict[str, str]:
@@ -263,13 +241,6 @@ def _statuses(rows: pl.DataFrame) -> dict[str, int]:
     status = rows["status"]
     counts = {flag: int((status & int(flag) != 0).sum()) for flag in Status}
     return {SENTENCES[flag]: n for flag, n in counts.items() if n and flag in SENTENCES}
-
-
-def _counts(values: pl.Series) -> dict[str, int]:
-    counts = values.value_counts(sort=True).sort(
-        "count", values.name, descending=[True, False]
-    )
-    return {str(value): n for value, n in counts.head(20).iter_rows()}
 
 
 @dataclass(frozen=True)

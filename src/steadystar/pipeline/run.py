@@ -21,16 +21,21 @@ from typing import Any, Protocol, runtime_checkable
 
 from steadystar.pipeline.compiled import keep_programs, leave_programs
 from steadystar.pipeline.config import Configuration, ConfigurationError
-from steadystar.pipeline.gathering import catalog_hashes
 from steadystar.pipeline.inputs import InputError, find_files
 from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.lock import only_run
 from steadystar.pipeline.log import RunLog, Step, open_log
-from steadystar.pipeline.measuring import templates_hash
-from steadystar.pipeline.publishing import targets_hash
-from steadystar.pipeline.stages import STAGES
-from steadystar.pipeline.summary import conclude, describe_inputs
-from steadystar.pipeline.units import Finished, Run, Stage, Unit, first_line, perform
+from steadystar.pipeline.stages import SURVEY
+from steadystar.pipeline.summary import describe_inputs
+from steadystar.pipeline.units import (
+    Finished,
+    Pipeline,
+    Run,
+    Stage,
+    Unit,
+    first_line,
+    perform,
+)
 
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -85,6 +90,7 @@ def run_pipeline(
     scheduler: str | None = None,
     quiet: bool = True,
     truth: Path | None = None,
+    pipeline: Pipeline = SURVEY,
 ) -> Outcome:
     """Do everything: read, match, measure, calibrate, write catalogs and the report.
 
@@ -100,6 +106,7 @@ def run_pipeline(
             same files under the same names.
         quiet: write to ``run.log`` only.
         truth: folder of the tables of a simulation, for the report to compare with.
+        pipeline: which stages; those of a survey of velocities if not given.
 
     Raises:
         InputError: an input is not there.
@@ -117,7 +124,7 @@ def run_pipeline(
             for line in describe_inputs(run, inputs):
                 log.say(line)
             with _pool(workers, scheduler, directory, log) as pool:
-                return _advance(run, pool, log)
+                return _advance(run, pipeline, pool, log)
         except KeyboardInterrupt:
             log.detail("Interrupted. Run the same command again to go on from here.")
             raise
@@ -126,16 +133,14 @@ def run_pipeline(
             raise
 
 
-def _advance(run: Run, pool: Pool, log: RunLog) -> Outcome:
+def _advance(run: Run, pipeline: Pipeline, pool: Pool, log: RunLog) -> Outcome:
     # A wrong name is said before hours of reading.
-    templates_hash(run.configuration)
-    catalog_hashes(run.configuration)
-    targets_hash(run.configuration)
-    names = [stage.name for stage in STAGES]
+    pipeline.check(run.configuration)
+    names = [stage.name for stage in pipeline.stages]
     run.ledger.sweep(*names)
     done: dict[str, int] = {}
     seconds: dict[str, float] = {}
-    for stage in STAGES:
+    for stage in pipeline.stages:
         began = time.perf_counter()
         units = stage.plan(run, stage)
         todo = [unit for unit in units if not _is_done(run, stage, unit)]
@@ -161,7 +166,7 @@ def _advance(run: Run, pool: Pool, log: RunLog) -> Outcome:
         )
     run.ledger.sweep(*names)
     records = {name: run.ledger.records(name) for name in names}
-    for line in conclude(run, records, done, seconds):
+    for line in pipeline.conclude(run, records, done, seconds):
         log.say(line)
     return Outcome(run.directory, records, done)
 

@@ -8,13 +8,15 @@ and taken off, their errors calibrated; the stars are summarized and looked up i
 catalogs, the catalogs written, and the report.
 """
 
-__all__ = ["STAGES"]
+__all__ = ["READING", "STAGES", "SURVEY"]
 
 from collections.abc import Mapping
 
+from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.gathering import (
     calibrate_errors,
     calibrate_velocities,
+    catalog_hashes,
     describe_stars,
     gather_velocities,
     plan_errors,
@@ -30,10 +32,16 @@ from steadystar.pipeline.labeling import (
     plan_labels,
 )
 from steadystar.pipeline.ledger import Record
-from steadystar.pipeline.measuring import fail_shard, measure_shard, plan_measuring
+from steadystar.pipeline.measuring import (
+    fail_shard,
+    measure_shard,
+    plan_measuring,
+    templates_hash,
+)
 from steadystar.pipeline.publishing import (
     plan_catalog,
     plan_report,
+    targets_hash,
     write_catalog,
     write_pages,
 )
@@ -49,7 +57,8 @@ from steadystar.pipeline.sorting import (
     plan_shards,
     write_parts,
 )
-from steadystar.pipeline.units import Stage
+from steadystar.pipeline.summary import conclude
+from steadystar.pipeline.units import Pipeline, Stage
 
 Records = Mapping[str, Record]
 
@@ -129,7 +138,7 @@ def _n(number: int, what: str) -> str:
     return f"{number} {what if number == 1 else plural.get(what, what + 's')}"
 
 
-STAGES = (
+READING = (
     Stage(
         "read",
         "Reading files",
@@ -153,6 +162,11 @@ STAGES = (
         _shard,
         spread=True,
     ),
+)
+"""From files to spectra sorted by star: how every pipeline begins."""
+
+STAGES = (
+    *READING,
     Stage(
         "measure",
         "Measuring velocities",
@@ -231,3 +245,13 @@ STAGES = (
         _report,
     ),
 )
+
+
+def _check(configuration: Configuration) -> None:
+    templates_hash(configuration)
+    catalog_hashes(configuration)
+    targets_hash(configuration)
+
+
+SURVEY = Pipeline(STAGES, _check, conclude)
+"""A survey of velocities: ``steadystar run``."""

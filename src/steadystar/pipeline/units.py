@@ -11,6 +11,7 @@ new work themselves.
 
 __all__ = [
     "Finished",
+    "Pipeline",
     "Result",
     "Run",
     "Stage",
@@ -99,6 +100,28 @@ class Stage:
         """Fingerprint of a unit with these inputs."""
         section = configuration.section_hash(*self.sections)
         return fingerprint(self.name, self.version, section, inputs)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages in their order, with what frames them.
+
+    ``check`` refuses, by an error with a sentence, options that name what is not there;
+    ``conclude`` says at the end what was found, from the records by stage, how many
+    units were done this time, and the seconds that each stage took.
+    """
+
+    stages: tuple[Stage, ...]
+    check: Callable[[Configuration], None]
+    conclude: Callable[
+        [
+            Run,
+            Mapping[str, Mapping[str, Record]],
+            Mapping[str, int],
+            Mapping[str, float],
+        ],
+        list[str],
+    ]
 
 
 @dataclass(frozen=True)
