@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
@@ -81,7 +82,8 @@ class EmissionModel:
     """What spectra look like without emission, and how far they may be off.
 
     ``bases``: learned without emitters. ``half_widths``: of the windows around H alpha,
-    A. ``neighbors``: a sample of spectra and their excesses, for what is ordinary. ``threshold``: of the largest, above which a star is an emitter.
+    A. ``neighbors``: a sample of spectra and their excesses, for what is ordinary.
+    ``threshold``: of the largest, above which a star is an emitter.
     ``broken_chi2``: the same for chi2 a pixel of the clean stretches and for that of all
     pixels, above which a spectrum is broken. ``summary``: of the training.
     """
@@ -154,7 +156,11 @@ class EmissionModel:
             ValueError: the file holds no such model.
         """
         try:
-            with np.load(path, allow_pickle=False) as held:
+            # numpy leaves a file open that it cannot read.
+            with (
+                Path(path).open("rb") as file,
+                np.load(file, allow_pickle=False) as held,
+            ):
                 if int(held["version"]) != 1:
                     raise ValueError(f"version {int(held['version'])}")
                 facts = json.loads(str(held["facts"]))
@@ -165,7 +171,14 @@ class EmissionModel:
                 for name, value in facts.items()
             }
             return cls(bases, neighbors=neighbors, **facts)
-        except (KeyError, ValueError, TypeError, OSError, EOFError) as error:
+        except (
+            KeyError,
+            ValueError,
+            TypeError,
+            OSError,
+            EOFError,
+            BadZipFile,
+        ) as error:
             raise ValueError(
                 f"{path} holds no model of emission ({error}): pass the file that "
                 "EmissionModel.save wrote."

@@ -21,7 +21,7 @@ _DIMENSIONS = 4
 _MOST = 8000
 _NEAREST, _LEAST = 150, 40
 _CLIP = 2.5
-_KEPT = 0.9545
+_KEPT = 0.9113
 """Variance of a normal distribution cut at 2.5 sigma, over that of the whole one."""
 _CHUNK = 4096
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,12 +150,23 @@ class Reconstruction:
             ValueError: the file holds no reconstruction.
         """
         try:
-            with np.load(path, allow_pickle=False) as held:
+            # numpy leaves a file open that it cannot read.
+            with (
+                Path(path).open("rb") as file,
+                np.load(file, allow_pickle=False) as held,
+            ):
                 if int(held["version"]) != 1:
                     raise ValueError(f"version {int(held['version'])}")
                 arrays = {name: held[name] for name in held.files if name != "version"}
             return cls.from_arrays(arrays)
-        except (KeyError, ValueError, TypeError, OSError, EOFError) as error:
+        except (
+            KeyError,
+            ValueError,
+            TypeError,
+            OSError,
+            EOFError,
+            BadZipFile,
+        ) as error:
             raise ValueError(
                 f"{path} holds no reconstruction ({error}): pass the file that "
                 "Reconstruction.save wrote."
@@ -251,7 +263,15 @@ def fit_reconstruction(
         )
     mean, scale = _moments(spectra, taken)
     few = min(n_components, len(taken) // 2, int(clean.sum()))
-    components, variance = _components(spectra, taken, clean, mean, scale, few)
+    if not (scale != 1).any():
+        raise ValueError(
+            f"The {len(taken)} spectra to learn from are all the same: there are no "
+            "components in which they differ. Give spectra of different stars."
+        )
+    alike = method == "published"
+    components, variance = _components(
+        spectra, taken, clean, mean, scale, few, alike=alike
+    )
     if method == "weighted":
         few = _significant(spectra, taken, clean, mean, scale, few)
         components, variance = components[:few], variance[:few]
@@ -270,14 +290,19 @@ def fit_reconstruction(
     return _with_basis(start, spectra, taken)
 
 
-def _components(spectra: Spectra, taken, clean, mean, scale, few: int):
-    """Return the ``few`` largest eigenvectors, and their eigenvalues."""
+def _components(
+    spectra: Spectra, taken, clean, mean, scale, few: int, *, alike: bool = False
+):
+    """Return the ``few`` largest eigenvectors, and their eigenvalues.
+
+    All spectra count ``alike``, as published, or by their noise.
+    """
     size = int(clean.sum())
     product, total = np.zeros((size, size), np.float32), 0.0
     for x, w in _chunks(spectra, taken, mean, scale):
         noise = _noise(w[:, clean]).mean(axis=1, keepdims=True)
         # Stars differ by one in these units: noisier spectra count less.
-        weight = 1 / (noise + _STARS)
+        weight = np.ones_like(noise) if alike else 1 / (noise + _STARS)
         inner = x[:, clean] * np.sqrt(weight).astype(np.float32)
         product += inner.T @ inner
         total += float(weight.sum())
