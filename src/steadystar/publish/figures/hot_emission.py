@@ -5,11 +5,14 @@ Counterpart of figure 3 of Xiang et al. (2021).
 
 __all__ = ["emission_excess", "emission_shares", "threshold_of"]
 
+from itertools import pairwise
+
 import numpy as np
 
 from steadystar.publish.hot_inputs import HotFacts, names_of, values
 from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.numbers import (
+    MINUS,
     Array,
     counted,
     log_edges,
@@ -50,9 +53,9 @@ def emission_excess(facts: HotFacts, options: ReportOptions) -> Figure | Missing
         reason = f"H alpha was compared with a reconstruction in fewer than {_FEWEST} spectra."
         return Missing("hot-emission", title, reason)
     threshold = threshold_of(facts)
-    # The excess has both signs and a long tail: cube roots keep all of it in sight.
+    # The excess has both signs and a long tail: all of it is kept in sight.
     both = np.isfinite(snr) & np.isfinite(chi2) & (chi2 > 0)
-    panels = [_against_chi2(facts, np.cbrt(snr), chi2, flag, both, threshold)]
+    panels = [_against_chi2(facts, _squeezed(snr), chi2, flag, both, threshold)]
     panels.append(_histogram(snr, flag, threshold))
     found, judged = int((flag == 1).sum()), int((flag >= 0).sum())
     below = float((snr < -threshold).sum()) if np.isfinite(threshold) else np.nan
@@ -68,7 +71,7 @@ def emission_excess(facts: HotFacts, options: ReportOptions) -> Figure | Missing
         title,
         tuple(panels),
         shows="On the left each spectrum by its excess of flux at H alpha, in units of "
-        "its error (cube root scale), and by chi2 a pixel there; gray ones were set "
+        "its error (scale of an inverse hyperbolic sine), and by chi2 a pixel there; gray ones were set "
         "aside as broken. On the right the distribution of the excess. Xiang et al. "
         "2021, figure 3.",
         good="A symmetric core about zero, and a branch to the upper right: emission "
@@ -80,11 +83,16 @@ def emission_excess(facts: HotFacts, options: ReportOptions) -> Figure | Missing
     )
 
 
-_TICKS = (-1000, -100, -10, 0, 10, 100, 1000)
+_TICKS = (-300, -100, -30, -10, -3, 0, 3, 10, 30, 100, 300, 1000)
+
+
+def _squeezed(excess):
+    """Linear within 3 sigma or so, logarithmic beyond."""
+    return np.arcsinh(np.asarray(excess) / 3)
 
 
 def _against_chi2(
-    facts: HotFacts, root: Array, chi2: Array, flag: Array, both, threshold: float
+    facts: HotFacts, place: Array, chi2: Array, flag: Array, both, threshold: float
 ) -> Panel:
     ids = names_of(facts.spectra)
     marks: list[Mark] = []
@@ -100,7 +108,7 @@ def _against_chi2(
         hover = ids[rows].tolist() if rows.sum() <= CROWD else ()
         mark = scatter_or_density(
             *(
-                root[rows],
+                place[rows],
                 np.maximum(chi2[rows], floor),
                 CROWD if value == 0 else 10**6,
             ),
@@ -108,7 +116,7 @@ def _against_chi2(
             label=label,
             hover=hover,
             edges=(
-                np.linspace(root[rows].min() - 0.05, root[rows].max() + 0.05, 81),
+                np.linspace(place[rows].min() - 0.05, place[rows].max() + 0.05, 81),
                 log_edges(np.maximum(chi2[rows], floor), 60),
             ),
             size=3.5,
@@ -116,13 +124,13 @@ def _against_chi2(
         )
         marks.append(mark)
     if np.isfinite(threshold):
-        x = np.full(2, np.cbrt(threshold))
+        x = np.full(2, _squeezed(threshold))
         marks.append(Line(x, np.array([floor, top]), "ink", "threshold", dash="dash"))
-    ends = root[both] if both.any() else np.zeros(1)
+    ends = place[both] if both.any() else np.zeros(1)
     ticks = tuple(
-        (float(np.cbrt(t)), f"{t:g}".replace("-", "−"))
+        (float(_squeezed(t)), f"{t:g}".replace("-", MINUS))
         for t in _TICKS
-        if ends.min() - 0.5 <= np.cbrt(t) <= ends.max() + 0.5
+        if ends.min() - 0.5 <= _squeezed(t) <= ends.max() + 0.5
     )
     return Panel(
         Axis("excess at H alpha (sigma)", ticks=ticks),
@@ -170,7 +178,7 @@ def emission_shares(facts: HotFacts) -> Figure | Missing:
     ):
         x = facts[name]
         made = []
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             rows = (x >= low) & (x < high) & (flag >= 0)
             if rows.sum() >= _FEWEST:
                 share = float((flag[rows] == 1).mean())

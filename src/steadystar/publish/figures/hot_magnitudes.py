@@ -16,7 +16,6 @@ from steadystar.publish.numbers import (
     Array,
     binned_medians,
     counted,
-    log_edges,
     robust_width,
     scatter_or_density,
     significant,
@@ -79,6 +78,7 @@ def magnitudes_compared(facts: HotFacts, options: ReportOptions) -> Figure | Mis
                 Axis("M_Ks from the spectrum (mag)", low=low, high=high, reverse=True),
                 tuple(marks),
                 title=name.capitalize(),
+                tall=1.4,
                 equal=True,
             )
         )
@@ -106,9 +106,9 @@ def _signed(value: float) -> str:
 
 
 _LABELS = (
-    ("teff", "Teff (K)", True),
-    ("logg", "log g", False),
-    ("feh", "[Fe/H]", False),
+    ("teff", "Teff (1000 K)", 1000.0),
+    ("logg", "log g", 1.0),
+    ("feh", "[Fe/H]", 1.0),
 )
 
 
@@ -119,14 +119,12 @@ def against_labels(facts: HotFacts, options: ReportOptions) -> Figure | Missing:
     rows &= ~facts.emission & (facts["binary_flag"] != 1)
     off = facts["m_ks"] - facts["m_ks_geo"]
     panels, said = [], []
-    for name, label, log in _LABELS:
+    for name, label, unit in _LABELS:
         good = rows & np.isfinite(facts[name])
-        if log:
-            good &= facts[name] > 0
         if good.sum() < _FEWEST:
             continue
-        x, y = facts[name][good], off[good]
-        edges = log_edges(x, 60, 0.002) if log else uniform_edges(x, 60, 0.002)
+        x, y = facts[name][good] / unit, off[good]
+        edges = uniform_edges(x, 60, 0.002)
         bins = np.quantile(x, np.linspace(0, 1, 11))
         bins = np.unique(np.append(bins[:-1], np.nextafter(bins[-1], np.inf)))
         middle, value, error = binned_medians(x, y, bins, _FEWEST)
@@ -144,9 +142,10 @@ def against_labels(facts: HotFacts, options: ReportOptions) -> Figure | Missing:
             said.append(f"{label.split(' (')[0]} {_signed(worst)}")
         panels.append(
             Panel(
-                Axis(label, log=log, low=float(edges[0]), high=float(edges[-1])),
-                Axis("spectrum minus geometric (mag)", low=-1.5, high=1.5),
+                Axis(label, low=float(edges[0]), high=float(edges[-1])),
+                Axis("spectrum - geometric (mag)", low=-1.5, high=1.5),
                 tuple(marks),
+                tall=1.4,
             )
         )
     if not panels:
@@ -182,8 +181,10 @@ def flux_weighted_gravity(facts: HotFacts, options: ReportOptions) -> Figure | M
             f"Fewer than {_FEWEST} stars have M_Ks, a temperature and a gravity."
         )
         return Missing("hot-gravity", title, reason)
-    ends = np.quantile(gravity[good], [0.002, 0.998]) + [-0.15, 0.15]
-    span = np.quantile(m_bol[good], [0.002, 0.998]) + [-0.6, 0.6]
+    ends = np.quantile(gravity[good], [0.002, 0.998])
+    ends = ends + np.array([-0.15, 0.15])
+    span = np.quantile(m_bol[good], [0.002, 0.998])
+    span = span + np.array([-0.6, 0.6])
     marks: list[Mark] = []
     for rows, color, label in (
         (good & ~facts.emission, "blue", "without emission"),
@@ -212,9 +213,10 @@ def flux_weighted_gravity(facts: HotFacts, options: ReportOptions) -> Figure | M
         title,
         (
             Panel(
-                Axis("log g − 4 log(Teff / 10⁴ K)", low=ends[0], high=ends[1]),
+                Axis("log g - 4 log(Teff / 10\u2074 K)", low=ends[0], high=ends[1]),
                 Axis("M_bol (mag)", low=span[0], high=span[1], reverse=True),
                 tuple(marks),
+                tall=1.4,
             ),
         ),
         shows="Bolometric magnitude, from M_Ks of the spectrum and the bolometric "
