@@ -205,9 +205,8 @@ def fit(
     """
     own = jnp.tile(jnp.array([_EXCESS_STEP, _VELOCITY_STEP]), len(arms))
     labels = jnp.full(start.star.size - 1, _LABEL_STEP)
-    room = _Room(
-        *limits, jnp.concatenate([labels, jnp.ones(1), own]), start.star.size - 1
-    )
+    longest = jnp.concatenate([labels, jnp.ones(1), own])
+    room = _Room(limits[0], limits[1], longest, start.star.size - 1)
     begin = jnp.concatenate([start.star, start.arms.reshape(-1)]).astype(jnp.float64)
     begin = jnp.clip(begin, room.low, room.high)
 
