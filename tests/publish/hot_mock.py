@@ -36,7 +36,7 @@ def make_hot(n_stars: int = 400, seed: int = 3) -> HotReportInputs:
         hot=hot,
         summary={
             "luminosity": {"method": "mixture", "full": {"stars": 300}},
-            "emission": {"threshold": 2.4, "components": 60},
+            "emission": {"threshold": 2.4, "false_positives": 0.01, "components": 60},
             "budget": {"stars": 300, "divergences": 0},
             "notes": ["2 files could not be read."],
         },

@@ -8,10 +8,25 @@ __all__ = ["HotReportInputs", "write_hot_report"]
 
 from pathlib import Path
 
+from steadystar.publish.figures.section import Item
+from steadystar.publish.hot_headlines import hot_headlines, hot_opening
 from steadystar.publish.hot_inputs import HotReportInputs, gather_hot
-from steadystar.publish.hot_sections import hot_headlines, hot_opening, hot_sections
+from steadystar.publish.hot_sections import hot_sections
 from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.writer import Writer, page_item, write_assets
+
+_FOR_PAPER = frozenset(
+    (
+        *("hot-emission", "hot-neighbors", "hot-reddening-sky", "hot-magnitudes"),
+        *("hot-labels", "hot-gravity", "hot-corner", "hot-pulls", "hot-excess"),
+        *("hot-composites", "hot-object", "distances-errors", "distances-map"),
+    )
+)
+"""Figures that are also written as PNG and PDF; others would take long and much space."""
+
+
+def _drawn(item: Item, options: ReportOptions) -> bool:
+    return options.paper_figures and item.name in _FOR_PAPER
 
 
 def write_hot_report(
@@ -29,7 +44,6 @@ def write_hot_report(
     facts = gather_hot(inputs)
     writer = Writer(directory, options)
     write_assets(writer)
-    draw = options.paper_figures
     writer.page(
         "index.html",
         "sections.html.j2",
@@ -43,7 +57,10 @@ def write_hot_report(
                 "title": section.title,
                 "lead": section.lead,
                 "notes": section.notes,
-                "items": [page_item(writer, item, draw=draw) for item in section.items],
+                "items": [
+                    page_item(writer, item, draw=_drawn(item, options))
+                    for item in section.items
+                ],
             }
             for section in hot_sections(facts, options)
         ],

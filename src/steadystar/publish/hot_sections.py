@@ -1,6 +1,6 @@
 """The sections of the report of hot stars, in reading order, with their sentences."""
 
-__all__ = ["hot_headlines", "hot_opening", "hot_sections"]
+__all__ = ["hot_sections"]
 
 import numpy as np
 
@@ -38,7 +38,7 @@ from steadystar.publish.figures.hot_repeats import (
 )
 from steadystar.publish.figures.hot_truth import truth_items
 from steadystar.publish.figures.section import Item, Section, present
-from steadystar.publish.headlines import Headline
+from steadystar.publish.hot_headlines import distance_errors, share_text
 from steadystar.publish.hot_inputs import HotFacts
 from steadystar.publish.inputs import ReportOptions
 from steadystar.publish.lists import summary_listing
@@ -50,75 +50,6 @@ from steadystar.publish.numbers import (
     robust_width,
     significant,
 )
-
-
-def hot_opening(facts: HotFacts) -> str:
-    """What this page is about, and what came out."""
-    stars, spectra = len(facts.stars), len(facts.spectra)
-    if not spectra:
-        return (
-            "The table of hot stars has no rows: no spectrum was found, or none usable."
-        )
-    known = int(np.isfinite(facts["m_ks"]).sum())
-    text = (
-        f"{counted(stars, 'hot star').capitalize()} in "
-        f"{counted(spectra, 'spectrum', 'spectra')}; {known:,} of the stars have an "
-        "absolute magnitude from the spectrum."
-    )
-    ours, alone = _errors(facts)
-    if np.isfinite(ours):
-        text += f" Their distances have a median error of {_percent(ours)}"
-        if np.isfinite(alone):
-            text += f"; from the parallax alone it would be {_percent(alone)}"
-        text += "."
-    if facts.inputs.truth is not None:
-        text += (
-            " The survey was simulated, so that the truth is known: a section near the "
-            "end holds the results against it."
-        )
-    return text
-
-
-def _percent(share: float) -> str:
-    return f"{significant(100 * share, 2)}%"
-
-
-def _errors(facts: HotFacts) -> tuple[float, float]:
-    """Median relative error of the distances, and of parallaxes alone, same stars."""
-    dis = np.where(facts["dis"] > 0, facts["dis"], np.nan)
-    ours = (facts["dis_high"] - facts["dis_low"]) / 2 / dis
-    alone = facts["parallax_error"] * dis / 1000
-    both = np.isfinite(ours) & np.isfinite(alone)
-    return median(ours), median(alone[both])
-
-
-def hot_headlines(facts: HotFacts) -> list[Headline]:
-    """The numbers at the top."""
-    flag, pair = facts["em_flag"], facts["binary_flag"]
-    found, judged = int((flag == 1).sum()), int((flag >= 0).sum())
-    stars = len(facts.stars)
-    made = [
-        Headline(f"{stars:,}", "stars"),
-        Headline(f"{len(facts.spectra):,}", "spectra"),
-        Headline(f"{found:,} ({percent(found, judged)})", "stars with emission"),
-    ]
-    for value, name in (
-        (1, "over-luminous"),
-        (0, "not over-luminous"),
-        (-1, "unknown"),
-    ):
-        rows = (pair == value) if value >= 0 else ~(pair >= 0)
-        number = int(rows.sum())
-        made.append(Headline(f"{number:,} ({percent(number, stars)})", name))
-    ours, alone = _errors(facts)
-    if np.isfinite(ours):
-        made.append(Headline(_percent(ours), "median error of the distance"))
-    if np.isfinite(alone):
-        made.append(Headline(_percent(alone), "of the parallax alone, in the median"))
-    error = median(facts["m_ks_err"])
-    if np.isfinite(error):
-        made.append(Headline(f"{error:.2f} mag", "median error of M_Ks"))
-    return made
 
 
 def hot_sections(facts: HotFacts, options: ReportOptions) -> list[Section]:
@@ -148,7 +79,7 @@ def _input(facts: HotFacts) -> Section:
     lead = (
         f"Nothing is dropped in silence. Of {len(facts.spectra):,} spectra {broken:,} were "
         "set aside as broken or could not be judged; "
-        f"{counted(no_ks, 'star has', 'stars have')} no Ks, {no_parallax:,} no parallax; in "
+        f"{counted(no_ks, 'star has', 'stars have')} no Ks, {no_parallax:,} have no parallax; in "
         f"{counted(bands, 'row')} a band was left out of the reddening as an outlier."
     )
     items = (used(facts), coverage(facts), problem_listing(facts))
@@ -307,13 +238,13 @@ def _composites(facts: HotFacts) -> Section:
 
 
 def _distances(facts: HotFacts, distances: dict[str, Item]) -> Section:
-    ours, alone = _errors(facts)
+    ours, alone = distance_errors(facts)
     known = int((facts["dis"] > 0).sum())
     lead = f"{counted(known, 'star has', 'stars have').capitalize()} a distance"
     if np.isfinite(ours):
-        lead += f", with a median error of {_percent(ours)}"
+        lead += f", with a median error of {share_text(ours)}"
     if np.isfinite(alone):
-        lead += f" where parallaxes alone would give {_percent(alone)}"
+        lead += f" where parallaxes alone would give {share_text(alone)}"
     far = facts["dis"] > 3000
     if far.any():
         lead += f"; {counted(int(far.sum()), 'star is', 'stars are')} beyond 3 kpc"

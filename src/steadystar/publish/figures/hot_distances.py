@@ -5,6 +5,8 @@ Counterparts of figures 11 and 12 of Xiang et al. (2021).
 
 __all__ = ["distance_figures", "distance_histogram"]
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -13,6 +15,7 @@ from steadystar.infer.distance_inputs import measured
 from steadystar.infer.distance_options import DistanceOptions
 from steadystar.infer.overluminous import learn_pairs
 from steadystar.publish.figures.distances import distance_items
+from steadystar.publish.figures.hot_emission import CROWD
 from steadystar.publish.figures.section import Item
 from steadystar.publish.hot_inputs import HotFacts
 from steadystar.publish.inputs import ReportOptions
@@ -23,7 +26,16 @@ from steadystar.publish.plot import Axis, Figure, Missing, Panel, Steps
 def distance_figures(facts: HotFacts, options: ReportOptions) -> dict[str, Item]:
     """The items of the page of ``steadystar distances`` for these stars, by name."""
     found = facts.inputs.distances or _as_found(facts)
-    return {item.name: item for item in distance_items(found, options)}
+    few = replace(options, aggregate_above=min(options.aggregate_above, CROWD))
+    items = {item.name: item for item in distance_items(found, few)}
+    return {name: _taller(item) for name, item in items.items()}
+
+
+def _taller(item: Item) -> Item:
+    """Maps are square: they need more height than other figures."""
+    if not isinstance(item, Figure) or not any(p.equal for p in item.panels):
+        return item
+    return replace(item, panels=tuple(replace(p, tall=1.8) for p in item.panels))
 
 
 def _as_found(facts: HotFacts) -> Distances:

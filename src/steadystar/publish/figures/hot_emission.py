@@ -58,13 +58,13 @@ def emission_excess(facts: HotFacts, options: ReportOptions) -> Figure | Missing
     panels = [_against_chi2(facts, _squeezed(snr), chi2, flag, both, threshold)]
     panels.append(_histogram(snr, flag, threshold))
     found, judged = int((flag == 1).sum()), int((flag >= 0).sum())
-    below = float((snr < -threshold).sum()) if np.isfinite(threshold) else np.nan
-    mirror = (
-        f" Below minus the threshold lie {below:.0f} spectra, about as many as noise "
-        "alone puts above it."
-        if np.isfinite(below)
-        else ""
-    )
+    share = facts.part("emission").get("false_positives")
+    chance = ""
+    if isinstance(share, float):
+        chance = (
+            f" The threshold is set so that {percent(share, 1)} of those without are among "
+            f"them by chance, here some {share * (judged - found):.0f}."
+        )
     limit = f" above {significant(threshold)} sigma" if np.isfinite(threshold) else ""
     return Figure(
         "hot-emission",
@@ -74,10 +74,11 @@ def emission_excess(facts: HotFacts, options: ReportOptions) -> Figure | Missing
         "its error (scale of an inverse hyperbolic sine), and by chi2 a pixel there; gray ones were set "
         "aside as broken. On the right the distribution of the excess. Xiang et al. "
         "2021, figure 3.",
-        good="A symmetric core about zero, and a branch to the upper right: emission "
+        good="A core about zero (a little above, where the larger of several windows is "
+        "taken), and a branch to the upper right: emission "
         "lines. A large chi2 without an excess is a broken spectrum.",
         here=f"Here: {counted(found, 'spectrum', 'spectra')} of {judged:,} "
-        f"({percent(found, judged)}) have emission{limit}.{mirror}",
+        f"({percent(found, judged)}) have emission{limit}.{chance}",
         columns=2,
         wide=True,
     )

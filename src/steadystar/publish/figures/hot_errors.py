@@ -190,9 +190,9 @@ def magnitude_pulls(facts: HotFacts) -> Figure | Missing:
         title,
         tuple(panels),
         shows=f"Stars {which}without emission and with parallaxes above "
-        f"{GOOD_PARALLAX:.0f} times their errors. Pairs make a tail on the right. On the "
-        "right hand: the width by S/N, from the left side of the distribution, which pairs "
-        "do not reach.",
+        f"{GOOD_PARALLAX:.0f} times their errors. Pairs make a tail on the right."
+        + " Beside it the width by S/N, from the left side of the distribution, which pairs "
+        "do not reach." * (len(panels) > 1),
         good="A width of 1, at every S/N: errors are neither too large nor too small. A "
         "width of 0.9 means errors 11% too large.",
         here=f"Here: {counted(len(pull), 'star')}; width {significant(whole, 3)} "

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from steadystar.data.match import unit_vectors
 from steadystar.publish.figures.hot_emission import CROWD
@@ -40,9 +40,9 @@ from steadystar.publish.plot import (
 )
 
 _FEWEST = 5
+_FEW_PAIRS = 20
 _DEGREES, _RATIO = 0.5, 0.15
 """Neighbors: so near on the sky (deg), and in the logarithm of the distance."""
-_OFF = np.linspace(-0.5, 0.5, 51)
 
 
 def reddening(facts: HotFacts) -> Figure | Missing:
@@ -171,15 +171,17 @@ def neighbors_agree(facts: HotFacts) -> Figure | Missing:
         np.isfinite(ra) & (np.abs(dec) <= 90) & (dis > 0) & np.isfinite(facts["ebv"])
     )
     pairs = _nearest(ra[rows], dec[rows], dis[rows])
-    if len(pairs) < _FEWEST:
+    if len(pairs) < _FEW_PAIRS:
         reason = (
-            f"Fewer than {_FEWEST} stars have another within {_DEGREES} degrees and "
+            f"Fewer than {_FEW_PAIRS} stars have another within {_DEGREES} degrees and "
             f"{100 * _RATIO:.0f}% of their distance."
         )
         return Missing("hot-neighbors", title, reason)
     one, two = rows[pairs[:, 0]], rows[pairs[:, 1]]
     off = facts["ebv"][one] - facts["ebv"][two]
     error = np.hypot(facts["ebv_err"][one], facts["ebv_err"][two])
+    reach = float(np.clip(1.3 * np.quantile(np.abs(off), 0.98), 0.2, 3.0))
+    edges = np.linspace(-reach, reach, 51)
     marks: list[Mark] = []
     said = []
     for chosen, color, label in (
@@ -188,8 +190,8 @@ def neighbors_agree(facts: HotFacts) -> Figure | Missing:
     ):
         if chosen.sum() < _FEWEST:
             continue
-        counts, _ = np.histogram(np.clip(off[chosen], _OFF[0], _OFF[-1]), _OFF)
-        marks.append(Steps(_OFF, counts / chosen.sum(), color, label))
+        counts, _ = np.histogram(off[chosen], edges)
+        marks.append(Steps(edges, counts / chosen.sum(), color, label))
         apart = int((np.abs(off[chosen]) > 0.1).sum())
         said.append(
             f"{counted(int(chosen.sum()), 'star')} {label} differ with a width of "
@@ -228,7 +230,7 @@ def _nearest(ra: Array, dec: Array, dis: Array) -> np.ndarray:
         return np.zeros((0, 2), int)
     sky = unit_vectors(ra, dec) / np.radians(_DEGREES)
     space = np.column_stack([sky, np.log(dis) / _RATIO])
-    gap, other = cKDTree(space).query(space, k=2)
+    gap, other = (np.asarray(v) for v in KDTree(space).query(space, k=2))
     # Two spectra of one place are one star under two names.
     near = (gap[:, 1] < 1) & (gap[:, 1] > 1e-3)
     return np.column_stack([np.flatnonzero(near), other[near, 1]])

@@ -114,21 +114,26 @@ def _limits(one: _Example, values: Array) -> tuple[float, float]:
     low, high = np.quantile(known, [0.003, 0.997]) if known.size else (0.0, 1.0)
     if told.size:
         low, high = min(low, told.min()), max(high, told.max())
+    line = one.flux[np.abs(one.wave - _H_ALPHA) < _HALF / 4]
+    if np.isfinite(line).sum() > 4 and not one.reason:
+        # Emission is few pixels, and what the panel is for.
+        high = max(high, float(np.nanquantile(line, 0.95)))
     room = 0.08 * max(high - low, 0.1)
     return float(low - room), float(high + 2 * room)
 
 
 def _whole(one: _Example) -> Panel:
-    step = max(len(one.wave) // _PIXELS, 1)
-    wave, flux, model = (_thinned(v, step) for v in (one.wave, one.flux, one.model))
+    wave = np.linspace(one.wave[0], one.wave[-1], min(_PIXELS, len(one.wave)))
+    flux, model = (_drawn(one.wave, v, wave) for v in (one.flux, one.model))
     low, high = _limits(one, flux)
     marks: list[Mark] = [
         Line(wave, np.clip(flux, low, high), "muted", "observed", width=1)
     ]
-    marks += _told(one, wave, model, step)
-    foot = np.where(_thinned(one.clean.astype(float), step) > 0.5, low, np.nan)
-    if np.isfinite(foot).any():
-        marks.append(Line(wave, foot, "green", "clean windows", width=5))
+    marks += _told(wave, model)
+    if one.clean.any():
+        x = _stretches(one.wave, one.clean)
+        foot = np.where(np.isfinite(x), low, np.nan)
+        marks.append(Line(x, foot, "green", "clean windows", width=5))
     return Panel(
         Axis("vacuum wavelength (Å)", low=float(wave[0]), high=float(wave[-1])),
         Axis("flux / continuum", low=low, high=high),
@@ -137,20 +142,36 @@ def _whole(one: _Example) -> Panel:
     )
 
 
-def _told(one: _Example, wave: Array, model: Array, step: int) -> list[Mark]:
+def _told(wave: Array, model: Array) -> list[Mark]:
     if not np.isfinite(model).any():
         return []
     return [Line(wave, model, "red", "reconstructed", width=1.2)]
 
 
-def _thinned(values: Array, step: int) -> Array:
-    """Means of ``step`` neighbors each, of those that are known."""
-    size = len(values) // step * step
-    parts = values[:size].reshape(-1, step)
-    known = np.isfinite(parts)
-    count = known.sum(axis=1)
-    total = np.where(known, parts, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _drawn(wave: Array, values: Array, at: Array) -> Array:
+    """Values on a coarser, uniform grid: means of the pixels that belong to each point.
+
+    A uniform grid takes a third of the space on the page.
+    """
+    size, step = len(at), at[1] - at[0]
+    place = np.clip(np.rint((wave - at[0]) / step), 0, size - 1).astype(int)
+    known = np.isfinite(values)
+    count = np.bincount(place[known], minlength=size)
+    total = np.bincount(place[known], values[known], minlength=size)
+    out = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    # Points between two pixels that are both known are filled, gaps are not.
+    empty = np.bincount(place, minlength=size) == 0
+    near = np.interp(at[empty], wave, values)
+    out[empty] = near
+    return out
+
+
+def _stretches(wave: Array, used: np.ndarray) -> Array:
+    """Begin, end and NaN of each stretch of pixels that are used."""
+    edge = np.diff(np.concatenate([[0], used.astype(int), [0]]))
+    begin, end = np.flatnonzero(edge == 1), np.flatnonzero(edge == -1) - 1
+    gap = np.full(len(begin), np.nan)
+    return np.column_stack([wave[begin], wave[end], gap]).ravel()
 
 
 def _close(one: _Example) -> list[Panel]:
@@ -165,7 +186,7 @@ def _close(one: _Example) -> list[Panel]:
     marks: list[Mark] = [
         Line(np.full(2, _H_ALPHA), np.array([low, high]), "muted", dash="dot", width=1),
         Line(wave, flux, "ink", "observed"),
-        *_told(one, wave, model, 1),
+        *_told(wave, model),
     ]
     return [
         Panel(

@@ -125,7 +125,7 @@ def against_labels(facts: HotFacts, options: ReportOptions) -> Figure | Missing:
             continue
         x, y = facts[name][good] / unit, off[good]
         edges = uniform_edges(x, 60, 0.002)
-        bins = np.quantile(x, np.linspace(0, 1, 11))
+        bins = np.quantile(x, np.linspace(0, 1, int(np.clip(len(x) // 30, 2, 10)) + 1))
         bins = np.unique(np.append(bins[:-1], np.nextafter(bins[-1], np.inf)))
         middle, value, error = binned_medians(x, y, bins, _FEWEST)
         marks: list[Mark] = [
@@ -158,7 +158,7 @@ def against_labels(facts: HotFacts, options: ReportOptions) -> Figure | Missing:
         title,
         tuple(panels),
         shows=f"Stars without emission that are not over-luminous, with a {which}; red: "
-        "medians of tenths of the stars, with errors. Xiang et al. 2021, figure 7.",
+        "medians of up to ten bins with equally many stars, with errors. Xiang et al. 2021, figure 7.",
         good="Medians near zero everywhere: no trend. Pairs that are left make them "
         "positive by a few hundredths.",
         here=f"Here: {counted(number, 'star')}, median {_signed(np.median(off[rows]))} "
@@ -174,12 +174,10 @@ def flux_weighted_gravity(facts: HotFacts, options: ReportOptions) -> Figure | M
     teff, logg = facts["teff"], facts["logg"]
     with np.errstate(invalid="ignore", divide="ignore"):
         gravity = logg - 4 * np.log10(np.where(teff > 0, teff, np.nan) / 1e4)
-    m_bol, why = _bolometric(facts)
+    m_bol = _bolometric(facts)
     good = np.isfinite(gravity) & np.isfinite(m_bol)
     if good.sum() < _FEWEST:
-        reason = why or (
-            f"Fewer than {_FEWEST} stars have M_Ks, a temperature and a gravity."
-        )
+        reason = f"Fewer than {_FEWEST} stars have M_Ks, a temperature and a gravity."
         return Missing("hot-gravity", title, reason)
     ends = np.quantile(gravity[good], [0.002, 0.998])
     ends = ends + np.array([-0.15, 0.15])
@@ -198,15 +196,15 @@ def flux_weighted_gravity(facts: HotFacts, options: ReportOptions) -> Figure | M
                     color=color,
                     label=label,
                     hover=hover,
-                    edges=(np.linspace(*ends, 81), np.linspace(*span, 71)),
+                    edges=(
+                        np.linspace(ends[0], ends[1], 81),
+                        np.linspace(span[0], span[1], 71),
+                    ),
                     size=3.5,
                     unit="stars",
                 )
             )
-    for mass, dash in ((3, "dot"), (8, "dash"), (20, "solid")):
-        # Of any temperature: M_bol depends on mass and flux-weighted gravity alone.
-        line = bolometric_magnitude(np.full(2, 1e4), ends, np.full(2, float(mass)))
-        marks.append(Line(ends, line, "ink", f"{mass} solar masses", dash=dash))
+    marks += _masses(ends)
     masses = _mass(gravity[good], m_bol[good])
     return Figure(
         "hot-gravity",
@@ -232,6 +230,19 @@ def flux_weighted_gravity(facts: HotFacts, options: ReportOptions) -> Figure | M
     )
 
 
+def _masses(ends: Array) -> list[Line]:
+    """Lines of equal mass, of any temperature: M_bol depends on nothing else."""
+
+    def line(mass: float) -> Array:
+        return bolometric_magnitude(np.full(2, 1e4), ends, np.full(2, mass))
+
+    return [
+        Line(ends, line(3.0), "ink", "3 solar masses", dash="dot"),
+        Line(ends, line(8.0), "ink", "8 solar masses", dash="dash"),
+        Line(ends, line(20.0), "ink", "20 solar masses"),
+    ]
+
+
 def _mass(gravity: Array, m_bol: Array) -> Array:
     one = bolometric_magnitude(
         np.full(len(gravity), 1e4), gravity, np.ones(len(gravity))
@@ -239,15 +250,13 @@ def _mass(gravity: Array, m_bol: Array) -> Array:
     return 10 ** (0.4 * (one - m_bol))
 
 
-def _bolometric(facts: HotFacts) -> tuple[Array, str]:
-    """M_bol of the stars from M_Ks, NaN where the correction is unknown; or why none is."""
-    nothing = np.full(len(facts.stars), np.nan)
+def _bolometric(facts: HotFacts) -> Array:
+    """M_bol of the stars from M_Ks, NaN where the correction is unknown."""
     teff, logg, feh = facts["teff"], facts["logg"], np.nan_to_num(facts["feh"])
+    correction = np.full(len(facts.stars), np.nan)
     known = np.isfinite(teff) & np.isfinite(logg) & (teff > 0)
-    if not known.any():
-        return nothing, ""
-    correction = nothing.copy()
-    correction[known] = intrinsic_colors().bolometric_correction(
-        "ks", teff[known], logg[known], feh[known]
-    )
-    return facts["m_ks"] + correction, ""
+    if known.any():
+        correction[known] = intrinsic_colors().bolometric_correction(
+            "ks", teff[known], logg[known], feh[known]
+        )
+    return facts["m_ks"] + correction

@@ -71,7 +71,7 @@ def excess_of_good(facts: HotFacts) -> Figure | Missing:
             Line(np.full(2, 2.0), np.array([0.5, top]), "red", "2 sigma", dash="dot"),
         )
         axes = Axis("snr_dparallax"), Axis("stars", log=True, low=0.5, high=top)
-        panels.append(Panel(*axes, marks, title=name.capitalize()))
+        panels.append(Panel(*axes, marks, title=name[0].upper() + name[1:]))
         number, beyond = int(rows.sum()), int((excess[rows] > 2).sum())
         said.append(
             f"{counted(number, 'star')} {name}, {percent(beyond, number)} above 2 sigma "
@@ -206,8 +206,8 @@ def _composites_said(ratio: Array, off: Array, hot: Array, cool: Array) -> str:
     if late.sum() >= _FEWEST:
         bright = int((off[late] < -0.2).sum())
         caveat = (
-            f" Of {int(late.sum()):,} late B stars (below 14 000 K) with companions cooler "
-            f"than 8000 K, {percent(bright, int(late.sum()))} seem brighter by more than "
+            f" Of {int(late.sum()):,} late B stars (below 14,000 K) with companions cooler "
+            f"than 8,000 K, {percent(bright, int(late.sum()))} seem brighter by more than "
             "0.2 mag."
         )
     return f"Here: {'; '.join(said)}.{caveat}" if said else f"Here: {len(off)} pairs."
