@@ -6,7 +6,7 @@ of table 1 of Xiang et al. (2021), in lower case, and what goes beyond them.
 `steadystar.data.schema` lists both under ``TABLES``.
 """
 
-__all__ = ["DISTANCES", "HOT", "HOT_BANDS"]
+__all__ = ["BUDGET", "DISTANCES", "HOT", "HOT_BANDS"]
 
 import polars as pl
 
@@ -169,3 +169,17 @@ HOT = (
     Column("problems", _TEXT, "", "meta.note", "What is wrong, in words"),
 )
 """One row a spectrum; the columns of Xiang et al. (2021), table 1, and more."""
+
+BUDGET = (
+    _float(
+        "alpha", "", "stat.fit.param", "Slope less one: M_s = (1 + alpha) M_g + beta"
+    ),
+    _float("beta", "mag", "stat.fit.param", "Offset of spectroscopic magnitudes"),
+    _float("sigma_100", "mag", "stat.error", "Error of M_Ks by noise, at S/N 100"),
+    _float("sigma_int", "mag", "stat.stdev", "Intrinsic scatter of M_Ks"),
+    _float("pairs", "", "stat.fit.param;arith.ratio", "Share of pairs", optional=True),
+    _float(
+        "odd", "", "stat.fit.param;arith.ratio", "Share of odd stars", optional=True
+    ),
+)
+"""One row a sample of the error budget."""

@@ -31,7 +31,7 @@ __all__ = [
 import polars as pl
 
 from steadystar.data.column import FLOAT, Column
-from steadystar.data.hot_columns import DISTANCES, HOT
+from steadystar.data.hot_columns import BUDGET, DISTANCES, HOT
 from steadystar.data.label_columns import LABEL_NAMES, LABELS
 from steadystar.data.star_columns import COMPARE, STANDARDS, STARS
 from steadystar.data.visit_columns import (
@@ -54,6 +54,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "compare": COMPARE,
     "distances": DISTANCES,
     "hot": HOT,
+    "budget": BUDGET,
 }
 
 

@@ -67,7 +67,7 @@ class LuminosityOptions:
     ] = 5.0
     members: Annotated[int, "Networks in the ensemble."] = 5
     width: Annotated[int, "Neurons in each of the two hidden layers."] = 48
-    steps: Annotated[int, "Steps of the training."] = 3000
+    steps: Annotated[int, "Steps of the training."] = 2000
     dropout: Annotated[float, "Share of neurons dropped (published method)."] = 0.2
     rounds: Annotated[
         int, "How often over-luminous stars are removed (published method)."

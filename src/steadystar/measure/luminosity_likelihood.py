@@ -16,24 +16,27 @@ __all__ = ["BRIGHTENING", "Mixture", "Nodes", "mixture", "parallax_nodes"]
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.nn import log_softmax
 from jax.scipy.special import logsumexp
 from numpy.typing import NDArray
 
-_NODES = 48
+_NODES = 16
 _BRIGHT, _FAINT = -11.0, 7.0
 _REACH = 4.0
+_FINE = 0.15
 _SMALLEST = 1e-3
-BRIGHTENING = 2.5 * np.log10(2) * (np.arange(8) + 0.5) / 8
+BRIGHTENING = 2.5 * np.log10(2) * (np.arange(6) + 0.5) / 6
 """Magnitudes by which a second star brightens a pair, up to that of two equal ones."""
 
 
 class Nodes(NamedTuple):
     """The likelihood of parallaxes: ``m_ks``, mag, and ``weight``, ``(star, node)``.
 
-    ``error``: of the dereddened magnitude, which moves all nodes of a star together.
+    ``error``: of the dereddened magnitude, which moves all nodes of a star together, and
+    the width of nodes that are far apart, ``(star,)``.
     """
 
     m_ks: NDArray[np.float32]
@@ -71,23 +74,36 @@ def parallax_nodes(
     told = 10 ** (0.2 * (m_ks - m_0[:, None] + 10))
     error = parallax_error[:, None]
     density = np.exp(-0.5 * ((parallax[:, None] - told) / error) ** 2) / error
-    weight = density * (ends[:, 1:] - ends[:, :1]) / _NODES
-    return Nodes(*(v.astype(np.float32) for v in (m_ks, weight, m_0_err)))
+    spacing = (ends[:, 1:] - ends[:, :1]) / _NODES
+    # Where nodes are further apart than stars scatter, each stands for its surroundings.
+    blur = 0.6 * np.maximum(spacing[:, 0] - _FINE, 0)
+    error = np.hypot(m_0_err, blur)
+    return Nodes(*(v.astype(np.float32) for v in (m_ks, density * spacing, error)))
 
 
-def mixture(nodes: Nodes, mean, sigma, parts: Mixture):
+def mixture(nodes: Nodes, mean, sigma, parts: Mixture | None):
     """Return the log likelihood of each star's parallax, ``(star,)``.
 
-    ``mean, sigma``: of the predicted magnitude, ``(star,)``, noise included.
+    ``parts``: shares; None where all are single.
+
+    ``mean, sigma``: of the predicted magnitude, ``(star,)``, noise included. Numbers are
+    as precise as ``mean``.
     """
+    mean = jnp.asarray(mean)
+    brighter = BRIGHTENING if parts is not None else []
+    nodes, parts, sigma, move = jax.tree.map(
+        lambda part: jnp.asarray(part, mean.dtype),
+        (nodes, parts, sigma, np.array([0.0, *brighter])),
+    )
     spread = jnp.sqrt(sigma**2 + nodes.error**2)[:, None]
     log_weight = jnp.log(nodes.weight + 1e-30)
-    move = jnp.concatenate([jnp.zeros(1), jnp.asarray(BRIGHTENING)])
-    off = nodes.m_ks[:, None, :] - (mean[:, None] - move)[:, :, None]
+    off = nodes.m_ks[:, None, :] - (mean[:, None] - move[None, :])[:, :, None]
     gauss = -0.5 * (off / spread[:, :, None]) ** 2 - jnp.log(spread)[:, :, None]
     each = logsumexp(gauss + log_weight[:, None, :], axis=2) - 0.5 * jnp.log(2 * jnp.pi)
+    if parts is None:
+        return each[:, 0]
     kind = log_softmax(parts.kind)
-    double = logsumexp(each[:, 1:] + log_softmax(parts.brightening), axis=1)
+    double = logsumexp(each[:, 1:] + log_softmax(parts.brightening)[None], axis=1)
     odd = logsumexp(log_weight, axis=1) - jnp.log(_FAINT - _BRIGHT)
     return logsumexp(
         jnp.stack([kind[0] + each[:, 0], kind[1] + double, kind[2] + odd]), axis=0

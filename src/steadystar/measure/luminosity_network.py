@@ -20,7 +20,12 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from steadystar.measure.luminosity_likelihood import Mixture, Nodes, mixture
+from steadystar.measure.luminosity_likelihood import (
+    BRIGHTENING,
+    Mixture,
+    Nodes,
+    mixture,
+)
 
 _LOWEST = 0.02
 """mag; no scatter is smaller, or one star could pin the network."""
@@ -208,7 +213,7 @@ def _wide(key, size: int, width: int, middle: float) -> Network:
     network["line"] = jnp.zeros(size)
     # Most stars are single, a tenth are pairs, one in a hundred is odd.
     network["kind"] = jnp.log(jnp.array([0.89, 0.10, 0.01]))
-    network["brightening"] = jnp.zeros(8)
+    network["brightening"] = jnp.zeros(len(BRIGHTENING))
     return network
 
 
@@ -219,5 +224,5 @@ def _loss(network: Network, features, nodes: Nodes, prior: float = 1.0):
     # Shares are known to within a factor before any star is seen.
     known = jnp.log(jnp.array([0.89, 0.10, 0.01]))
     off = jax.nn.log_softmax(parts.kind) - known
-    flat = jax.nn.log_softmax(parts.brightening) + jnp.log(8.0)
+    flat = jax.nn.log_softmax(parts.brightening) + jnp.log(float(len(BRIGHTENING)))
     return -told.mean() + prior * (off @ off + flat @ flat) / (2 * 1000)

@@ -191,7 +191,7 @@ def _conclude(
         ),
         f"Stars       {facts['stars']}: {kinds}",
         *(f"{'':<12}{n} x {why}" for why, n in [*facts["problems"].items()][:8]),
-        f"Emission    {facts['emission']} stars; {facts['emission_unknown']} unknown",
+        f"Emission    {facts['emission_stars']} stars; {facts['emission_unknown']} unknown",
         f"Pairs       {pairs}",
         f"Distances   {errors}",
         *(f"{'':<12}{note}" for note in facts["notes"]),
@@ -230,8 +230,7 @@ def run_hot(
         inputs: files and folders of spectra.
         photometry: table of magnitudes, errors, parallaxes; any format.
         directory: where the results go: ``hot.parquet``, ``emission.npz``,
-            ``luminosity.npz``, ``budget.parquet``, ``composites.parquet``,
-            ``summary.json``, ``rejected.parquet``, ``report/index.html``.
+            ``luminosity.npz``, ``budget.parquet``, ``summary.json``, ``rejected.parquet``, ``report/index.html``.
         configuration: all options; the defaults if None.
         columns: our names of the photometry's columns, as ``ks=KMAG,ks_err=EK``.
         model: directory of a run whose models are used instead of learning anew.

@@ -29,7 +29,7 @@ from steadystar.measure.luminosity import LuminosityModel, geometric_magnitude
 from steadystar.pipeline.hot_learning import held_out
 from steadystar.pipeline.hot_options import extinction_ratio
 from steadystar.pipeline.hot_spectra import read_rest
-from steadystar.pipeline.ledger import atomic, fingerprint
+from steadystar.pipeline.ledger import Record, atomic, fingerprint
 from steadystar.pipeline.reading import known_files
 from steadystar.pipeline.rejections import Rejections, counts
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
@@ -153,6 +153,7 @@ class _CatalogJob:
     directory: Path
     hot: Path
     files: dict[str, Path]
+    budget: Path | None
     shards: tuple[tuple[Path, Path], ...]
     emission: Path | None
     rejections: Rejections
@@ -197,6 +198,7 @@ def plan_hot_catalog(run: Run, stage: Stage) -> list[Unit]:
         run.directory,
         ledger.path(results, "hot"),
         files,
+        ledger.path(results, "budget") if "budget" in results.outputs else None,
         tuple((ledger.path(r, "rows"), ledger.path(r, "rest")) for r in shards),
         files.get("emission.npz"),
         Rejections.of(run),
@@ -211,10 +213,10 @@ def write_hot_catalog(job: _CatalogJob, prefix: Path) -> Result:
     """Write the catalog, the models, the gallery of spectra, and the summary."""
     hot, rejected = pl.read_parquet(job.hot), job.rejections.table()
     frames = {"hot.parquet": hot, "rejected.parquet": rejected}
+    if job.budget is not None:
+        frames["budget.parquet"] = pl.read_parquet(job.budget)
     gallery = _gallery(job, hot)
-    if gallery is not None:
-        frames["examples.parquet"] = gallery
-    outputs = {}
+    outputs = {} if gallery is None else write_tables({"examples": gallery}, prefix)
     for name, frame in frames.items():
         outputs[name] = job.directory / name
         said = described(frame, name.partition(".")[0], job.origin)
@@ -267,7 +269,7 @@ def _summary(hot: pl.DataFrame) -> dict[str, Any]:
         "with_magnitude": known("m_ks"),
         "with_parallax": known("parallax"),
         "with_distance": known("dis"),
-        "emission": int((best["em_flag"] == 1).sum()),
+        "emission_stars": int((best["em_flag"] == 1).sum()),
         "emission_unknown": int((best["em_flag"] == -1).sum()),
         "over_luminous": int((best["binary_flag"] == 1).sum()),
         "not_over_luminous": int((best["binary_flag"] == 0).sum()),
@@ -324,14 +326,23 @@ def _gallery(job: _CatalogJob, hot: pl.DataFrame) -> pl.DataFrame | None:
 @dataclass(frozen=True)
 class _ReportJob:
     directory: Path
+    examples: Path | None
+    composites: Path | None
     truth: Path | None
 
 
 def plan_hot_report(run: Run, stage: Stage) -> list[Unit]:
     """One unit: the report of the catalog."""
-    catalog = run.ledger.records("catalog")["all"]
+    ledger = run.ledger
+    catalog, learned = (ledger.records(n)["all"] for n in ("catalog", "learn"))
     truth = str(run.truth) if run.truth else ""
-    job = _ReportJob(run.directory, run.truth)
+
+    def path(record: Record, name: str) -> Path | None:
+        return ledger.path(record, name) if name in record.outputs else None
+
+    job = _ReportJob(
+        run.directory, path(catalog, "examples"), path(learned, "composites"), run.truth
+    )
     return [Unit("all", [catalog.sha256(), version("steadystar"), truth], job)]
 
 
@@ -339,19 +350,18 @@ def write_hot_pages(job: _ReportJob, prefix: Path) -> Result:
     """Write the report into the run directory, in place of the one before."""
     from steadystar.publish.hot_report import HotReportInputs, write_hot_report
 
-    def there(name: str) -> pl.DataFrame | None:
-        path = job.directory / name
-        return pl.read_parquet(path) if path.exists() else None
+    def there(path: Path | None) -> pl.DataFrame | None:
+        return pl.read_parquet(path) if path is not None and path.exists() else None
 
     summary = json.loads((job.directory / "summary.json").read_text(encoding="utf-8"))
     truth = job.truth / "stars.parquet" if job.truth else None
     inputs = HotReportInputs(
         hot=pl.read_parquet(job.directory / "hot.parquet"),
         summary=summary,
-        budget=there("budget.parquet"),
-        examples=there("examples.parquet"),
-        composites=there("composites.parquet"),
-        truth=pl.read_parquet(truth) if truth and truth.exists() else None,
+        budget=there(job.directory / "budget.parquet"),
+        examples=there(job.examples),
+        composites=there(job.composites),
+        truth=there(truth),
     )
     with atomic(job.directory / "report") as part:
         write_hot_report(part, inputs)
