@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from scipy.ndimage import median_filter
 
 from steadystar.data.constants import C_KMS
