@@ -166,11 +166,9 @@ class EmissionModel:
                 facts = json.loads(str(held["facts"]))
                 bases = Reconstruction.from_arrays(_below(held, "bases/"))
                 neighbors = Neighbors.from_arrays(_below(held, "neighbors/"))
-            facts = {
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in facts.items()
-            }
-            return cls(bases, neighbors=neighbors, **facts)
+            for name in ("half_widths", "broken_chi2"):
+                facts[name] = tuple(facts[name])
+            return cls(bases=bases, neighbors=neighbors, **facts)
         except (
             KeyError,
             ValueError,
@@ -202,44 +200,60 @@ def fit_emission(
         options: components, false positives, windows.
 
     Raises:
-        ValueError: too few spectra to learn from.
+        ValueError: too few spectra to learn from, none with H alpha, or numbers of
+            spectra and S/N that disagree.
 
     Source:
         Xiang et al. 2021, section 3; the threshold is ours.
     """
+    if len(spectra) != len(snr):
+        raise ValueError(
+            f"There are {len(spectra)} spectra but {len(snr)} values of S/N: give one a "
+            "spectrum."
+        )
+    near = abs(spectra.wave - H_ALPHA) <= min(options.half_widths)
+    if not (spectra.ivar[:, near] > 0).any():
+        raise ValueError(
+            f"No spectrum has a usable pixel at H alpha ({H_ALPHA:.0f} A): emission "
+            "cannot be looked for. Give spectra that reach it."
+        )
     clean = clean_pixels(spectra.wave)
     bright = snr >= options.min_snr
     if bright.sum() < max(100, 0.1 * len(snr)):
         # A faint survey learns from what it has.
         bright = snr >= np.nanquantile(snr, 0.3)
     members = bright
-    for _ in range(max(options.rounds, 0) + 1):
+    for left in reversed(range(max(options.rounds, 0) + 1)):
         bases = fit_reconstruction(
             spectra, clean, members, options.n_components, options.method
         )
         model, table = _calibrate(bases, spectra, options)
         normal = (table["em_flag"] == 0) & table["broken"].is_null()
         before, members = members, bright & normal.to_numpy()
-        if (before == members).all():
-            break
-    summary = {
-        "spectra": len(spectra),
-        "learned_from": int(before.sum()),
-        "components": len(bases.variance),
+        if not left or (before == members).all():
+            return replace(model, summary=_summary(model, before, table, options))
+    raise AssertionError("The last round returns.")
+
+
+def _summary(model: EmissionModel, members, table: pl.DataFrame, options):
+    return {
+        "spectra": len(table),
+        "learned_from": int(members.sum()),
+        "components": len(model.bases.variance),
         "emitters": int((table["em_flag"] == 1).sum()),
         "broken": int((table["em_flag"] == -1).sum()),
         "false_positives": options.false_positives,
     }
-    return replace(model, summary=summary)
 
 
 def _calibrate(bases: Reconstruction, spectra: Spectra, options: EmissionOptions):
     """Find what is normal among many spectra, and judge them by it."""
     coefficients = bases.coefficients(spectra)
     windows = _look(bases, coefficients, spectra, options.half_widths)
-    limits = tuple(
-        _limit(chi2, options.broken_sigma)
-        for chi2 in (coefficients.chi2, _whole_chi2(bases, coefficients, spectra))
+    every = _whole_chi2(bases, coefficients, spectra)
+    limits = (
+        _limit(coefficients.chi2, options.broken_sigma),
+        _limit(every, options.broken_sigma),
     )
     model = EmissionModel(
         bases,
@@ -250,8 +264,7 @@ def _calibrate(bases: Reconstruction, spectra: Spectra, options: EmissionOptions
     )
     whole = model.apply(spectra)["broken"].is_null().to_numpy()
     snr = model._normalized(windows, coefficients.value)
-    lowest = np.where(np.isfinite(snr), snr, np.inf).min(axis=0)
-    model = replace(model, threshold=_threshold(lowest[whole], options.false_positives))
+    model = replace(model, threshold=_threshold(snr[:, whole], options.false_positives))
     return model, model.apply(spectra)
 
 
@@ -321,41 +334,23 @@ def _window(bases, coefficients: Coefficients, spectra: Spectra, inside):
     return [np.where(unknown, np.nan, values) for values in found]
 
 
-def _place(bases: Reconstruction, value: NDArray[np.float32]) -> NDArray[np.float32]:
+def _place(bases: Reconstruction, value: NDArray[np.float32]) -> NDArray:
     """Where spectra lie among the others: coefficients in units of the stars' spread."""
     return value / np.sqrt(np.maximum(bases.variance, 1e-12))
 
 
-def _core(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Middle and scatter of the bulk, whatever lies far above it."""
-    kept = values
-    for _ in range(20):
-        middle = float(np.median(kept))
-        below = np.sort(middle - kept[kept <= middle])
-        # 68% of half a normal distribution lies within one sigma.
-        width = float(np.quantile(below, 0.6827))
-        kept, before = values[values < middle + 2.0 * width], len(kept)
-        if len(kept) == before:
-            break
-    # The upper cut at 2 sigma moves the median by this share of the scatter.
-    shift = -norm.ppf(0.5 * norm.cdf(2.0))
-    return middle + shift * width, width
-
-
-def _threshold(lowest: NDArray[np.float64], share: float) -> float:
+def _threshold(snr: NDArray[np.float64], share: float) -> float:
     """Value that this share of the stars without emission exceeds.
 
-    ``lowest``: the smallest of the windows' excesses in units of their errors. Mirrored,
-    it is distributed as the largest is; emitters are missing in its far tail only.
+    ``snr``: excesses in each window, ``(window, spectrum)``. The smallest of a star's,
+    mirrored, is distributed as its largest is; emitters are missing in its far tail only.
     """
-    known = lowest[np.isfinite(lowest)]
-    if len(known) < _FEW:
+    known = snr[:, np.isfinite(snr).all(axis=0)]
+    # Half of the stars without emission lie below zero.
+    number = 2 * int((known[0] < 0).sum())
+    if number < _FEW:
         return float(norm.isf(share))
-    middle, _ = _core(known)
-    # Half of the stars without emission lie below their middle.
-    number = 2 * int((known <= middle).sum())
-    wanted = max(round(share * number), 1)
-    return float(-np.sort(known)[wanted - 1])
+    return float(-np.sort(known.min(axis=0))[max(round(share * number), 1) - 1])
 
 
 def _why_broken(

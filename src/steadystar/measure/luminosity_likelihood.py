@@ -14,7 +14,7 @@ be anything (bad parallaxes, subdwarfs, stripped stars): neither pulls on the re
 
 __all__ = ["BRIGHTENING", "Mixture", "Nodes", "mixture", "parallax_nodes"]
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,8 +47,8 @@ class Nodes(NamedTuple):
 class Mixture(NamedTuple):
     """Logarithms: of the shares of single, double and odd stars, and of brightenings."""
 
-    kind: jnp.ndarray
-    brightening: jnp.ndarray
+    kind: Any
+    brightening: Any
 
 
 def parallax_nodes(

@@ -56,7 +56,7 @@ def _start(key, widths: tuple[int, ...]) -> Network:
     return out
 
 
-def _hidden(network: Network, x, activation, drop=None, key=None):
+def _hidden(network: Network, x, activation, drop: float = 0.0, key: Any = None):
     for i in range(2):
         x = activation(x @ network[f"w{i}"] + network[f"b{i}"])
         if drop:
@@ -172,7 +172,7 @@ def train_mixture(
         # A member's own bootstrap: it draws from what it was dealt.
         rows = own[jax.random.randint(key, (min(_BATCH, number),), 0, number)]
         some = jax.tree.map(lambda a: a[rows], held)
-        value, slope = jax.value_and_grad(_loss)(network, *some)
+        value, slope = jax.value_and_grad(_loss)(network, some[0], some[1])
         change, state = optimizer.update(slope, state, network)
         return (optax.apply_updates(network, change), state, own), value
 
@@ -180,7 +180,7 @@ def train_mixture(
     @jax.vmap
     def rounds(network, state, own, keys):
         carry, _ = jax.lax.scan(step, (network, state, own), keys)
-        return carry[0], carry[1], _loss(carry[0], *aside, 0.0)
+        return carry[0], carry[1], _loss(carry[0], aside[0], aside[1], 0.0)
 
     draws = jax.vmap(lambda k: jax.random.randint(k, (number,), 0, number))(keys)
     best, least = networks, np.full(members, np.inf)

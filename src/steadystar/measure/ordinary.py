@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 _DIMENSIONS = 4
 _MOST = 8000
@@ -56,7 +56,7 @@ class Neighbors:
         if len(self.place) < _LEAST:
             return mean, extra
         count = int(np.clip(len(self.place) // 15, _LEAST, _NEAREST))
-        tree = cKDTree(self.place)
+        tree = KDTree(self.place)
         wanted = np.nan_to_num(place[:, :_DIMENSIONS])
         for begin in range(0, len(place), _CHUNK):
             rows = slice(begin, begin + _CHUNK)
