@@ -10,6 +10,8 @@ import pytest
 
 from steadystar.data.hot_columns import HOT
 from steadystar.publish import hot_report
+from steadystar.publish.figures.hot_distances import distance_figures
+from steadystar.publish.figures.hot_problems import problem_listing
 from steadystar.publish.hot_inputs import HotReportInputs, gather_hot
 from steadystar.publish.hot_report import write_hot_report
 from steadystar.publish.hot_sections import hot_sections
@@ -123,6 +125,31 @@ def test_truth_of_stars_is_found_by_their_names(inputs):
         if section.name == "truth"
     ]
     assert both[0]["hot-truth-numbers"].rows == both[1]["hot-truth-numbers"].rows
+
+
+def test_remarks_are_counted_by_sentence_whatever_their_numbers(inputs):
+    said = [None] * len(inputs.hot)
+    said[:3] = ["Chi2 is 9.1.  No magnitude.", "Chi2 is 12.75. Faint!", "No magnitude."]
+    hot = inputs.hot.with_columns(problems=pl.Series(said, dtype=pl.String))
+    listing = problem_listing(gather_hot(replace(inputs, hot=hot)))
+    assert [row[:2] for row in listing.rows] == [
+        ("Chi2 is 9.1.", "2"),
+        ("No magnitude.", "2"),
+        ("Faint!", "1"),
+    ]
+    assert listing.note.startswith(f"3 spectra of {len(hot)} ")
+
+
+def test_extinction_ratio_of_the_run_is_that_of_the_figures(inputs):
+    def middle(ratio):
+        summary = {"luminosity": {"a_ks": ratio}}
+        found = distance_figures(gather_hot(replace(inputs, summary=summary)), QUICK)
+        return np.median(np.log10(found["distances-both"].panels[0].marks[0].y))
+
+    ebv = float(inputs.hot["ebv"].median())
+    # Moduli fall by the change of A_Ks; stars with good parallaxes are less reddened.
+    assert middle(0.7) - middle(0.3) == pytest.approx(-0.2 * 0.4 * ebv, rel=0.5)
+    assert middle("odd") == middle(0.3)
 
 
 def test_budget_is_the_samples(inputs, items):

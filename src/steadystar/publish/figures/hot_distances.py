@@ -40,7 +40,10 @@ def _taller(item: Item) -> Item:
 
 def _as_found(facts: HotFacts) -> Distances:
     """What the catalog says, as `infer_distances` returns it."""
+    ratio = facts.part("luminosity").get("a_ks")
     options = DistanceOptions()
+    if isinstance(ratio, float) and 0 <= ratio < 2:
+        options = DistanceOptions(a_ks_per_ebv=ratio)
     table = facts.stars.with_columns(
         pl.col("problems").fill_null("").alias("distance_status"),
         pl.col("binary_flag").fill_null(-1),

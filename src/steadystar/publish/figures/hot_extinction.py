@@ -188,7 +188,7 @@ def neighbors_agree(facts: HotFacts) -> Figure | Missing:
         (~facts.emission[one] & ~facts.emission[two], "blue", "without emission"),
         (facts.emission[one], "red", "with emission"),
     ):
-        if chosen.sum() < _FEWEST:
+        if chosen.sum() < _FEW_PAIRS / 2:
             continue
         counts, _ = np.histogram(off[chosen], edges)
         marks.append(Steps(edges, counts / chosen.sum(), color, label))

@@ -25,6 +25,7 @@ _HALF = 60.0
 @dataclass(frozen=True)
 class _Example:
     name: str
+    kind: str
     reason: str
     wave: Array
     flux: Array
@@ -92,12 +93,18 @@ def _examples(table: pl.DataFrame | None, kind: str) -> Iterator[_Example]:
             model = np.full(size, np.nan)
         clean = np.array(row.get("clean") or [], dtype=object)
         used = clean == True if len(clean) == size else np.zeros(size, bool)
+        seen = np.flatnonzero(np.isfinite(flux))
+        if seen.size < 2:
+            continue
+        # What lies beyond the first and last pixel with data is no spectrum.
+        part = slice(int(seen[0]), int(seen[-1]) + 1)
         identity = row.get("specid")
         reason = row.get("reason")
         yield _Example(
             str(identity) if identity is not None else DASH,
+            kind,
             str(reason) if reason is not None else "",
-            *(wave, flux, model, used),
+            *(wave[part], flux[part], model[part], used[part]),
         )
 
 
@@ -115,7 +122,7 @@ def _limits(one: _Example, values: Array) -> tuple[float, float]:
     if told.size:
         low, high = min(low, told.min()), max(high, told.max())
     line = one.flux[np.abs(one.wave - _H_ALPHA) < _HALF / 4]
-    if np.isfinite(line).sum() > 4 and not one.reason:
+    if np.isfinite(line).sum() > 4 and one.kind != "broken":
         # Emission is few pixels, and what the panel is for.
         high = max(high, float(np.nanquantile(line, 0.95)))
     room = 0.08 * max(high - low, 0.1)

@@ -85,7 +85,8 @@ def excess_of_good(facts: HotFacts) -> Figure | Missing:
         f"S/N above {GOOD_SNR:.0f}; numbers on a logarithmic scale. Xiang et al. 2021, "
         "figure 10.",
         good="The Gaussian on the left, and a tail on the right: pairs. Chance alone puts "
-        "2.3% beyond 2 sigma on either side.",
+        "2.3% beyond 2 sigma on either side; more of them on the left mean that errors "
+        "are too small for some stars.",
         here="Here: " + "; ".join(said) + ".",
         columns=2,
         wide=True,
@@ -148,21 +149,28 @@ def composite_test(facts: HotFacts) -> Figure | Missing:
     y_axis = Axis("M_Ks of the sum - of the first (mag)", low=-reach, high=reach)
     marks: list[Mark] = [
         Band(-0.2, 0.2, along="y", color="green"),
-        _shaded(x, y, teff[good] / 1000, "Teff of the first (1000 K)"),
+        _shaded(x, y, teff[good] / 1000),
     ]
     if len(middle):
         marks.append(Points(middle, value, "ink", "median", error=error, size=7))
     panels = [
-        Panel(Axis("light of the second / first", log=True), y_axis, tuple(marks))
+        Panel(
+            Axis("light of the second / first", log=True, low=edges[0], high=edges[-1]),
+            y_axis,
+            tuple(marks),
+            title="Color: temperature of the first",
+        )
     ]
     m_1 = values(table, "m_ks_1")[good]
     cool = values(table, "teff_2")[good]
     marks = [
         Band(-0.2, 0.2, along="y", color="green"),
-        _shaded(m_1, y, cool / 1000, "Teff of the second (1000 K)"),
+        _shaded(m_1, y, cool / 1000),
     ]
     axis = Axis("M_Ks of the first alone (mag)", reverse=True)
-    panels.append(Panel(axis, y_axis, tuple(marks)))
+    panels.append(
+        Panel(axis, y_axis, tuple(marks), title="Color: temperature of the second")
+    )
     return Figure(
         "hot-composites",
         title,
@@ -179,12 +187,12 @@ def composite_test(facts: HotFacts) -> Figure | Missing:
     )
 
 
-def _shaded(x: Array, y: Array, z: Array, unit: str) -> Mark:
+def _shaded(x: Array, y: Array, z: Array) -> Mark:
     known = z[np.isfinite(z)]
     if not known.size:
         return Points(x, y, "blue")
     low, high = (float(v) for v in np.quantile(known, [0.02, 0.98]))
-    return Shaded(x, y, z, unit, low, max(high, low + 0.1))
+    return Shaded(x, y, z, "1000 K", low, max(high, low + 0.1))
 
 
 def _composites_said(ratio: Array, off: Array, hot: Array, cool: Array) -> str:

@@ -68,12 +68,18 @@ def values_count(facts: HotFacts, name: str, test) -> int:
 
 
 def problem_listing(facts: HotFacts) -> Listing:
-    """Remarks, most frequent first; numbers in them are not told apart."""
-    said = facts.spectra.select(
-        pl.col("problems").str.replace_all(r"\d+(\.\d+)?", "N").alias("kind"),
-        pl.col("problems").alias("text"),
+    """Remarks, a sentence each, most frequent first; whatever numbers are in them."""
+    remarks = facts.spectra.select(
+        pl.col("problems").fill_null("").alias("text"),
         pl.coalesce("specid", pl.lit(DASH)).alias("specid"),
-    ).filter(pl.col("kind").is_not_null() & (pl.col("kind") != ""))
+    ).filter(pl.col("text").str.strip_chars() != "")
+    # A point within a number ends no sentence.
+    said = remarks.with_columns(
+        pl.col("text").str.replace_all(r"([.!?])\s+", "$1\n").str.split("\n")
+    ).explode("text")
+    said = said.with_columns(
+        pl.col("text").str.replace_all(r"\d+(\.\d+)?", "N").alias("kind")
+    ).filter(pl.col("text") != "")
     counts = said.group_by("kind").agg(
         pl.len(), pl.col("text").first(), pl.col("specid").first()
     )
@@ -83,9 +89,9 @@ def problem_listing(facts: HotFacts) -> Listing:
         for one in counts.head(_MOST).iter_rows(named=True)
     )
     note = (
-        f"{counted(len(said), 'spectrum', 'spectra')} of {len(facts.spectra):,} "
-        f"({percent(len(said), len(facts.spectra))}) carry a remark; they keep their rows. "
-        "Remarks that differ in their numbers only are counted together."
+        f"{counted(len(remarks), 'spectrum', 'spectra')} of {len(facts.spectra):,} "
+        f"({percent(len(remarks), len(facts.spectra))}) carry a remark; they keep their rows. "
+        "Each sentence counts by itself, whatever the numbers in it."
         if rows
         else "Nothing: no spectrum carries a remark."
     )
@@ -94,11 +100,11 @@ def problem_listing(facts: HotFacts) -> Listing:
     return Listing(
         "hot-problems",
         "What is wrong, in words",
-        ("remark (of the first such spectrum)", "spectra", "the first"),
+        ("remark (as of the first such spectrum)", "spectra", "the first"),
         rows,
         note=note,
         numeric=frozenset({1}),
-        wordy=frozenset({0}),
+        wordy=frozenset({0, 2}),
     )
 
 
