@@ -13,6 +13,7 @@ import shutil
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
@@ -56,8 +57,14 @@ def check_hot(configuration: Configuration) -> None:
     except (TableError, ValueError) as error:
         raise ConfigurationError(f"--photometry: {error}") from error
     if hot.model:
-        EmissionModel.load(Path(hot.model) / "emission.npz")
-        LuminosityModel.load(Path(hot.model) / "luminosity.npz")
+        try:
+            EmissionModel.load(Path(hot.model) / "emission.npz")
+            LuminosityModel.load(Path(hot.model) / "luminosity.npz")
+        except (ValueError, BadZipFile) as error:
+            raise ConfigurationError(
+                f"--model {hot.model}: {error} Name the directory of a run of `steadystar "
+                "hot` that learned its own models."
+            ) from error
 
 
 @dataclass(frozen=True)

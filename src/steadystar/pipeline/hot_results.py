@@ -31,7 +31,12 @@ from steadystar.pipeline.hot_options import extinction_ratio
 from steadystar.pipeline.hot_spectra import read_rest
 from steadystar.pipeline.ledger import Record, atomic, fingerprint
 from steadystar.pipeline.reading import known_files
-from steadystar.pipeline.rejections import Rejections, counts
+from steadystar.pipeline.rejections import (
+    Rejections,
+    counts,
+    sentence_counts,
+    sentences,
+)
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 from steadystar.publish.catalog import described
 
@@ -107,16 +112,9 @@ def budget_and_distances(job: _ResultsJob, prefix: Path) -> Result:
         for name in ("problems", "broken", "extinction_status", "warning")
         if name in table.columns
     ]
-    texts = [pl.col(name).cast(pl.String) for name in [*reasons, "distance_status"]]
-    table = table.with_columns(
-        problems=pl.concat_str(texts, separator=" ", ignore_nulls=True)
-    )
-    empty = pl.col("problems").str.strip_chars() == ""
-    table = table.with_columns(
-        problems=pl.when(empty)
-        .then(None)
-        .otherwise(pl.col("problems").str.strip_chars())
-    )
+    said = table.select(*reasons, "distance_status").cast(pl.String).iter_rows()
+    problems = [" ".join(sentences(*texts)) or None for texts in said]
+    table = table.with_columns(problems=pl.Series(problems, dtype=pl.String))
     outputs |= write_tables({"hot": conform(table, "hot")}, prefix)
     return Result(outputs, facts | {"notes": notes, "rows": len(table)})
 
@@ -276,7 +274,7 @@ def _summary(hot: pl.DataFrame) -> dict[str, Any]:
         "binary_unknown": int((best["binary_flag"] == -1).sum()),
         "median_distance_error": middle(relative),
         "median_parallax_error": middle(alone),
-        "problems": counts(best["problems"].drop_nulls()),
+        "problems": sentence_counts(best["problems"]),
     }
 
 

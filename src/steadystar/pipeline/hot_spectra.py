@@ -167,12 +167,13 @@ def magnitudes_of_shard(job: _MagnitudeJob, prefix: Path) -> Result:
     """Find emission lines and absolute magnitudes."""
     rows, spectra = pl.read_parquet(job.rows), read_rest(job.rest)
     table = EmissionModel.load(job.emission).apply(spectra)
+    table = _moving(table, rows["rv"].is_finite().not_())
     table = rows.select("visit_id").hstack(table)
     if job.luminosity is not None:
         model = LuminosityModel.load(job.luminosity)
         snr = rows["snr_g"].fill_null(np.nan).to_numpy()
         told = model.apply(spectra, snr, (table["em_flag"] == 1).to_numpy())
-        unusable = (table["broken"].is_not_null()).to_numpy()
+        unusable = table["broken"].is_not_null().to_numpy()
         numbers = ("m_ks", "m_ks_err", "m_ks_meas_err")
         told = told.with_columns(
             pl.when(pl.Series(unusable))
@@ -180,8 +181,21 @@ def magnitudes_of_shard(job: _MagnitudeJob, prefix: Path) -> Result:
             .otherwise(pl.col(name))
             .alias(name)
             for name in numbers
+        ).with_columns(
+            warning=pl.when(pl.Series(unusable)).then(None).otherwise("warning")
         )
         table = table.hstack(told)
     found = {"table": table}
     emitters = int((table["em_flag"] == 1).sum())
     return Result(write_tables(found, prefix), {"emitters": emitters})
+
+
+def _moving(table: pl.DataFrame, unknown: pl.Series) -> pl.DataFrame:
+    """Set spectra aside whose velocity is not known: they are not at rest."""
+    sentence = "Its velocity is not known, so that it cannot be brought to rest."
+    return table.with_columns(
+        em_flag=pl.when(unknown).then(-1).otherwise("em_flag").cast(pl.Int64),
+        broken=pl.when(unknown & pl.col("broken").is_null())
+        .then(pl.lit(sentence))
+        .otherwise("broken"),
+    )

@@ -1,7 +1,9 @@
 """What could not be used, of all files of a run, with the reason."""
 
-__all__ = ["Rejections", "counts"]
+__all__ = ["Rejections", "counts", "sentence_counts", "sentences"]
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,3 +59,37 @@ def counts(values: pl.Series) -> dict[str, int]:
         "count", values.name, descending=[True, False]
     )
     return {str(value): n for value, n in found.head(20).iter_rows()}
+
+
+_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?!\w)")
+
+
+def sentences(*texts: str | None) -> list[str]:
+    """Split texts into their sentences, each once, in the order of the texts."""
+    said = (one for text in texts if text for one in _END.split(text.strip()))
+    return list(dict.fromkeys(one for one in said if one))
+
+
+def sentence_counts(texts: Iterable[str | None]) -> dict[str, int]:
+    """Count the kinds of sentences in ``texts``, the most frequent 20, each once a text.
+
+    Sentences that differ in their numbers only are of one kind, told by its range: "12%
+    of its pixels are damaged" and "29% of ..." count as "12 to 29% of ...".
+    """
+    numbers: dict[str, list[list[str]]] = {}
+    for text in texts:
+        own = {_NUMBER.sub("{}", one): _NUMBER.findall(one) for one in sentences(text)}
+        for kind, values in own.items():
+            numbers.setdefault(kind, []).append(values)
+    ranked = sorted(numbers.items(), key=lambda item: (-len(item[1]), item[0]))
+    return {_told(kind, found): len(found) for kind, found in ranked[:20]}
+
+
+def _told(kind: str, found: list[list[str]]) -> str:
+    pieces = kind.split("{}")
+    text = pieces[0]
+    for values, piece in zip(zip(*found, strict=True), pieces[1:], strict=True):
+        low, high = min(values, key=float), max(values, key=float)
+        text += (low if low == high else f"{low} to {high}") + piece
+    return text
