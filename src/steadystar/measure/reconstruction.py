@@ -39,6 +39,12 @@ _STARS = 0.05
 """Noise (variance per pixel, of that of the stars) below which spectra count alike."""
 _LEAST_SHARE = 0.03
 """Components in which stars vary less than this much of the noise are noise."""
+_MOST_SHARE, _MOST_STARS = 0.1, 20.0
+"""A spectrum with more than this share of a component's variance is unlike others; of
+few spectra, with that of this many ordinary ones."""
+_TURNS = 4
+_BEYOND = 6.0
+"""Quartile distances beyond the quartiles at which flux in emission's windows is cut."""
 _METHODS = ("weighted", "published")
 
 
@@ -261,20 +267,26 @@ def fit_reconstruction(
             "from: 20 are the least. Give more spectra, or a reconstruction that was "
             "learned elsewhere."
         )
-    mean, scale = _moments(spectra, taken)
-    few = min(n_components, len(taken) // 2, int(clean.sum()))
-    if not (scale != 1).any():
-        raise ValueError(
-            f"The {len(taken)} spectra to learn from are all the same: there are no "
-            "components in which they differ. Give spectra of different stars."
-        )
-    alike = method == "published"
-    components, variance = _components(
-        spectra, taken, clean, mean, scale, few, alike=alike
-    )
-    if method == "weighted":
-        few = _significant(spectra, taken, clean, mean, scale, few)
-        components, variance = components[:few], variance[:few]
+    for _ in range(_TURNS):
+        limits = _limits(spectra, taken, clean)
+        mean, scale = _moments(spectra, taken, limits)
+        if not (scale != 1).any():
+            raise ValueError(
+                f"The {len(taken)} spectra to learn from are all the same: there are no "
+                "components in which they differ. Give spectra of different stars."
+            )
+        few = min(n_components, len(taken) // 2, int(clean.sum()))
+        learn = _Learning(spectra, taken, clean, mean, scale)
+        if method == "published":
+            components, variance = learn.components(few, alike=True)
+        else:
+            components, variance = learn.components(few)
+            few = learn.significant(few)
+            components, variance = components[:few], variance[:few]
+        alone = learn.alone(components)
+        if not alone.any() or len(taken) - alone.sum() < 20:
+            break
+        taken = taken[~alone]
     start = Reconstruction(
         spectra.wave.astype(float),
         clean.copy(),
@@ -287,26 +299,70 @@ def fit_reconstruction(
         len(taken),
         method,
     )
-    return _with_basis(start, spectra, taken)
+    return _with_basis(start, spectra, taken, limits)
 
 
-def _components(
-    spectra: Spectra, taken, clean, mean, scale, few: int, *, alike: bool = False
-):
-    """Return the ``few`` largest eigenvectors, and their eigenvalues.
+class _Learning(NamedTuple):
+    """Spectra to learn from, the rows ``taken``, and how their pixels are standardized."""
 
-    All spectra count ``alike``, as published, or by their noise.
-    """
-    size = int(clean.sum())
-    product, total = np.zeros((size, size), np.float32), 0.0
-    for x, w in _chunks(spectra, taken, mean, scale):
-        noise = _noise(w[:, clean]).mean(axis=1, keepdims=True)
-        # Stars differ by one in these units: noisier spectra count less.
-        weight = np.ones_like(noise) if alike else 1 / (noise + _STARS)
-        inner = x[:, clean] * np.sqrt(weight).astype(np.float32)
-        product += inner.T @ inner
-        total += float(weight.sum())
-    return _leading(product / total, few)
+    spectra: Spectra
+    taken: NDArray[np.intp]
+    clean: NDArray[np.bool_]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    def chunks(self, every: slice = slice(None)):
+        """Yield standardized clean pixels, the variance of their noise, and weights.
+
+        Stars differ by one in these units: noisier spectra count less.
+        """
+        for x, w in _chunks(self.spectra, self.taken[every], self.mean, self.scale):
+            noise = _noise(w[:, self.clean])
+            weight = 1 / (noise.mean(axis=1, keepdims=True) + _STARS)
+            yield x[:, self.clean], noise, weight
+
+    def components(self, few: int, every: slice = slice(None), *, alike: bool = False):
+        """Return the ``few`` largest eigenvectors, and their eigenvalues.
+
+        All spectra count ``alike``, as published, or by their noise.
+        """
+        size = int(self.clean.sum())
+        product, total = np.zeros((size, size), np.float32), 0.0
+        for x, _, weight in self.chunks(every):
+            share = np.ones_like(weight) if alike else weight
+            inner = x * np.sqrt(share).astype(np.float32)
+            product += inner.T @ inner
+            total += float(share.sum())
+        return _leading(product / total, few)
+
+    def significant(self, few: int) -> int:
+        """Count the components in which stars differ, judged by spectra not learned from.
+
+        Every other spectrum gives components; along each of them the others' variance
+        less that of their noise is what the stars have.
+        """
+        components, _ = self.components(few, slice(0, None, 2))
+        real, own = np.zeros(len(components)), np.zeros(len(components))
+        for x, variance, weight in self.chunks(slice(1, None, 2)):
+            noise = variance @ (components.T**2)
+            along = (x @ components.T) ** 2
+            real += ((along - noise) * weight).sum(axis=0)
+            own += (noise * weight).sum(axis=0)
+        # The share is known to the root of 2/N: four sigma of that are no chance.
+        least = max(_LEAST_SHARE, 4 * np.sqrt(2 / max(len(self.taken) // 2, 1)))
+        large = np.flatnonzero(real > least * own)
+        return int(large[-1]) + 1 if len(large) else 1
+
+    def alone(self, components: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Say which spectra have most of a component to themselves: broken ones do.
+
+        Such a spectrum would be foretold perfectly, and nobody else by its component.
+        """
+        parts = [((x @ components.T) ** 2 * weight) for x, _, weight in self.chunks()]
+        square = np.concatenate(parts)
+        total = square.sum(axis=0)
+        most = max(_MOST_SHARE, _MOST_STARS / len(square))
+        return (square > most * np.where(total > 0, total, np.inf)).any(axis=1)
 
 
 def _leading(product: NDArray[np.float32], few: int):
@@ -331,27 +387,6 @@ def _leading(product: NDArray[np.float32], few: int):
     values, vectors = eigh((small + small.T) / 2, (space.T @ space).astype(float))
     order = np.argsort(values)[::-1][:few]
     return _signed((space @ vectors[:, order]).T), values[order]
-
-
-def _significant(spectra: Spectra, taken, clean, mean, scale, few: int) -> int:
-    """Count the components in which stars differ, judged by spectra not learned from.
-
-    Every other spectrum gives components; along each of them the others' variance less
-    that of their noise is what the stars have.
-    """
-    components, _ = _components(spectra, taken[::2], clean, mean, scale, few)
-    real = np.zeros(len(components))
-    own = np.zeros(len(components))
-    for x, w in _chunks(spectra, taken[1::2], mean, scale):
-        noise = _noise(w[:, clean]) @ (components.T**2)
-        weight = 1 / (noise.mean(axis=1, keepdims=True) + _STARS)
-        along = (x[:, clean] @ components.T) ** 2
-        real += ((along - noise) * weight).sum(axis=0)
-        own += (noise * weight).sum(axis=0)
-    # The share is known to the root of 2/N: four sigma of that are no chance.
-    least = max(_LEAST_SHARE, 4 * np.sqrt(2 / max(len(taken) // 2, 1)))
-    large = np.flatnonzero(real > least * own)
-    return int(large[-1]) + 1 if len(large) else 1
 
 
 def _ordinary(spectra: Spectra, taken: NDArray[np.intp], clean) -> NDArray[np.intp]:
@@ -386,13 +421,26 @@ def _signed(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return vectors * np.sign(largest)
 
 
-def _moments(spectra: Spectra, taken: NDArray[np.intp]):
+def _limits(spectra: Spectra, taken: NDArray[np.intp], clean):
+    """Least and largest flux that counts, ``(pixel,)``, where emission may be.
+
+    Clean pixels have none: there spectra can be told from each other, and broken ones are
+    left out. A level near zero beside them, or a strong line, would outweigh all stars.
+    """
+    rows = taken[np.linspace(0, len(taken) - 1, min(len(taken), 1000)).astype(int)]
+    low, high = np.quantile(spectra.flux[rows], [0.25, 0.75], axis=0)
+    reach = _BEYOND * np.maximum(high - low, 1e-6)
+    reach = np.where(clean, np.inf, reach)
+    return (low - reach).astype(np.float32), (high + reach).astype(np.float32)
+
+
+def _moments(spectra: Spectra, taken: NDArray[np.intp], limits):
     """Mean and spread of every pixel; one where no spectrum has the pixel."""
     total = np.zeros((3, spectra.flux.shape[1]))
     for begin in range(0, len(taken), _CHUNK):
         rows = taken[begin : begin + _CHUNK]
         known = spectra.ivar[rows] > 0
-        x = np.where(known, spectra.flux[rows], 0).astype(float)
+        x = np.where(known, np.clip(spectra.flux[rows], *limits), 0).astype(float)
         total += np.stack([known.sum(axis=0), x.sum(axis=0), (x**2).sum(axis=0)])
     number = np.maximum(total[0], 1)
     mean = np.where(total[0] > 0, total[1] / number, 1)
@@ -411,7 +459,7 @@ def _chunks(spectra: Spectra, taken: NDArray[np.intp], mean, scale):
 
 
 def _with_basis(
-    start: Reconstruction, spectra: Spectra, taken: NDArray[np.intp]
+    start: Reconstruction, spectra: Spectra, taken: NDArray[np.intp], limits
 ) -> Reconstruction:
     """Solve for the basis of the whole range, and for what it leaves unexplained."""
     size = len(start.variance)
@@ -423,7 +471,9 @@ def _with_basis(
         some = values[begin : begin + _CHUNK]
         some = _terms(some, start.variance, size).astype(float)
         rows = taken[begin : begin + _CHUNK]
-        x, _ = next(_chunks(spectra, rows, start.mean, start.scale))
+        known = spectra.ivar[rows] > 0
+        x = (np.clip(spectra.flux[rows], *limits) - start.mean) / start.scale
+        x = np.where(known, x, 0)
         normal += some.T @ some
         right += some.T @ x
     normal += 1e-6 * np.trace(normal) / size * np.eye(size)
