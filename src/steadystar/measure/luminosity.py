@@ -39,6 +39,7 @@ from steadystar.measure.luminosity_likelihood import (
 )
 from steadystar.measure.luminosity_network import (
     Network,
+    Trained,
     TrainingSet,
     predict,
     train_mixture,
@@ -54,7 +55,7 @@ _FAR = 8.0
 _MAD = 1.4826
 _NOISE = 0.10
 """mag, error by noise at S/N 100 (Xiang et al. 2021, section 5.4)."""
-_STRETCHES = np.round(np.arange(0.7, 2.0, 0.02), 2)
+_STRETCHES = np.round(np.arange(0.7, 3.0, 0.02), 2)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class LuminosityOptions:
         float, "Least parallax over error (published method; the other takes all)."
     ] = 5.0
     members: Annotated[int, "Networks in the ensemble."] = 5
-    width: Annotated[int, "Neurons in each of the two hidden layers."] = 48
-    steps: Annotated[int, "Steps of the training."] = 2000
+    width: Annotated[int, "Neurons in each of the two hidden layers, at most."] = 48
+    steps: Annotated[int, "Steps of the training, at most."] = 2000
     dropout: Annotated[float, "Share of neurons dropped (published method)."] = 0.2
     rounds: Annotated[
         int, "How often over-luminous stars are removed (published method)."
@@ -96,7 +97,7 @@ class _Way:
     scale: NDArray[np.float32]
     limit: float
     stretch: float
-    """By how much errors were too small on stars that were held out."""
+    """By how much scatter was too small on stars that a member had not seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,46 +394,32 @@ def _some(data: TrainingSet, rows) -> TrainingSet:
 
 
 def _mixture(way: _Way, data: TrainingSet, m_geo_err, options: LuminosityOptions):
-    aside = _held_out(len(data.features), options.seed)
-    network, shares, losses = train_mixture(
-        _some(data, ~aside),
-        _some(data, aside),
+    found = train_mixture(
+        data,
         seed=options.seed,
         members=options.members,
         width=options.width,
         steps=options.steps,
     )
-    way = replace(way, network=network)
-    way = replace(way, stretch=_stretch(way, _some(data, aside), shares))
+    way = replace(way, network=found.network, stretch=_stretch(found, data))
     facts = {
-        "held_out": int(aside.sum()),
         "stretch": round(way.stretch, 3),
-        "pairs": round(float(shares.kind[1]), 4),
-        "odd": round(float(shares.kind[2]), 4),
-        "brightening": [round(float(v), 4) for v in shares.brightening],
+        "pairs": round(float(found.shares.kind[1]), 4),
+        "odd": round(float(found.shares.kind[2]), 4),
+        "brightening": [round(float(v), 4) for v in found.shares.brightening],
         "magnitudes": [round(float(v), 4) for v in BRIGHTENING],
-        "loss": [round(float(v), 5) for v in losses.mean(axis=1)],
+        "loss": [round(float(v), 5) for v in found.losses.mean(axis=1)],
     }
     return way, facts
 
 
-def _stretch(way: _Way, aside: TrainingSet, shares: Mixture) -> float:
-    """Factor on the scatter with which parallaxes of held-out stars are likeliest."""
-    mean, scatter, _ = predict(way.network, aside.features, False)
-    logs = Mixture(*(np.log(np.maximum(part, 1e-6)) for part in shares))
-    told = [
-        float(
-            np.sum(
-                mixture(
-                    aside.nodes,
-                    mean.mean(axis=0),
-                    np.sqrt((scatter**2).mean(axis=0) * c**2 + mean.var(axis=0)),
-                    logs,
-                )
-            )
-        )
-        for c in _STRETCHES
-    ]
+def _stretch(found: Trained, data: TrainingSet) -> float:
+    """Factor on the scatter with which parallaxes that a member did not see are likeliest."""
+    rows = np.flatnonzero(np.isfinite(found.mean))
+    mean, scatter = found.mean[rows], found.scatter[rows]
+    logs = Mixture(*(np.log(np.maximum(part, 1e-6)) for part in found.shares))
+    nodes = _some(data, rows).nodes
+    told = [float(np.sum(mixture(nodes, mean, scatter * c, logs))) for c in _STRETCHES]
     return float(_STRETCHES[int(np.argmax(told))])
 
 

@@ -4,11 +4,19 @@
 heteroscedastic kind, to its scatter. `train_published` is the network of Xiang et al. 2021
 (equation 6): two hidden layers of 100 sigmoid neurons, dropout, least squares on magnitudes.
 `train_mixture` trains an ensemble on parallaxes (`luminosity_likelihood`), all members in
-one compiled step; each sees its own resampling of the stars, and keeps the weights with
-which it foretold best the parallaxes of stars that it did not see.
+one compiled step; each leaves a fold of the stars out, and keeps the weights with which it
+foretold their parallaxes best. What members say of stars that they did not see is also
+how their errors are judged.
 """
 
-__all__ = ["Network", "TrainingSet", "predict", "train_mixture", "train_published"]
+__all__ = [
+    "Network",
+    "Trained",
+    "TrainingSet",
+    "predict",
+    "train_mixture",
+    "train_published",
+]
 
 from functools import partial
 from itertools import pairwise
@@ -31,6 +39,7 @@ _LOWEST = 0.02
 """mag; no scatter is smaller, or one star could pin the network."""
 _BATCH = 512
 _CHECKS = 10
+_EPOCHS, _STARS_A_NEURON = 100, 40
 
 Network = dict[str, Any]
 """Weights by name, each with the members of the ensemble in front."""
@@ -136,62 +145,63 @@ def _descend(loss, network, arrays, key, steps: int):
     return network, np.asarray(losses, float)
 
 
+class Trained(NamedTuple):
+    """An ensemble: ``network`` and ``shares`` (of kinds and brightenings, not logarithms).
+
+    ``mean, scatter``: of each star by the member that did not learn from it; NaN where
+    all did. ``losses``: of these stars, ``(round, member)``.
+    """
+
+    network: Network
+    shares: Mixture
+    mean: NDArray[np.float32]
+    scatter: NDArray[np.float32]
+    losses: NDArray[np.float64]
+
+
 def train_mixture(
-    train: TrainingSet,
-    check: TrainingSet,
-    *,
-    seed: int,
-    members: int,
-    width: int,
-    steps: int,
-) -> tuple[Network, Mixture, NDArray[np.float64]]:
+    data: TrainingSet, *, seed: int, members: int, width: int, steps: int
+) -> Trained:
     """Train an ensemble on parallaxes.
 
-    Arguments:
-        train: stars to learn from.
-        check: stars that decide when a member is at its best.
-        seed, members, width, steps: of the ensemble and its training.
-
-    Returns:
-        The members' weights; the shares of single, double and odd stars and of
-        brightenings (mean of the members); the loss of ``check``, ``(round, member)``.
+    The stars are cut into folds, one a member (three at least). Each member learns from
+    the others' and keeps the weights with which it foretold its own fold best. Few stars
+    get fewer neurons and fewer steps than ``width`` and ``steps``: they would be learned
+    by heart.
     """
+    width = int(np.clip(len(data.features) // _STARS_A_NEURON, 8, width))
+    steps = int(np.clip(_EPOCHS * len(data.features) // _BATCH, 10 * _CHECKS, steps))
     keys = jax.random.split(jax.random.key(seed), members)
-    size = train.features.shape[1]
-    networks = jax.vmap(lambda k: _wide(k, size, width, float(train.m_geo.mean())))(
-        keys
-    )
-    optimizer = optax.adamw(optax.cosine_decay_schedule(4e-3, steps), weight_decay=1e-4)
+    number, size = data.features.shape
+    middle = float(data.m_geo.mean())
+    networks = jax.vmap(lambda k: _wide(k, size, width, middle))(keys)
+    optimizer = optax.adam(optax.cosine_decay_schedule(4e-3, steps))
     states = jax.vmap(optimizer.init)(networks)
-    held = jax.tree.map(jnp.asarray, (train.features, train.nodes))
-    aside = jax.tree.map(jnp.asarray, (check.features, check.nodes))
-    number = len(train.features)
+    held = jax.tree.map(jnp.asarray, (data.features, data.nodes))
+    own, fold = _folds(number, members, seed)
 
     def step(carry, key):
         network, state, own = carry
-        # A member's own bootstrap: it draws from what it was dealt.
-        rows = own[jax.random.randint(key, (min(_BATCH, number),), 0, number)]
-        some = jax.tree.map(lambda a: a[rows], held)
-        value, slope = jax.value_and_grad(_loss)(network, some[0], some[1])
+        rows = own[jax.random.randint(key, (min(_BATCH, len(own)),), 0, len(own))]
+        features, nodes = jax.tree.map(lambda a: a[rows], held)
+        value, slope = jax.value_and_grad(_loss)(network, features, nodes, number)
         change, state = optimizer.update(slope, state, network)
         return (optax.apply_updates(network, change), state, own), value
 
     @jax.jit
     @jax.vmap
-    def rounds(network, state, own, keys):
+    def rounds(network, state, own, fold, keys):
         carry, _ = jax.lax.scan(step, (network, state, own), keys)
-        return carry[0], carry[1], _loss(carry[0], aside[0], aside[1], 0.0)
+        features, nodes = jax.tree.map(lambda a: a[fold], held)
+        return carry[0], carry[1], -_told(carry[0], features, nodes).mean()
 
-    draws = jax.vmap(lambda k: jax.random.randint(k, (number,), 0, number))(keys)
     best, least = networks, np.full(members, np.inf)
     losses = []
     for turn in range(_CHECKS):
-        parts = jax.vmap(
-            lambda k, turn=turn: jax.random.split(
-                jax.random.fold_in(k, turn + 1), steps // _CHECKS
-            )
-        )(keys)
-        networks, states, loss = rounds(networks, states, draws, parts)
+        parts = jax.vmap(partial(_parts, turn=turn, number=max(steps // _CHECKS, 1)))(
+            keys
+        )
+        networks, states, loss = rounds(networks, states, own, fold, parts)
         better = np.asarray(loss) < least
         least = np.where(better, loss, least)
         best = jax.tree.map(partial(_where, better), networks, best)
@@ -199,7 +209,26 @@ def train_mixture(
     weights = jax.tree.map(np.asarray, best)
     kind = jax.nn.softmax(weights.pop("kind"), axis=1).mean(axis=0)
     bright = jax.nn.softmax(weights.pop("brightening"), axis=1).mean(axis=0)
-    return weights, Mixture(np.asarray(kind), np.asarray(bright)), np.stack(losses)
+    every = [np.asarray(part) for part in _predict(weights, data.features, False)]
+    mean, scatter = (np.full(number, np.nan, np.float32) for _ in range(2))
+    for member, rows in enumerate(fold):
+        mean[rows], scatter[rows] = every[0][member, rows], every[1][member, rows]
+    shares = Mixture(np.asarray(kind), np.asarray(bright))
+    return Trained(weights, shares, mean, scatter, np.stack(losses))
+
+
+def _folds(number: int, members: int, seed: int):
+    """Rows that each member learns from, and those that it does not; equally many each."""
+    count = max(members, 3)
+    order = np.random.default_rng(seed).permutation(number)
+    size = number // count
+    folds = order[: size * count].reshape(count, size)
+    own = [np.delete(folds, one, axis=0).ravel() for one in range(members)]
+    return np.stack(own), folds[:members]
+
+
+def _parts(key, turn: int, number: int):
+    return jax.random.split(jax.random.fold_in(key, turn + 1), number)
 
 
 def _where(better: NDArray[np.bool_], new, old):
@@ -217,12 +246,17 @@ def _wide(key, size: int, width: int, middle: float) -> Network:
     return network
 
 
-def _loss(network: Network, features, nodes: Nodes, prior: float = 1.0):
+def _told(network: Network, features, nodes: Nodes):
     mean, sigma = _magnitude(network, features)
-    parts = Mixture(network["kind"], network["brightening"])
-    told = mixture(nodes, mean, sigma, parts)
-    # Shares are known to within a factor before any star is seen.
+    return mixture(nodes, mean, sigma, Mixture(network["kind"], network["brightening"]))
+
+
+def _loss(network: Network, features, nodes: Nodes, number: int):
+    # Shares are known to within a factor before any star is seen,
     known = jnp.log(jnp.array([0.89, 0.10, 0.01]))
-    off = jax.nn.log_softmax(parts.kind) - known
-    flat = jax.nn.log_softmax(parts.brightening) + jnp.log(float(len(BRIGHTENING)))
-    return -told.mean() + prior * (off @ off + flat @ flat) / (2 * 1000)
+    off = jax.nn.log_softmax(network["kind"]) - known
+    even = jax.nn.log_softmax(network["brightening"]) + jnp.log(float(len(BRIGHTENING)))
+    # and weights are normally distributed about zero: few stars bend the network little.
+    weights = [network[f"w{i}"] for i in range(3)]
+    prior = off @ off + even @ even + sum((w**2).sum() for w in weights)
+    return -_told(network, features, nodes).mean() + prior / (2 * number)
