@@ -129,11 +129,11 @@ def test_truth_of_stars_is_found_by_their_names(inputs):
 
 def test_remarks_are_counted_by_sentence_whatever_their_numbers(inputs):
     said = [None] * len(inputs.hot)
-    said[:3] = ["Chi2 is 9.1.  No magnitude.", "Chi2 is 12.75. Faint!", "No magnitude."]
+    said[:3] = ["Chi2 is 9.  No magnitude.", "Chi2 is 12.75. Faint!", "No magnitude."]
     hot = inputs.hot.with_columns(problems=pl.Series(said, dtype=pl.String))
     listing = problem_listing(gather_hot(replace(inputs, hot=hot)))
     assert [row[:2] for row in listing.rows] == [
-        ("Chi2 is 9.1.", "2"),
+        ("Chi2 is 9.", "2"),
         ("No magnitude.", "2"),
         ("Faint!", "1"),
     ]
@@ -227,6 +227,9 @@ def test_odd_values_do_not_stop_the_page(inputs, tmp_path):
     )
     text = page(tmp_path, replace(inputs, hot=hot))
     assert 'with 2MASS Ks</td><td class="number">0<' in text
+    stars = hot.filter(pl.col("uniqflag") == 1)
+    faint = int((stars["m_ks"].is_finite() & (stars["m_ks"] > 2)).sum())
+    assert f'fainter than 2</td><td class="number">{faint}<' in text
 
 
 class _Tags(HTMLParser):

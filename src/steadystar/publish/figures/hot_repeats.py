@@ -135,12 +135,19 @@ def object_figure(facts: HotFacts) -> Figure | Missing:
     if not marks:
         return Missing("hot-object", title, "None of its spectra has a magnitude.")
     name = str(best["star_id"])
+    step = 1 if len(rows) <= 20 else 5
+    ticks = tuple((n, str(n)) for n in range(step, len(rows) + 1, step))
     return Figure(
         "hot-object",
         f"{title}: {name}",
         (
             Panel(
-                Axis("spectrum, by falling S/N", low=0.3, high=len(rows) + 0.7),
+                Axis(
+                    "spectrum, by falling S/N",
+                    low=0.3,
+                    high=len(rows) + 0.7,
+                    ticks=ticks,
+                ),
                 Axis("M_Ks (mag)", reverse=True),
                 tuple(marks),
             ),
@@ -190,7 +197,9 @@ def object_listing(facts: HotFacts) -> Listing | None:
             (
                 str(row["specid"] or DASH),
                 significant(row["snr_g"], 3),
-                f"{m_ks} ± {error:.2f}" if _known(error) else m_ks,
+                f"{m_ks}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{error:.2f}"
+                if _known(error)
+                else m_ks,
                 significant(row["em_snr"], 3),
                 {1: "yes", 0: "no"}.get(row["em_flag"], "unknown"),
                 significant(row["teff"], 3),

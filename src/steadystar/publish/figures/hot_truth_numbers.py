@@ -104,20 +104,38 @@ def _magnitude_numbers(facts: HotFacts, truth: Truth):
     for chosen, name in (
         (np.isfinite(off), "all stars"),
         (quiet, "single stars without emission"),
-        (quiet & (snr > 80) & (snr < 125), "those with S/N 80 to 125"),
+        *_apart(facts, quiet),
+        (
+            quiet & (snr > 80) & (snr < 125),
+            "single stars without emission, S/N 80 to 125",
+        ),
         (np.isfinite(off) & facts.emission, "stars with emission"),
         (np.isfinite(off) & (truth.double == 1), "pairs, against the brighter star"),
     ):
         if chosen.sum() >= _FEWEST:
             text = f"{_signed(np.median(off[chosen]))}; {significant(robust_width(off[chosen]), 3)} mag"
             rows.append((f"M_Ks, median and width: {name}", text, f"{chosen.sum():,}"))
-    chosen = quiet & (error > 0)
-    if chosen.sum() >= _FEWEST:
+    for chosen, name in (
+        (quiet & (error > 0), "single stars without emission"),
+        *_apart(facts, quiet & (error > 0)),
+    ):
+        if chosen.sum() < _FEWEST:
+            continue
         width = robust_width(off[chosen] / error[chosen])
-        rows.append(("M_Ks, width of pulls: single stars without emission", significant(width, 3), f"{chosen.sum():,}"))  # fmt: skip
+        rows.append((f"M_Ks, width of pulls: {name}", significant(width, 3), f"{chosen.sum():,}"))  # fmt: skip
     if np.isfinite(truth.scatter):
         rows.append(("scatter of M_Ks that no spectrum shows, as simulated", f"{truth.scatter:.3f} mag", f"{len(off):,}"))  # fmt: skip
     return rows
+
+
+def _apart(facts: HotFacts, rows: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """Those that taught the network and those that did not, where that is known."""
+    if not facts.held_out:
+        return []
+    return [
+        (rows & facts.judge, "of these, those that did not teach the network"),
+        (rows & ~facts.judge, "of these, those that may have taught it"),
+    ]
 
 
 def _distance_numbers(facts: HotFacts, truth: Truth):
@@ -129,6 +147,7 @@ def _distance_numbers(facts: HotFacts, truth: Truth):
         (known & (truth.double == 0), "single stars"),
         (known & (truth.double == 1), "pairs"),
         (known, "all"),
+        *_apart(facts, known),
     ):
         number = int(chosen.sum())
         if number >= _FEWEST:
