@@ -28,6 +28,9 @@ and polars tables.
     fit_labels             spectra of stars with known labels -> LabelModel
     LabelModel             what spectra look like; `apply` measures labels with it
 
+    fit_luminosity         spectra of hot stars with parallaxes -> LuminosityModel
+    LuminosityModel        what a spectrum says of the absolute magnitude
+
     separate_components    spectra -> sky, continuum, lines, noise, each with its error
     Component              what is known of one of them before: mean and covariance
     photon_limit           the smallest error that a velocity can have
@@ -43,6 +46,7 @@ and polars tables.
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
     compare_catalogs       two catalogs of the same stars -> bias, scatter, structure
     CompareOptions         how: matching, clipping, what is set aside
+    estimate_extinction    temperature and magnitudes in several bands -> E(B-V)
     estimate_distances     parallax, magnitude, reddening -> distance, single or a pair
     DistanceOptions        how: pairs, prior, extinction
     summarize_labels       labels of spectra -> of stars: means, errors, constant or not
@@ -79,6 +83,7 @@ if TYPE_CHECKING:
     from steadystar.infer.comparison import CompareOptions
     from steadystar.infer.distance import estimate_distances
     from steadystar.infer.distance_options import DistanceOptions
+    from steadystar.infer.extinction import estimate_extinction
     from steadystar.infer.labels import summarize_labels
     from steadystar.infer.summary import summarize_stars
     from steadystar.measure.absolute import measure_absolute
@@ -86,6 +91,7 @@ if TYPE_CHECKING:
     from steadystar.measure.information import photon_limit
     from steadystar.measure.label_training import fit_labels
     from steadystar.measure.labels import LabelModel, measure_labels
+    from steadystar.measure.luminosity import LuminosityModel, fit_luminosity
     from steadystar.measure.relative import (
         RelativeOptions,
         StarTemplates,
@@ -114,6 +120,7 @@ __all__ = [
     "DistanceOptions",
     "ErrorModel",
     "LabelModel",
+    "LuminosityModel",
     "RelativeOptions",
     "ReportInputs",
     "Spectra",
@@ -129,9 +136,11 @@ __all__ = [
     "compare_with_standards",
     "cross_match",
     "estimate_distances",
+    "estimate_extinction",
     "export",
     "fit_error_model",
     "fit_labels",
+    "fit_luminosity",
     "fit_zeropoints",
     "forecast_zeropoints",
     "label_visits",
@@ -160,6 +169,7 @@ _ROOMS = {
     "DistanceOptions": "infer.distance_options",
     "ErrorModel": "calibrate.errors",
     "LabelModel": "measure.labels",
+    "LuminosityModel": "measure.luminosity",
     "RelativeOptions": "measure.relative",
     "ReportInputs": "publish.inputs",
     "Spectra": "data.spectra",
@@ -175,9 +185,11 @@ _ROOMS = {
     "compare_with_standards": "calibrate.standards",
     "cross_match": "survey.crossmatch",
     "estimate_distances": "infer.distance",
+    "estimate_extinction": "infer.extinction",
     "export": "publish.catalog",
     "fit_error_model": "calibrate.errors",
     "fit_labels": "measure.label_training",
+    "fit_luminosity": "measure.luminosity",
     "fit_zeropoints": "calibrate.zeropoint",
     "forecast_zeropoints": "calibrate.forecast",
     "label_visits": "measure.survey_labels",
