@@ -22,14 +22,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadystar.measure.luminosity_likelihood import (
-    BRIGHTENING,
-    Mixture,
     Nodes,
     mixture,
+    odd_ones,
     parallax_nodes,
 )
 
 PARAMETERS = ("alpha", "beta", "sigma_100", "sigma_int")
+_NODES = 8
 _PAIRS = ("mixture", "published", "none")
 
 
@@ -44,7 +44,7 @@ class ErrorBudgetOptions:
     chains: Annotated[int, "Chains of the sampler."] = 2
     warmup: Annotated[int, "Steps a chain to adapt in."] = 300
     samples: Annotated[int, "Samples a chain."] = 400
-    max_stars: Annotated[int, "Most stars that are used, drawn by the seed."] = 1500
+    max_stars: Annotated[int, "Most stars that are used, drawn by the seed."] = 1000
     rounds: Annotated[int, "Rounds of removing pairs (published)."] = 2
     seed: Annotated[int, "Seed of the chains."] = 1
 
@@ -158,10 +158,12 @@ def _columns(table: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def _nodes(kept: dict[str, NDArray[np.float64]], a_ks: float) -> Nodes:
+def _nodes(kept: dict[str, NDArray[np.float64]], a_ks: float, pairs: bool) -> Nodes:
     m_0 = kept["ks"] - a_ks * kept["ebv"]
     m_0_err = np.hypot(kept["ks_err"], a_ks * kept["ebv_err"])
-    return parallax_nodes(m_0, m_0_err, kept["parallax"], kept["parallax_error"])
+    return parallax_nodes(
+        m_0, m_0_err, kept["parallax"], kept["parallax_error"], pairs=pairs
+    )
 
 
 def _over_luminous(kept, budget: ErrorBudget, a_ks: float) -> NDArray[np.bool_]:
@@ -183,10 +185,13 @@ def _sample(kept, options: ErrorBudgetOptions, notes: tuple[str, ...]) -> ErrorB
     import jax.numpy as jnp
     import numpyro
     import numpyro.distributions as dist
+    from jax.scipy.special import logsumexp
     from numpyro.diagnostics import summary
     from numpyro.infer import MCMC, NUTS
 
-    nodes = _nodes(kept, options.a_ks)
+    nodes = _nodes(kept, options.a_ks, False)
+    # What pairs do is averaged once, not in each of the sampler's steps.
+    paired = _nodes(kept, options.a_ks, True)
     # Magnitudes need no more than float32; only sums over stars do.
     seen = jnp.asarray(kept["m_ks"], jnp.float32)
     noise = jnp.asarray(100 / kept["snr"], jnp.float32)
@@ -198,16 +203,22 @@ def _sample(kept, options: ErrorBudgetOptions, notes: tuple[str, ...]) -> ErrorB
         sigma_100: Any = numpyro.sample("sigma_100", dist.Uniform(0.0, 2.0))
         sigma_int: Any = numpyro.sample("sigma_int", dist.Uniform(0.0, 2.0))
         sigma = jnp.sqrt(sigma_int**2 + (sigma_100 * noise) ** 2)
-        shares = None
+        # What a spectrum of this magnitude says of the star's own, and how well.
+        told = ((seen - beta) / (1 + alpha)).astype(jnp.float32)
+        spread = sigma / (1 + alpha)
+        each = mixture(nodes, told, spread, None)
         if mixed:
             share: Any = numpyro.sample("pairs", dist.Beta(2.0, 14.0))
             odd: Any = numpyro.sample("odd", dist.Beta(1.0, 99.0))
-            kinds = jnp.stack([(1 - share) * (1 - odd), share * (1 - odd), odd])
-            shares = Mixture(jnp.log(kinds), jnp.zeros(len(BRIGHTENING)))
-        # What a spectrum of this magnitude says of the star's own, and how well.
-        told = ((seen - beta) / (1 + alpha)).astype(jnp.float32)
-        single = mixture(nodes, told, sigma / (1 + alpha), shares) - jnp.log1p(alpha)
-        numpyro.factor("parallaxes", jnp.sum(single, dtype=jnp.float64))
+            double = mixture(paired, told, spread, None)
+            kinds = [(1 - share) * (1 - odd), share * (1 - odd), odd]
+            parts = [each, double, odd_ones(nodes)]
+            each = logsumexp(
+                jnp.stack([jnp.log(k) + p for k, p in zip(kinds, parts, strict=True)]),
+                axis=0,
+            )
+        each = each - jnp.log1p(alpha)
+        numpyro.factor("parallaxes", jnp.sum(each, dtype=jnp.float64))
 
     with jax.enable_x64(True):
         sampler = MCMC(

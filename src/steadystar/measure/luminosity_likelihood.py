@@ -12,7 +12,7 @@ stars. `mixture` therefore lets a share of the sample be brighter than predicted
 be anything (bad parallaxes, subdwarfs, stripped stars): neither pulls on the rest.
 """
 
-__all__ = ["BRIGHTENING", "Mixture", "Nodes", "mixture", "parallax_nodes"]
+__all__ = ["BRIGHTENING", "Mixture", "Nodes", "mixture", "odd_ones", "parallax_nodes"]
 
 from typing import Any, NamedTuple
 
@@ -28,7 +28,8 @@ _BRIGHT, _FAINT = -11.0, 7.0
 _REACH = 4.0
 _FINE = 0.15
 _SMALLEST = 1e-3
-BRIGHTENING = 2.5 * np.log10(2) * (np.arange(6) + 0.5) / 6
+_EQUAL = 2.5 * float(np.log10(2))
+BRIGHTENING = _EQUAL * (np.arange(6) + 0.5) / 6
 """Magnitudes by which a second star brightens a pair, up to that of two equal ones."""
 
 
@@ -56,25 +57,35 @@ def parallax_nodes(
     m_0_err: NDArray[np.float64],
     parallax: NDArray[np.float64],
     parallax_error: NDArray[np.float64],
+    *,
+    pairs: bool = False,
 ) -> Nodes:
     """Tabulate the likelihood of each parallax over the absolute magnitude.
 
     Arguments:
         m_0: dereddened apparent magnitude and ``m_0_err`` its error, ``(star,)``.
         parallax: zero-point corrected, mas, and ``parallax_error``.
+        pairs: over the magnitude of the star that dominates a pair, the second one
+            brightening it by anything up to an equal one, all as likely.
     """
+    most = _EQUAL if pairs else 0.0
+    number = 2 * _NODES if pairs else _NODES
     low = np.maximum(parallax - _REACH * parallax_error, _SMALLEST)
     high = np.maximum(parallax + _REACH * parallax_error, 2 * _SMALLEST)
     ends = m_0[:, None] + 5 * np.log10(np.stack([low, high], axis=1)) - 10
-    ends = np.clip(ends, _BRIGHT, _FAINT)
+    ends = np.clip(ends, _BRIGHT, _FAINT) + np.array([0.0, most])
     # A star outside of the limits keeps a stretch of nodes at their edge.
     ends[:, 1] = np.maximum(ends[:, 1], ends[:, 0] + 0.05)
-    share = (np.arange(_NODES) + 0.5) / _NODES
+    share = (np.arange(number) + 0.5) / number
     m_ks = ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * share
-    told = 10 ** (0.2 * (m_ks - m_0[:, None] + 10))
     error = parallax_error[:, None]
-    density = np.exp(-0.5 * ((parallax[:, None] - told) / error) ** 2) / error
-    spacing = (ends[:, 1:] - ends[:, :1]) / _NODES
+    density = np.zeros_like(m_ks)
+    moves = most * (np.arange(number) + 0.5) / number if pairs else np.zeros(1)
+    for move in moves:
+        told = 10 ** (0.2 * (m_ks - move - m_0[:, None] + 10))
+        density += np.exp(-0.5 * ((parallax[:, None] - told) / error) ** 2) / error
+    density /= len(moves)
+    spacing = (ends[:, 1:] - ends[:, :1]) / number
     # Where nodes are further apart than stars scatter, each stands for its surroundings.
     blur = 0.6 * np.maximum(spacing[:, 0] - _FINE, 0)
     error = np.hypot(m_0_err, blur)
@@ -104,7 +115,13 @@ def mixture(nodes: Nodes, mean, sigma, parts: Mixture | None):
         return each[:, 0]
     kind = log_softmax(parts.kind)
     double = logsumexp(each[:, 1:] + log_softmax(parts.brightening)[None], axis=1)
-    odd = logsumexp(log_weight, axis=1) - jnp.log(_FAINT - _BRIGHT)
+    odd = odd_ones(nodes)
     return logsumexp(
         jnp.stack([kind[0] + each[:, 0], kind[1] + double, kind[2] + odd]), axis=0
     )
+
+
+def odd_ones(nodes: Nodes):
+    """Return the log likelihood of each star's parallax if it may have any magnitude."""
+    log_weight = jnp.log(nodes.weight + 1e-30)
+    return logsumexp(log_weight, axis=1) - float(np.log(_FAINT - _BRIGHT))
