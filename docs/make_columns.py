@@ -28,6 +28,10 @@ TABLES = {
     "the table that was given, and what was found.",
     "hot": "`hot.parquet`, of `steadystar hot`: one row a spectrum of a hot star, in the "
     "columns of Xiang et al. (2021) and more.",
+    "budget": "`budget.parquet`, of `steadystar hot`: one row a sample of the posterior of "
+    "the magnitudes' errors.",
+    "composites": "`composites.parquet`, of `steadystar hot`: one row a pair whose spectrum "
+    "was made of two single ones.",
     "rejected": "`rejected.parquet`: one row a file, or part of one, that could not be "
     "read.",
     "visits": "One row a spectrum, before anything is measured: in memory, and in shards.",

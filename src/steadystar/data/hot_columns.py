@@ -6,7 +6,7 @@ of table 1 of Xiang et al. (2021), in lower case, and what goes beyond them.
 `steadystar.data.schema` lists both under ``TABLES``.
 """
 
-__all__ = ["BUDGET", "DISTANCES", "HOT", "HOT_BANDS"]
+__all__ = ["BUDGET", "COMPOSITES", "DISTANCES", "HOT", "HOT_BANDS"]
 
 import polars as pl
 
@@ -183,3 +183,15 @@ BUDGET = (
     ),
 )
 """One row a sample of the error budget."""
+
+COMPOSITES = (
+    _float("teff_1", "K", "phys.temperature.effective", "Temperature of the primary"),
+    _float("teff_2", "K", "phys.temperature.effective", "That of the secondary"),
+    _float("m_ks_1", "mag", _M_KS, "M_Ks told by the primary's own spectrum"),
+    _float("m_ks_2", "mag", _M_KS, "M_Ks told by the secondary's own spectrum"),
+    _float("m_ks_pair", "mag", _M_KS, "M_Ks told by the sum of both"),
+    _float(
+        "flux_ratio", "", "phot.flux;arith.ratio", "Secondary's light over primary's"
+    ),
+)
+"""One row a pair made of two single spectra on a common flux scale."""

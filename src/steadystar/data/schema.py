@@ -31,7 +31,7 @@ __all__ = [
 import polars as pl
 
 from steadystar.data.column import FLOAT, Column
-from steadystar.data.hot_columns import BUDGET, DISTANCES, HOT
+from steadystar.data.hot_columns import BUDGET, COMPOSITES, DISTANCES, HOT
 from steadystar.data.label_columns import LABEL_NAMES, LABELS
 from steadystar.data.star_columns import COMPARE, STANDARDS, STARS
 from steadystar.data.visit_columns import (
@@ -55,6 +55,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "distances": DISTANCES,
     "hot": HOT,
     "budget": BUDGET,
+    "composites": COMPOSITES,
 }
 
 

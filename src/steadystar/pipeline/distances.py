@@ -1,6 +1,6 @@
 """Distances of a table of stars: from a file to a catalog and a page."""
 
-__all__ = ["measure_distances", "read_stars"]
+__all__ = ["describe_distances", "measure_distances", "read_stars"]
 
 import difflib
 import json
@@ -78,7 +78,12 @@ def measure_distances(
             part.write_text(text + "\n", encoding="utf-8")
         with atomic(directory / "report") as part:
             write_distances_page(part, found, f"Distances of {table.name}", notes)
-        for line in _lines(summary, directory):
+        page = printable(str(directory / "report" / "index.html"))
+        for line in (
+            *describe_distances(summary),
+            f"Written     distances.parquet ({summary['rows']} rows), summary.json",
+            f"Report      {page}",
+        ):
             log.say(line)
     return found
 
@@ -198,8 +203,8 @@ def _summary(
     }
 
 
-def _lines(summary: Mapping[str, Any], directory: Path) -> list[str]:
-    """Say what was found, a line each."""
+def describe_distances(summary: Mapping[str, Any]) -> list[str]:
+    """Say what was found, a line each, from ``summary.json``."""
     error = summary["median_relative_error"]
     median = f", median error {100 * error:.1f}%" if error is not None else ""
     lines = [
@@ -221,8 +226,4 @@ def _lines(summary: Mapping[str, Any], directory: Path) -> list[str]:
         )
     for i, note in enumerate(summary["notes"]):
         lines.append(f"{'' if i else 'Notes':<12}{note}")
-    return [
-        *lines,
-        f"Written     distances.parquet ({summary['rows']} rows), summary.json",
-        f"Report      {printable(str(directory / 'report' / 'index.html'))}",
-    ]
+    return lines

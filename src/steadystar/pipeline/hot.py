@@ -7,9 +7,9 @@ magnitudes; each shard is told both; and the survey as a whole gets its error bu
 distances and its over-luminous stars, a catalog and a report.
 """
 
-__all__ = ["HOT", "HOT_STAGES", "run_hot", "run_hot_demo"]
+__all__ = ["HOT", "HOT_STAGES", "describe_hot", "run_hot", "run_hot_demo"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,8 +167,25 @@ def _conclude(
 ) -> list[str]:
     """Say what was found."""
     catalog = records["catalog"]["all"].facts
-    facts: dict[str, Any] = catalog["summary"]
+    facts = catalog["summary"]
     rejected = f"{facts['rejected']} files or parts of files were rejected"
+    written = ", ".join(f"{name} ({n} rows)" for name, n in catalog["rows"].items())
+    slow = sorted(seconds.items(), key=lambda item: -item[1])
+    each = ", ".join(f"{name} {took:.1f} s" for name, took in slow if took >= 0.05)
+    page = printable(str(run.directory / "report" / "index.html"))
+    return [
+        "",
+        f"Read        {facts['files']} files, {facts['spectra']} spectra; {rejected}",
+        *_counted([*facts["rejected_because"].items()][:5]),
+        *describe_hot(facts),
+        f"Written     {written}",
+        f"Time        {sum(seconds.values()):.1f} s ({each})",
+        f"Report      {page}",
+    ]
+
+
+def describe_hot(facts: Mapping[str, Any]) -> list[str]:
+    """Say what was found of the stars, a line each, from ``summary.json``."""
     kinds = (
         f"{facts['with_labels']} with labels, {facts['with_extinction']} with E(B-V), "
         f"{facts['with_magnitude']} with M_Ks, {facts['with_distance']} with a distance"
@@ -181,27 +198,18 @@ def _conclude(
         f"median error {_percent(facts['median_distance_error'])}, of the parallaxes "
         f"alone {_percent(facts['median_parallax_error'])}"
     )
-    written = ", ".join(f"{name} ({n} rows)" for name, n in catalog["rows"].items())
-    lines = [
-        "",
-        f"Read        {facts['files']} files, {facts['spectra']} spectra; {rejected}",
-        *(
-            f"{'':<12}{n} x {why}"
-            for why, n in [*facts["rejected_because"].items()][:5]
-        ),
+    return [
         f"Stars       {facts['stars']}: {kinds}",
-        *(f"{'':<12}{n} x {why}" for why, n in [*facts["problems"].items()][:8]),
+        *_counted([*facts["problems"].items()][:8]),
         f"Emission    {facts['emission_stars']} stars; {facts['emission_unknown']} unknown",
         f"Pairs       {pairs}",
         f"Distances   {errors}",
         *(f"{'':<12}{note}" for note in facts["notes"]),
-        f"Written     {written}",
     ]
-    slow = sorted(seconds.items(), key=lambda item: -item[1])
-    each = ", ".join(f"{name} {took:.1f} s" for name, took in slow if took >= 0.05)
-    lines.append(f"Time        {sum(seconds.values()):.1f} s ({each})")
-    page = printable(str(run.directory / "report" / "index.html"))
-    return [*lines, f"Report      {page}"]
+
+
+def _counted(items: Iterable[tuple[str, int]]) -> list[str]:
+    return [f"{'':<12}{n} x {sentence}" for sentence, n in items]
 
 
 def _percent(value: float | None) -> str:

@@ -196,8 +196,13 @@ def learn(job: _LearningJob, prefix: Path) -> Result:
 
 
 def _sample(job: _LearningJob) -> tuple[pl.DataFrame, Spectra]:
-    """The best spectrum of each star, of as many stars as may be learned from."""
-    best = pl.read_parquet(job.table).filter(pl.col("uniqflag") == 1)
+    """The best spectrum of each star, of as many stars as may be learned from.
+
+    Spectra without a velocity are not at rest, and teach nothing.
+    """
+    best = pl.read_parquet(job.table).filter(
+        (pl.col("uniqflag") == 1) & pl.col("rv").is_finite()
+    )
     if len(best) > job.hot.learn_from:
         chosen = best["star_id"].map_elements(_hash, return_dtype=pl.Int64)
         best = best.with_columns(_hash=chosen).sort("_hash").head(job.hot.learn_from)

@@ -5,6 +5,7 @@ __all__ = [
     "plan_hot_catalog",
     "plan_hot_report",
     "plan_results",
+    "rewrite_hot_report",
     "write_hot_catalog",
     "write_hot_pages",
 ]
@@ -29,7 +30,7 @@ from steadystar.measure.luminosity import LuminosityModel, geometric_magnitude
 from steadystar.pipeline.hot_learning import held_out
 from steadystar.pipeline.hot_options import extinction_ratio
 from steadystar.pipeline.hot_spectra import read_rest
-from steadystar.pipeline.ledger import Record, atomic, fingerprint
+from steadystar.pipeline.ledger import Ledger, atomic, fingerprint
 from steadystar.pipeline.reading import known_files
 from steadystar.pipeline.rejections import (
     Rejections,
@@ -41,6 +42,7 @@ from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 from steadystar.publish.catalog import described
 
 _GALLERY = 8
+_PERHAPS = ("emission.npz", "luminosity.npz", "budget.parquet", "composites.parquet")
 _SECTIONS = (
     *("read", "match", "hot", "extinction", "emission", "luminosity"),
     *("budget", "distances"),
@@ -150,10 +152,9 @@ def _budget(table: pl.DataFrame, job: _ResultsJob, notes: list[str], prefix: Pat
 class _CatalogJob:
     directory: Path
     hot: Path
-    files: dict[str, Path]
-    budget: Path | None
+    tables: dict[str, Path]
+    models: dict[str, Path]
     shards: tuple[tuple[Path, Path], ...]
-    emission: Path | None
     rejections: Rejections
     origin: dict[str, str]
     facts: dict[str, Any]
@@ -164,15 +165,16 @@ def plan_hot_catalog(run: Run, stage: Stage) -> list[Unit]:
     ledger = run.ledger
     results, learned = (ledger.records(n)["all"] for n in ("results", "learn"))
     extinction = ledger.records("extinction")["all"]
-    files = {}
-    for record, names in (
-        (learned, ("emission", "luminosity")),
-        (results, ("budget",)),
-    ):
-        for name in (*names, "composites"):
-            if name in record.outputs:
-                suffix = Path(record.outputs[name].path).suffix
-                files[f"{name}{suffix}"] = ledger.path(record, name)
+    models = {
+        f"{name}.npz": ledger.path(learned, name)
+        for name in ("emission", "luminosity")
+        if name in learned.outputs
+    }
+    tables = {
+        f"{name}.parquet": ledger.path(record, name)
+        for record, name in ((results, "budget"), (learned, "composites"))
+        if name in record.outputs
+    }
     live = known_files(run, ledger.records("read").values()).values()
     chosen = run.configuration.section_hash(*_SECTIONS)
     names = sorted((file.name, file.sha256) for file in live)
@@ -195,10 +197,9 @@ def plan_hot_catalog(run: Run, stage: Stage) -> list[Unit]:
     job = _CatalogJob(
         run.directory,
         ledger.path(results, "hot"),
-        files,
-        ledger.path(results, "budget") if "budget" in results.outputs else None,
+        tables,
+        models,
         tuple((ledger.path(r, "rows"), ledger.path(r, "rest")) for r in shards),
-        files.get("emission.npz"),
         Rejections.of(run),
         origin,
         facts,
@@ -211,8 +212,7 @@ def write_hot_catalog(job: _CatalogJob, prefix: Path) -> Result:
     """Write the catalog, the models, the gallery of spectra, and the summary."""
     hot, rejected = pl.read_parquet(job.hot), job.rejections.table()
     frames = {"hot.parquet": hot, "rejected.parquet": rejected}
-    if job.budget is not None:
-        frames["budget.parquet"] = pl.read_parquet(job.budget)
+    frames |= {name: pl.read_parquet(path) for name, path in job.tables.items()}
     gallery = _gallery(job, hot)
     outputs = {} if gallery is None else write_tables({"examples": gallery}, prefix)
     for name, frame in frames.items():
@@ -220,7 +220,7 @@ def write_hot_catalog(job: _CatalogJob, prefix: Path) -> Result:
         said = described(frame, name.partition(".")[0], job.origin)
         with atomic(outputs[name]) as part:
             write_parquet(frame, part, job.origin | said)
-    for name, path in job.files.items():
+    for name, path in job.models.items():
         outputs[name] = job.directory / name
         with atomic(outputs[name]) as part:
             shutil.copyfile(path, part)
@@ -234,12 +234,7 @@ def write_hot_catalog(job: _CatalogJob, prefix: Path) -> Result:
     outputs["summary.json"] = job.directory / "summary.json"
     with atomic(outputs["summary.json"]) as part:
         part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    for name in (
-        "emission.npz",
-        "luminosity.npz",
-        "budget.parquet",
-        "examples.parquet",
-    ):
+    for name in _PERHAPS:
         if name not in outputs:
             (job.directory / name).unlink(missing_ok=True)
     rows = {name: len(frame) for name, frame in frames.items()}
@@ -280,7 +275,7 @@ def _summary(hot: pl.DataFrame) -> dict[str, Any]:
 
 def _gallery(job: _CatalogJob, hot: pl.DataFrame) -> pl.DataFrame | None:
     """Choose spectra to be shown, with their reconstructions."""
-    if job.emission is None:
+    if "emission.npz" not in job.models:
         return None
     best = hot.filter(pl.col("uniqflag") == 1)
     broken = pl.col("recon_chi2").is_finite() & (pl.col("em_flag") == -1)
@@ -295,7 +290,7 @@ def _gallery(job: _CatalogJob, hot: pl.DataFrame) -> pl.DataFrame | None:
         spread = np.linspace(0, len(frame) - 1, min(_GALLERY, len(frame))).astype(int)
         for row in frame[spread].iter_rows(named=True):
             chosen.setdefault(row["visit_id"], (kind, row["problems"]))
-    model = EmissionModel.load(job.emission)
+    model = EmissionModel.load(job.models["emission.npz"])
     rows = []
     for rows_path, rest_path in job.shards:
         visits = pl.read_parquet(rows_path, columns=["visit_id", "specid"])
@@ -325,23 +320,31 @@ def _gallery(job: _CatalogJob, hot: pl.DataFrame) -> pl.DataFrame | None:
 class _ReportJob:
     directory: Path
     examples: Path | None
-    composites: Path | None
     truth: Path | None
 
 
 def plan_hot_report(run: Run, stage: Stage) -> list[Unit]:
     """One unit: the report of the catalog."""
-    ledger = run.ledger
-    catalog, learned = (ledger.records(n)["all"] for n in ("catalog", "learn"))
+    catalog = run.ledger.records("catalog")["all"]
     truth = str(run.truth) if run.truth else ""
-
-    def path(record: Record, name: str) -> Path | None:
-        return ledger.path(record, name) if name in record.outputs else None
-
-    job = _ReportJob(
-        run.directory, path(catalog, "examples"), path(learned, "composites"), run.truth
-    )
+    job = _report_job(run.ledger, run.truth)
     return [Unit("all", [catalog.sha256(), version("steadystar"), truth], job)]
+
+
+def _report_job(ledger: Ledger, truth: Path | None) -> _ReportJob:
+    catalog = ledger.record("catalog", "all")
+    examples = None
+    if catalog is not None and "examples" in catalog.outputs:
+        examples = ledger.path(catalog, "examples")
+    return _ReportJob(ledger.directory, examples, truth)
+
+
+def rewrite_hot_report(ledger: Ledger) -> None:
+    """Write the report of a run on hot stars anew, from its tables."""
+    old = ledger.record("report", "all")
+    truth = old.facts.get("truth") if old else None
+    job = _report_job(ledger, Path(truth) if truth else None)
+    write_hot_pages(job, ledger.directory)
 
 
 def write_hot_pages(job: _ReportJob, prefix: Path) -> Result:
@@ -358,9 +361,10 @@ def write_hot_pages(job: _ReportJob, prefix: Path) -> Result:
         summary=summary,
         budget=there(job.directory / "budget.parquet"),
         examples=there(job.examples),
-        composites=there(job.composites),
+        composites=there(job.directory / "composites.parquet"),
         truth=there(truth),
     )
     with atomic(job.directory / "report") as part:
         write_hot_report(part, inputs)
-    return Result({"report": job.directory / "report"})
+    facts = {"truth": str(job.truth) if job.truth else ""}
+    return Result({"report": job.directory / "report"}, facts)

@@ -9,8 +9,10 @@ __all__ = [
 ]
 
 import json
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -25,12 +27,16 @@ from steadystar.pipeline.publishing import (
     spectra_of_run,
     targets_hash,
 )
-from steadystar.pipeline.stages import STAGES
+from steadystar.pipeline.stages import READING, STAGES
 from steadystar.pipeline.summary import describe_results
+from steadystar.pipeline.units import Stage
 from steadystar.publish.catalog import FORMATS, columns_of, export
 from steadystar.publish.relative_catalog import constant_candidates, relative_catalog
 from steadystar.publish.report import write_report
 from steadystar.survey.registry import formats
+
+_MAIN = ("velocities", "hot", "distances")
+"""The main tables: of `run` and `calibrate`, `hot`, `distances`."""
 
 
 class NoResults(ValueError):
@@ -48,7 +54,7 @@ def describe_state(directory: Path) -> list[str]:
     if ledger.folder.is_dir():
         busy = holder(directory)
         lines.append(f"In use by {busy}." if busy else "No run is at work here.")
-        for stage in STAGES:
+        for stage in _stages(ledger):
             records = ledger.records(stage.name)
             if not records:
                 lines.append(f"{stage.name:<11}not done")
@@ -64,8 +70,30 @@ def describe_state(directory: Path) -> list[str]:
         raise _none(directory)
     if (directory / "summary.json").exists():
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-        lines += ["", *describe_results(summary)]
+        lines += ["", *_found(summary)]
     return lines
+
+
+def _stages(ledger: Ledger) -> tuple[Stage, ...]:
+    """The stages of the kind of run that this is; what all begin with, if too early."""
+    if ledger.records("rest"):
+        from steadystar.pipeline.hot import HOT_STAGES
+
+        return HOT_STAGES
+    return STAGES if ledger.records("measure") else READING
+
+
+def _found(summary: Mapping[str, Any]) -> list[str]:
+    """Say what the run that wrote ``summary.json`` found, whichever command it was."""
+    if "emission_stars" in summary:
+        from steadystar.pipeline.hot import describe_hot
+
+        return describe_hot(summary)
+    if "from_both" in summary:
+        from steadystar.pipeline.distances import describe_distances
+
+        return describe_distances(summary)
+    return describe_results(summary)
 
 
 def export_tables(directory: Path, format: str, table: str | None = None) -> list[Path]:
@@ -75,7 +103,7 @@ def export_tables(directory: Path, format: str, table: str | None = None) -> lis
     Xiong et al. (2021), where there are blue or red spectra, and the constant stars.
 
     Arguments:
-        directory: of a run or of `calibrate`.
+        directory: of a run of any kind, of `calibrate` or of `distances`.
         format: fits, votable, csv or parquet.
         table: the name of one table (as ``velocities``); all if None.
 
@@ -90,17 +118,19 @@ def export_tables(directory: Path, format: str, table: str | None = None) -> lis
         frames[path.stem] = (kind, frame := pl.read_parquet(path))
         # Of columns that were brought along, only the file itself knows units.
         columns[path.stem] = columns_of(read_metadata(path), frame)
-    if "velocities" not in frames:
+    main = next((name for name in _MAIN if name in frames), None)
+    if main is None:
         raise _none(directory)
     origin = {
         name: text
-        for name, text in read_metadata(directory / "velocities.parquet").items()
+        for name, text in read_metadata(directory / f"{main}.parquet").items()
         if name.startswith("steadystar.")
     }
-    velocities, stars = frames["velocities"][1], frames["stars"][1]
-    if velocities["arm"].is_in(["blue", "red"]).any():
-        frames["relative"] = ("relative", relative_catalog(velocities))
-    frames["constant-stars"] = ("stars", constant_candidates(stars))
+    if main == "velocities":
+        velocities, stars = frames["velocities"][1], frames["stars"][1]
+        if velocities["arm"].is_in(["blue", "red"]).any():
+            frames["relative"] = ("relative", relative_catalog(velocities))
+        frames["constant-stars"] = ("stars", constant_candidates(stars))
     if table is not None and table not in frames:
         raise NoResults(f"There is no table {table}: choose {', '.join(frames)}.")
     written = []
@@ -142,7 +172,18 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
     """
     if not (directory / "summary.json").exists():
         raise _none(directory)
+    if (directory / "distances.parquet").exists():
+        raise NoResults(
+            f"The report in {printable(str(directory))} is that of `steadystar "
+            "distances`: give that command again to write it anew."
+        )
     ledger = Ledger(directory)
+    if (directory / "hot.parquet").exists():
+        from steadystar.pipeline.hot_results import rewrite_hot_report
+
+        with only_run(directory):
+            rewrite_hot_report(ledger)
+        return directory / "report" / "index.html"
     windows = dict(configuration.measure.windows)
     old = ledger.record("report", "all")
     truth = Path(old.facts["truth"]) if old and old.facts["truth"] else None
@@ -163,5 +204,5 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
 def _none(directory: Path) -> NoResults:
     return NoResults(
         f"There are no results in {printable(str(directory))}. Name the directory that "
-        "was given to `steadystar run` or `steadystar calibrate` with -o."
+        "was given to `steadystar run`, `hot`, `calibrate` or `distances` with -o."
     )

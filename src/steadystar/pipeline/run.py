@@ -21,7 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from steadystar.pipeline.compiled import keep_programs, leave_programs
 from steadystar.pipeline.config import Configuration, ConfigurationError
-from steadystar.pipeline.inputs import InputError, find_files
+from steadystar.pipeline.inputs import InputError, find_files, printable
 from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.lock import only_run
 from steadystar.pipeline.log import RunLog, Step, open_log
@@ -123,6 +123,7 @@ def run_pipeline(
         try:
             for line in describe_inputs(run, inputs):
                 log.say(line)
+            _refuse_other_runs(run, pipeline)
             with _pool(workers, scheduler, directory, log) as pool:
                 return _advance(run, pipeline, pool, log)
         except KeyboardInterrupt:
@@ -131,6 +132,18 @@ def run_pipeline(
         except Exception:
             log.detail(traceback.format_exc())
             raise
+
+
+def _refuse_other_runs(run: Run, pipeline: Pipeline) -> None:
+    """Leave the results of another command alone."""
+    folder = run.ledger.folder
+    known = {stage.name for stage in pipeline.stages}
+    held = {path.parent.name for path in folder.glob("*/*.json")} - known
+    if held:
+        raise ConfigurationError(
+            f"{printable(str(run.directory))} holds a run of another kind (with the stages "
+            f"{', '.join(sorted(held))}): choose another directory with -o."
+        )
 
 
 def _advance(run: Run, pipeline: Pipeline, pool: Pool, log: RunLog) -> Outcome:
