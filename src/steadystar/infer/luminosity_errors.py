@@ -162,7 +162,7 @@ def _nodes(kept: dict[str, NDArray[np.float64]], a_ks: float, pairs: bool) -> No
     m_0 = kept["ks"] - a_ks * kept["ebv"]
     m_0_err = np.hypot(kept["ks_err"], a_ks * kept["ebv_err"])
     return parallax_nodes(
-        m_0, m_0_err, kept["parallax"], kept["parallax_error"], pairs=pairs
+        m_0, m_0_err, kept["parallax"], kept["parallax_error"], _NODES
     )
 
 
