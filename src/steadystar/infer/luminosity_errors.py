@@ -29,7 +29,6 @@ from steadystar.measure.luminosity_likelihood import (
 )
 
 PARAMETERS = ("alpha", "beta", "sigma_100", "sigma_int")
-_NODES = 8
 _PAIRS = ("mixture", "published", "none")
 
 
@@ -162,7 +161,7 @@ def _nodes(kept: dict[str, NDArray[np.float64]], a_ks: float, pairs: bool) -> No
     m_0 = kept["ks"] - a_ks * kept["ebv"]
     m_0_err = np.hypot(kept["ks_err"], a_ks * kept["ebv_err"])
     return parallax_nodes(
-        m_0, m_0_err, kept["parallax"], kept["parallax_error"], _NODES
+        m_0, m_0_err, kept["parallax"], kept["parallax_error"], pairs=pairs
     )
 
 
