@@ -355,7 +355,7 @@ def write_hot_pages(job: _ReportJob, prefix: Path) -> Result:
         return pl.read_parquet(path) if path is not None and path.exists() else None
 
     summary = json.loads((job.directory / "summary.json").read_text(encoding="utf-8"))
-    truth = job.truth / "stars.parquet" if job.truth else None
+    truth = job.truth / "spectra.parquet" if job.truth else None
     inputs = HotReportInputs(
         hot=pl.read_parquet(job.directory / "hot.parquet"),
         summary=summary,
