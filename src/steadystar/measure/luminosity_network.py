@@ -38,7 +38,8 @@ from steadystar.measure.luminosity_likelihood import (
 _LOWEST = 0.02
 """mag; no scatter is smaller, or one star could pin the network."""
 _BATCH = 512
-_CHECKS = 10
+_CHECKS = 20
+_LEAST_STEPS = 400
 _EPOCHS, _STARS_A_NEURON = 100, 40
 
 Network = dict[str, Any]
@@ -170,11 +171,13 @@ def train_mixture(
     by heart.
     """
     width = int(np.clip(len(data.features) // _STARS_A_NEURON, 8, width))
-    steps = int(np.clip(_EPOCHS * len(data.features) // _BATCH, 10 * _CHECKS, steps))
+    steps = int(
+        np.clip(_EPOCHS * len(data.features) // _BATCH, min(_LEAST_STEPS, steps), steps)
+    )
     keys = jax.random.split(jax.random.key(seed), members)
     number, size = data.features.shape
-    middle = float(data.m_geo.mean())
-    networks = jax.vmap(lambda k: _wide(k, size, width, middle))(keys)
+    line = _line(data)
+    networks = jax.vmap(lambda k: _wide(k, size, width, line))(keys)
     optimizer = optax.adam(optax.cosine_decay_schedule(4e-3, steps))
     states = jax.vmap(optimizer.init)(networks)
     held = jax.tree.map(jnp.asarray, (data.features, data.nodes))
@@ -235,11 +238,26 @@ def _where(better: NDArray[np.bool_], new, old):
     return jnp.where(better.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
 
 
-def _wide(key, size: int, width: int, middle: float) -> Network:
+def _line(data: TrainingSet) -> NDArray[np.float64]:
+    """Return offset and slopes of a straight relation: where the training begins.
+
+    Ridge regression on the means of the parallaxes' likelihoods, weighed by their widths
+    and the scatter that stars have (0.3 mag).
+    """
+    weight = data.nodes.weight / data.nodes.weight.sum(axis=1, keepdims=True)
+    mean = (weight * data.nodes.m_ks).sum(axis=1)
+    variance = (weight * (data.nodes.m_ks - mean[:, None]) ** 2).sum(axis=1)
+    certain = 1 / (variance + data.nodes.error**2 + 0.3**2)
+    x = np.column_stack([np.ones(len(mean)), data.features]).astype(float)
+    normal = (x.T * certain) @ x + np.diag([0.0, *np.ones(data.features.shape[1])])
+    return np.linalg.solve(normal, x.T @ (certain * mean))
+
+
+def _wide(key, size: int, width: int, line: NDArray[np.float64]) -> Network:
     network = _start(key, (size, width, width, 2))
     network["w2"] = network["w2"] * 0.1
-    network["b2"] = jnp.array([middle, -1.0])
-    network["line"] = jnp.zeros(size)
+    network["b2"] = jnp.array([line[0], -1.0])
+    network["line"] = jnp.asarray(line[1:], jnp.float32)
     # Most stars are single, a tenth are pairs, one in a hundred is odd.
     network["kind"] = jnp.log(jnp.array([0.89, 0.10, 0.01]))
     network["brightening"] = jnp.zeros(len(BRIGHTENING))
