@@ -203,7 +203,11 @@ def demo(
 ) -> None:
     """Simulate a small survey, run everything on its files, compare with the truth."""
     with _in_sentences(output / "run" / "run.log"), _programs():
+        from steadystar.pipeline.demo import shown_only
+
         configuration = _configuration(config)
+        if config is None:
+            configuration = shown_only(configuration)
         if hot_stars:
             from steadystar.pipeline.hot import run_hot_demo as run
         else:
@@ -566,8 +570,8 @@ def hot(
         Path,
         typer.Option(
             metavar="TABLE",
-            help="Magnitudes and parallaxes (Gaia, 2MASS, optical), by source_id or "
-            "position: Parquet, FITS, VOTable, ECSV or CSV.",
+            help="Magnitudes and parallaxes (Gaia, 2MASS, optical) with positions: "
+            "Parquet, FITS, VOTable, ECSV or CSV.",
         ),
     ],
     output: Output,

@@ -18,8 +18,9 @@ from zipfile import BadZipFile
 import numpy as np
 import polars as pl
 
+from steadystar.data.hot_columns import HOT, HOT_BANDS
 from steadystar.data.spectra import Spectra
-from steadystar.data.tables import TableError
+from steadystar.data.tables import TableError, write_parquet
 from steadystar.infer.extinction import ExtinctionOptions, estimate_extinction
 from steadystar.measure.composites import composite_test
 from steadystar.measure.emission import EmissionModel, EmissionOptions, fit_emission
@@ -28,16 +29,29 @@ from steadystar.measure.luminosity import (
     LuminosityOptions,
     fit_luminosity,
 )
+from steadystar.models.intrinsic_colors import IntrinsicColors
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.hot_options import HotOptions, extinction_ratio
 from steadystar.pipeline.hot_spectra import read_rest
+from steadystar.pipeline.inputs import InputError
 from steadystar.pipeline.ledger import atomic, content_hash
+from steadystar.pipeline.rejections import Rejections
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 from steadystar.survey.parallax_offset import parallax_offsets
 from steadystar.survey.photometry import open_photometry
 from steadystar.survey.photometry_match import matched_photometry
 
 _MODELS = ("emission", "luminosity")
+_GIVEN = {
+    *("gaia_id", "parallax", "parallax_error", "parallax_offset", "ruwe"),
+    *("pmra", "pmra_error", "pmdec", "pmdec_error"),
+    *(name for band in HOT_BANDS for name in (band, f"{band}_err")),
+}
+_OURS = {column.name for column in HOT} - _GIVEN | {
+    *("visit_id", "snr", "path", "n_colors", "extinction_status", "ebv_chi2"),
+    *("broken", "outside", "warning", "held_out", "distance_status"),
+}
+"""What the pipeline finds itself: columns of the photometry must not have these names."""
 
 
 def check_hot(configuration: Configuration) -> None:
@@ -53,18 +67,38 @@ def check_hot(configuration: Configuration) -> None:
             "(Gaia, 2MASS and optical magnitudes, parallaxes)."
         )
     try:
-        open_photometry(Path(hot.photometry), hot.photometry_columns or None)
+        source = open_photometry(Path(hot.photometry), hot.photometry_columns or None)
     except (TableError, ValueError) as error:
         raise ConfigurationError(f"--photometry: {error}") from error
-    if hot.model:
+    if not {"ra", "dec"} <= set(source.frame.columns):
+        raise ConfigurationError(
+            f"--photometry: {hot.photometry} has no positions, by which it is matched to "
+            "the spectra: add ra and dec in degrees, or say which columns they are, as in "
+            "--columns ra=RAJ2000,dec=DEJ2000."
+        )
+    if colors := configuration.extinction.colors:
         try:
-            EmissionModel.load(Path(hot.model) / "emission.npz")
-            LuminosityModel.load(Path(hot.model) / "luminosity.npz")
-        except (ValueError, BadZipFile) as error:
-            raise ConfigurationError(
-                f"--model {hot.model}: {error} Name the directory of a run of `steadystar "
-                "hot` that learned its own models."
-            ) from error
+            IntrinsicColors.load(colors)
+        except ValueError as error:
+            raise ConfigurationError(f"extinction.colors: {error}") from error
+    if hot.model:
+        _check_models(Path(hot.model))
+
+
+def _check_models(folder: Path) -> None:
+    models = {"emission.npz": EmissionModel, "luminosity.npz": LuminosityModel}
+    for name, kind in models.items():
+        why = "is not there"
+        if (folder / name).is_file():
+            try:
+                kind.load(folder / name)
+                continue
+            except (ValueError, BadZipFile):
+                why = "is damaged, or of another version"
+        raise ConfigurationError(
+            f"--model: {folder / name} {why}. Name the directory of a run of `steadystar "
+            "hot` that learned its own models."
+        )
 
 
 @dataclass(frozen=True)
@@ -78,6 +112,8 @@ class _ExtinctionJob:
 def plan_extinction(run: Run, stage: Stage) -> list[Unit]:
     """One unit: all spectra with the photometry of their stars."""
     records = [record for _, record in sorted(run.ledger.records("rest").items())]
+    if not records:
+        raise InputError(_nothing(run))
     hot = run.configuration.hot
     job = _ExtinctionJob(
         tuple(run.ledger.path(record, "rows") for record in records),
@@ -92,32 +128,71 @@ def plan_extinction(run: Run, stage: Stage) -> list[Unit]:
     return [Unit("all", inputs, job)]
 
 
+def _nothing(run: Run) -> str:
+    """List why each file is of no use; say the first reason."""
+    reasons = Rejections.of(run).table()
+    path = run.directory / "rejected.parquet"
+    with atomic(path) as part:
+        write_parquet(reasons, part)
+    return (
+        "There is no spectrum to measure. "
+        f"{reasons['path'][0]}: {reasons['reason'][0]} See {path} for each."
+    )
+
+
 def photometry_and_dust(job: _ExtinctionJob, prefix: Path) -> Result:
     """Match photometry, correct parallaxes, and estimate the reddening of every star."""
-    tables = [pl.read_parquet(path) for path in job.rows]
-    rows = pl.concat(tables, how="diagonal_relaxed")
-    rows = rows.sort("star_id", "snr_g", "visit_id", descending=[False, True, False])
-    rank = pl.int_range(pl.len()).over("star_id") + 1
-    rows = rows.with_columns(uniqflag=rank.cast(pl.Int64))
+    rows = pl.concat(
+        [pl.read_parquet(path) for path in job.rows], how="diagonal_relaxed"
+    )
     source = open_photometry(job.photometry, job.hot.photometry_columns or None)
     matched, notes = matched_photometry(rows, source.frame, job.hot.match_radius)
     offsets = parallax_offsets(matched, job.hot.zero_point)
-    matched = matched.with_columns(parallax_offset=pl.Series(offsets.offset))
-    own = [name for name in matched.columns if name not in rows.columns]
-    table = rows.hstack(matched.select(own))
+    matched = matched.drop("ra", "dec").with_columns(
+        parallax_offset=pl.Series(offsets.offset)
+    )
+    computed = {name for name in matched.columns if name.casefold() in _OURS}
+    if computed:
+        notes.append(
+            f"Columns {', '.join(sorted(computed))} of the photometry are NAME_photometry "
+            "in the catalog, where these names are those of what is found here."
+        )
+        matched = matched.rename({name: f"{name}_photometry" for name in computed})
+    without = [name for name in sorted(_GIVEN) if name not in matched.columns]
+    empty = [pl.lit(None, pl.Float64).alias(name) for name in without]
+    table = _ranked(rows.hstack(matched.with_columns(empty)))
     # The best spectrum speaks for the star; its reddening is that of all its rows.
-    best = estimate_extinction(table.filter(pl.col("uniqflag") == 1), job.extinction)
+    best = table.filter(pl.col("uniqflag") == 1)
+    try:
+        best = estimate_extinction(best, job.extinction)
+    except ValueError as error:
+        notes.append(f"No reddening was estimated: {error}")
+        best = best.with_columns(
+            pl.lit(np.nan).alias("ebv"),
+            pl.lit(np.nan).alias("ebv_err"),
+            n_colors=pl.lit(0, pl.Int64),
+            bands_rejected=pl.lit(""),
+            extinction_status=pl.lit("Too few bands have a magnitude in the survey."),
+        )
     known = ("ebv", "ebv_err", "n_colors", "bands_rejected", "extinction_status")
     table = table.join(best.select("star_id", *known), on="star_id", how="left")
     table = table.sort("star_id", "uniqflag")
-    without = int(best["ebv"].is_nan().sum())
     facts = {
         "spectra": len(table),
         "stars": len(best),
-        "with_ebv": len(best) - without,
+        "with_ebv": int(best["ebv"].is_finite().sum()),
         "notes": [*source.notes, *notes, *offsets.notes],
     }
     return Result(write_tables({"table": table}, prefix), facts)
+
+
+def _ranked(table: pl.DataFrame) -> pl.DataFrame:
+    """Number the spectra of each star, the best signal-to-noise ratio first."""
+    # A ratio that is not a number is the worst, not the best.
+    order = pl.col("snr_g").fill_nan(None).fill_null(-1.0)
+    table = table.sort("star_id", order, "visit_id", descending=[False, True, False])
+    rank = pl.int_range(pl.len()).over("star_id") + 1
+    return table.with_columns(uniqflag=rank.cast(pl.Int64))
 
 
 @dataclass(frozen=True)
@@ -161,7 +236,11 @@ def learn(job: _LearningJob, prefix: Path) -> Result:
             with atomic(path) as part:
                 shutil.copyfile(Path(job.hot.model) / f"{name}.npz", part)
         return Result(outputs, {"given": job.hot.model, "notes": []})
-    table, spectra = _sample(job)
+    found = _sample(job)
+    if found is None:
+        why = "no spectrum has a velocity"
+        return Result({}, {"notes": [f"Emission lines were not looked for: {why}."]})
+    table, spectra = found
     try:
         emission = fit_emission(spectra, table["snr"].to_numpy(), job.emission)
     except ValueError as error:
@@ -195,7 +274,7 @@ def learn(job: _LearningJob, prefix: Path) -> Result:
     return Result(outputs, facts)
 
 
-def _sample(job: _LearningJob) -> tuple[pl.DataFrame, Spectra]:
+def _sample(job: _LearningJob) -> tuple[pl.DataFrame, Spectra] | None:
     """The best spectrum of each star, of as many stars as may be learned from.
 
     Spectra without a velocity are not at rest, and teach nothing.
@@ -218,6 +297,8 @@ def _sample(job: _LearningJob) -> tuple[pl.DataFrame, Spectra]:
         if len(pick):
             batches.append(read_rest(rest_path, pick))
             tables.append(visits[pick])
+    if not tables:
+        return None
     table = pl.concat(tables).join(best, on="visit_id", maintain_order="left")
     return table, Spectra.concatenate(batches)
 

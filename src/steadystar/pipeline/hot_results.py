@@ -86,12 +86,13 @@ def budget_and_distances(job: _ResultsJob, prefix: Path) -> Result:
     if told:
         found = pl.concat(told, how="diagonal_relaxed")
         table = table.join(found, on="visit_id", how="left", maintain_order="left")
-    absent = {"em_flag": -1, "broken": None, "m_ks": np.nan, "m_ks_err": np.nan}
-    absent |= {"m_ks_meas_err": np.nan, "warning": None}
+    absent: dict[str, pl.Expr] = {
+        **dict.fromkeys(("m_ks", "m_ks_err", "m_ks_meas_err"), pl.lit(np.nan)),
+        **dict.fromkeys(("broken", "warning"), pl.lit(None, pl.String)),
+        "em_flag": pl.lit(-1, pl.Int64),
+    }
     table = table.with_columns(
-        pl.lit(value, pl.Int64 if name == "em_flag" else None).alias(name)
-        for name, value in absent.items()
-        if name not in table.columns
+        value.alias(name) for name, value in absent.items() if name not in table.columns
     )
     aside = pl.Series(held_out(table["star_id"], job.held_out))
     table = table.with_columns(held_out=aside)
