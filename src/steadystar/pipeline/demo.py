@@ -1,6 +1,6 @@
 """A survey that never was, from files to report, compared with what was put in."""
 
-__all__ = ["run_demo", "simulate", "simulate_hot"]
+__all__ = ["run_demo", "shown_only", "simulate", "simulate_hot"]
 
 import json
 from collections.abc import Callable
@@ -49,6 +49,12 @@ def simulate_hot(directory: Path, configuration: Configuration, seed: int) -> bo
         ["hot", _HOT_VERSION, asdict(options)],
         lambda: write_hot_survey(directory, options),
     )
+
+
+def shown_only(configuration: Configuration) -> Configuration:
+    """Return the configuration without files of figures for papers: a demo is looked at."""
+    report = replace(configuration.report, paper_figures=False)
+    return configuration.model_copy(update={"report": report})
 
 
 def _once(directory: Path, what: list, write: Callable[[], object]) -> bool:
