@@ -44,14 +44,15 @@ def excess_of_good(facts: HotFacts) -> Figure | Missing:
     excess = facts["snr_dparallax"]
     good = np.isfinite(excess) & (facts.parallax_snr > GOOD_PARALLAX)
     good &= ~(facts["snr_g"] < GOOD_SNR)
-    if good.sum() < _FEWEST:
+    m_ks = facts["m_ks"]
+    if max((good & (m_ks < _BRIGHT)).sum(), (good & (m_ks >= _BRIGHT)).sum()) < _FEWEST:
         reason = (
-            f"Fewer than {_FEWEST} stars have a parallax above {GOOD_PARALLAX:.0f} times "
-            f"its error and a spectrum of S/N above {GOOD_SNR:.0f}."
+            f"Fewer than {_FEWEST} stars, bright or faint, have a parallax above "
+            f"{GOOD_PARALLAX:.0f} times its error and a spectrum of S/N above "
+            f"{GOOD_SNR:.0f}."
         )
         return Missing("hot-excess", title, reason)
     panels, said = [], []
-    m_ks = facts["m_ks"]
     for rows, name in (
         (good & (m_ks < _BRIGHT), "brighter than M_Ks = 0"),
         (good & (m_ks >= _BRIGHT), "fainter"),
