@@ -150,7 +150,7 @@ HOT_STAGES = (
     Stage(
         "report",
         "Writing the report",
-        (),
+        ("report",),
         1,
         plan_hot_report,
         write_hot_pages,

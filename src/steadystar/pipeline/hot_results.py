@@ -40,6 +40,7 @@ from steadystar.pipeline.rejections import (
 )
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 from steadystar.publish.catalog import described
+from steadystar.publish.inputs import ReportOptions
 
 _GALLERY = 8
 _PERHAPS = ("emission.npz", "luminosity.npz", "budget.parquet", "composites.parquet")
@@ -322,29 +323,32 @@ class _ReportJob:
     directory: Path
     examples: Path | None
     truth: Path | None
+    options: ReportOptions
 
 
 def plan_hot_report(run: Run, stage: Stage) -> list[Unit]:
     """One unit: the report of the catalog."""
     catalog = run.ledger.records("catalog")["all"]
     truth = str(run.truth) if run.truth else ""
-    job = _report_job(run.ledger, run.truth)
+    job = _report_job(run.ledger, run.truth, run.configuration.report)
     return [Unit("all", [catalog.sha256(), version("steadystar"), truth], job)]
 
 
-def _report_job(ledger: Ledger, truth: Path | None) -> _ReportJob:
+def _report_job(
+    ledger: Ledger, truth: Path | None, options: ReportOptions
+) -> _ReportJob:
     catalog = ledger.record("catalog", "all")
     examples = None
     if catalog is not None and "examples" in catalog.outputs:
         examples = ledger.path(catalog, "examples")
-    return _ReportJob(ledger.directory, examples, truth)
+    return _ReportJob(ledger.directory, examples, truth, options)
 
 
-def rewrite_hot_report(ledger: Ledger) -> None:
+def rewrite_hot_report(ledger: Ledger, options: ReportOptions) -> None:
     """Write the report of a run on hot stars anew, from its tables."""
     old = ledger.record("report", "all")
     truth = old.facts.get("truth") if old else None
-    job = _report_job(ledger, Path(truth) if truth else None)
+    job = _report_job(ledger, Path(truth) if truth else None, options)
     write_hot_pages(job, ledger.directory)
 
 
@@ -366,6 +370,6 @@ def write_hot_pages(job: _ReportJob, prefix: Path) -> Result:
         truth=there(truth),
     )
     with atomic(job.directory / "report") as part:
-        write_hot_report(part, inputs)
+        write_hot_report(part, inputs, job.options)
     facts = {"truth": str(job.truth) if job.truth else ""}
     return Result({"report": job.directory / "report"}, facts)

@@ -182,7 +182,7 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
         from steadystar.pipeline.hot_results import rewrite_hot_report
 
         with only_run(directory):
-            rewrite_hot_report(ledger)
+            rewrite_hot_report(ledger, configuration.report)
         return directory / "report" / "index.html"
     windows = dict(configuration.measure.windows)
     old = ledger.record("report", "all")
