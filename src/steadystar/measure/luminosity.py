@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
@@ -205,13 +206,24 @@ class LuminosityModel:
             ValueError: the file holds no such model.
         """
         try:
-            with np.load(path, allow_pickle=False) as held:
+            # numpy leaves a file open that it cannot read.
+            with (
+                Path(path).open("rb") as file,
+                np.load(file, allow_pickle=False) as held,
+            ):
                 if int(held["version"]) != 1:
                     raise ValueError(f"version {int(held['version'])}")
                 facts = json.loads(str(held["facts"]))
                 ways = {name: _way(held, name) for name in _WAYS}
             return cls(facts.pop("method"), ways, **facts)
-        except (KeyError, ValueError, TypeError, OSError, EOFError) as error:
+        except (
+            KeyError,
+            ValueError,
+            TypeError,
+            OSError,
+            EOFError,
+            BadZipFile,
+        ) as error:
             raise ValueError(
                 f"{path} holds no model of luminosities ({error}): pass the file that "
                 "LuminosityModel.save wrote."
@@ -253,6 +265,8 @@ def _raw(value: NDArray[np.float32], snr: NDArray[np.float64]):
 
 
 def _warning(m_ks: float, outside: float) -> str | None:
+    if not np.isfinite(m_ks):
+        return "There are too few usable pixels to tell a magnitude."
     if outside > 1:
         return (
             f"The spectrum is unlike those of the training stars ({outside:.1f} times "
@@ -327,6 +341,7 @@ def fit_luminosity(
     )
     if options.method == "published":
         usable &= (parallax > options.min_parallax_snr * error) & np.isfinite(m_geo)
+    _enough(int(usable.sum()))
     middle = np.nan_to_num(m_geo, nan=float(np.nanmedian(m_geo[usable])))
     published = options.method == "published"
     few, way_of = (100, "published") if published else (60, "weighted")
@@ -343,12 +358,7 @@ def fit_luminosity(
         ("clean", clean, usable),
     ):
         rows = np.flatnonzero(taken)
-        if len(rows) < 100:
-            raise ValueError(
-                f"Only {len(rows)} stars have a spectrum, Ks, E(B-V) and a parallax to "
-                "learn from: 100 are the least. Use a model trained on another survey "
-                "(LuminosityModel.load)."
-            )
+        _enough(len(rows))
         value = bases.coefficients(spectra[rows]).value
         known = np.isfinite(value).all(axis=1)
         rows, value = rows[known], value[known]
@@ -368,6 +378,15 @@ def fit_luminosity(
     if options.method == "published":
         model = model.with_errors(*summary["full"]["errors"])
     return model
+
+
+def _enough(number: int) -> None:
+    if number < 100:
+        raise ValueError(
+            f"Only {number} stars have a spectrum, Ks, E(B-V) and a parallax to learn "
+            "from: 100 are the least. Use a model trained on another survey "
+            "(LuminosityModel.load)."
+        )
 
 
 def _ranges(snr, parallax, m_ks) -> dict[str, Any]:
