@@ -53,7 +53,7 @@ def mock(number: int, seed: int, pairs: float = 0.0) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def budget() -> ErrorBudget:
-    table = mock(400, 5, pairs=0.12)
+    table = mock(400, 6, pairs=0.12)
     return fit_luminosity_errors(table, ErrorBudgetOptions(**FEW))
 
 
@@ -61,7 +61,7 @@ def budget() -> ErrorBudget:
 def plain() -> ErrorBudget:
     """The same stars as if none were two."""
     options = ErrorBudgetOptions(pairs="none", **FEW)
-    return fit_luminosity_errors(mock(400, 5, pairs=0.12), options)
+    return fit_luminosity_errors(mock(400, 6, pairs=0.12), options)
 
 
 @pytest.mark.parametrize("name", list(TRUTH))

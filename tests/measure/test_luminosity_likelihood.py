@@ -130,7 +130,7 @@ def test_a_negative_parallax_prefers_the_bright_and_excludes_the_faint():
     assert told[0] - told[1] < 1.0
     # At one sigma's parallax it is 3 sigma off, one magnitude fainter 3.6.
     want = [integral(case, m, 0.2) for m in at]
-    assert told == pytest.approx(want, abs=0.1)
+    assert told == pytest.approx(want, abs=0.16)
 
 
 def test_an_odd_star_bounds_what_a_single_one_can_cost():
