@@ -244,6 +244,7 @@ def learn(job: _LearningJob, prefix: Path) -> Result:
     try:
         emission = fit_emission(spectra, table["snr"].to_numpy(), job.emission)
     except ValueError as error:
+        _only_refusals(error)
         return Result({}, {"notes": [f"Emission lines were not looked for: {error}"]})
     with atomic(outputs["emission"]) as part:
         emission.save(part)
@@ -262,6 +263,7 @@ def learn(job: _LearningJob, prefix: Path) -> Result:
             job.luminosity,
         )
     except ValueError as error:
+        _only_refusals(error)
         del outputs["luminosity"]
         note = f"Absolute magnitudes were not learned: {error}"
         return Result(outputs, facts | {"notes": [note]})
@@ -272,6 +274,12 @@ def learn(job: _LearningJob, prefix: Path) -> Result:
     outputs |= write_tables({"composites": pairs}, prefix)
     facts |= {"luminosity": dict(model.summary), "notes": []}
     return Result(outputs, facts)
+
+
+def _only_refusals(error: ValueError) -> None:
+    """Raise again what is no refusal in words, but a fault: JAX's and numpy's own kinds."""
+    if type(error) is not ValueError:
+        raise error
 
 
 def _sample(job: _LearningJob) -> tuple[pl.DataFrame, Spectra] | None:
