@@ -28,7 +28,7 @@ from steadystar.simulate.hot_options import HotSurveyOptions
 from steadystar.simulate.hot_survey import write_hot_survey
 
 SMALL = {
-    "luminosity": {"members": 1, "steps": 60},
+    "luminosity": {"members": 1, "steps": 40},
     "hot": {"held_out": 0.05},
 }
 QUICK = ("hot.parquet", "luminosity.npz", "emission.npz", "composites.parquet")
@@ -58,7 +58,7 @@ def stand_in(monkeypatch):
 def survey(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("hot")
     write_hot_survey(
-        folder, HotSurveyOptions(n_stars=130, repeats=0.08, emission=0.08, seed=3)
+        folder, HotSurveyOptions(n_stars=114, repeats=0.04, emission=0.06, seed=3)
     )
     return folder
 
@@ -120,7 +120,7 @@ def test_the_catalog_has_the_columns_of_the_paper_and_a_row_a_spectrum(survey, w
     assert pl.Null not in hot.dtypes
     best = hot.filter(uniqflag=1)
     assert best["star_id"].is_unique().all()
-    assert len(best) == hot["star_id"].n_unique() == 130
+    assert len(best) == hot["star_id"].n_unique() == 114
     worse = hot.filter(pl.col("uniqflag") > 1).join(best, on="star_id")
     assert (worse["snr_g"] <= worse["snr_g_right"]).all()
 
@@ -128,7 +128,7 @@ def test_the_catalog_has_the_columns_of_the_paper_and_a_row_a_spectrum(survey, w
 def test_what_is_found_is_the_truth(survey, whole):
     truth = pl.read_parquet(survey / "truth" / "stars.parquet")
     both = hot_of(whole).filter(uniqflag=1).join(truth, on="star_id", suffix="_true")
-    assert len(both) == 130
+    assert len(both) == 114
     good = both.filter(pl.col("problems").is_null() & (pl.col("double") == 0))
     assert len(good) > 40
     # Errors of the reddening are floored at 0.014 mag a color; a disk may add to it.
@@ -250,7 +250,7 @@ def test_status_report_and_exports_know_such_a_run(again):
     lines = describe_state(again)
     assert any(line.startswith("rest ") and "1 done" in line for line in lines)
     assert not any(line.startswith("zeropoints") for line in lines)
-    assert any(line.startswith("Stars       130:") for line in lines)
+    assert any(line.startswith("Stars       114:") for line in lines)
     shutil.rmtree(again / "report")
     page = rewrite_report(again, Configuration())
     assert page.read_text() == f"{len(hot_of(again))} True"
