@@ -411,7 +411,7 @@ def composites(method: str, model: LuminosityModel, seed: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Hot stars, simulated.")
     parser.add_argument("--number", type=int, default=4000, help="stars, 1000 to 16000")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--steps", type=int, default=LuminosityOptions().steps)

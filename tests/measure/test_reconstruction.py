@@ -26,7 +26,9 @@ SHAPES = (
 )
 
 
-def stars(number: int, seed: int, error=0.01) -> tuple[Spectra, np.ndarray]:
+def stars(
+    number: int, seed: int, error: float | np.ndarray = 0.01
+) -> tuple[Spectra, np.ndarray]:
     """Spectra with noise, and what they would be without."""
     rng = np.random.default_rng(seed)
     true = 1 + rng.normal(size=(number, KINDS)) @ SHAPES

@@ -15,7 +15,7 @@ from steadystar.measure.rest_frame import (
 )
 
 STEP = np.log(10) * 1e-4
-WAVE = 10 ** (3.5682 + 1e-4 * np.arange(3909))
+WAVE = np.power(10.0, 3.5682 + 1e-4 * np.arange(3909)).astype(np.float64)
 SPEEDS = np.array([-400.0, -31.0, 0.0, 7.5, 123.4, 500.0])
 # The level is fainter beyond the last clean pixel; before it, waves are known exactly.
 INNER = slice(60, 3300)

@@ -31,6 +31,7 @@ _CHUNK = 1024
 _CLIP = 6.0
 """Pixels of a spectrum that are further off than this many sigma count as damaged."""
 _LEAST_GOOD = 0.8
+_LEAST = 20
 _LEADING, _FARTHEST = 6, 4.0
 _UNUSUAL = 50.0
 """Spectra whose variance about the median is this many times the usual are broken."""
@@ -261,45 +262,51 @@ def fit_reconstruction(
     taken = np.flatnonzero(good if members is None else good & members)
     if len(taken):
         taken = _ordinary(spectra, taken, clean)
-    if len(taken) < 20:
+    if len(taken) < _LEAST:
         raise ValueError(
             f"Only {len(taken)} spectra have usable pixels enough to learn components "
-            "from: 20 are the least. Give more spectra, or a reconstruction that was "
+            f"from: {_LEAST} are the least. Give more spectra, or a reconstruction that was "
             "learned elsewhere."
         )
-    for _ in range(_TURNS):
-        limits = _limits(spectra, taken, clean)
-        mean, scale = _moments(spectra, taken, limits)
-        if not (scale != 1).any():
-            raise ValueError(
-                f"The {len(taken)} spectra to learn from are all the same: there are no "
-                "components in which they differ. Give spectra of different stars."
-            )
-        few = min(n_components, len(taken) // 2, int(clean.sum()))
-        learn = _Learning(spectra, taken, clean, mean, scale)
-        if method == "published":
-            components, variance = learn.components(few, alike=True)
-        else:
-            components, variance = learn.components(few)
-            few = learn.significant(few)
-            components, variance = components[:few], variance[:few]
-        alone = learn.alone(components)
-        if not alone.any() or len(taken) - alone.sum() < 20:
-            break
-        taken = taken[~alone]
+    learn, limits, components, variance = _learned(
+        spectra, taken, clean, n_components, method
+    )
     start = Reconstruction(
         spectra.wave.astype(float),
         clean.copy(),
-        mean,
-        scale,
+        learn.mean,
+        learn.scale,
         components.astype(np.float32),
-        np.zeros((len(components), len(mean)), np.float32),
+        np.zeros((len(components), len(clean)), np.float32),
         variance.astype(np.float32),
-        np.zeros_like(mean),
-        len(taken),
+        np.zeros_like(learn.mean),
+        len(learn.taken),
         method,
     )
-    return _with_basis(start, spectra, taken, limits)
+    return _with_basis(start, spectra, learn.taken, limits)
+
+
+def _learned(
+    spectra: Spectra, taken, clean, n_components: int, method: str, turns: int = _TURNS
+):
+    """Find the components, without the spectra that have one to themselves."""
+    limits = _limits(spectra, taken, clean)
+    mean, scale = _moments(spectra, taken, limits)
+    if not (scale != 1).any():
+        raise ValueError(
+            f"The {len(taken)} spectra to learn from are all the same: there are no "
+            "components in which they differ. Give spectra of different stars."
+        )
+    few = min(n_components, len(taken) // 2, int(clean.sum()))
+    learn = _Learning(spectra, taken, clean, mean, scale)
+    components, variance = learn.components(few, alike=method == "published")
+    if method != "published":
+        few = learn.significant(few)
+        components, variance = components[:few], variance[:few]
+    alone = learn.alone(components)
+    if alone.any() and turns > 1 and len(taken) - alone.sum() >= _LEAST:
+        return _learned(spectra, taken[~alone], clean, n_components, method, turns - 1)
+    return learn, limits, components, variance
 
 
 class _Learning(NamedTuple):
@@ -362,7 +369,8 @@ class _Learning(NamedTuple):
         square = np.concatenate(parts)
         total = square.sum(axis=0)
         most = max(_MOST_SHARE, _MOST_STARS / len(square))
-        return (square > most * np.where(total > 0, total, np.inf)).any(axis=1)
+        large = square > most * np.where(total > 0, total, np.inf)
+        return np.asarray(large.any(axis=1))
 
 
 def _leading(product: NDArray[np.float32], few: int):
