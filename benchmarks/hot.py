@@ -244,7 +244,15 @@ def judge(method: str, told: pl.DataFrame, table: pl.DataFrame) -> None:
         if name == "M_Ks":
             x = column(table, "m_ks_mean")
         value, error = slope(x[single], off[single])
-        say(f"  trend with {name}", slope=value, error=error)
+        good = single & (snr > 80)
+        bright, its = slope(x[good], off[good])
+        say(
+            f"  trend with {name}",
+            slope=value,
+            error=error,
+            at_snr_above_80=bright,
+            its_error=its,
+        )
     say(
         "  pairs less singles",
         median=float(np.nanmedian(off[double]) - np.median(off[single])),

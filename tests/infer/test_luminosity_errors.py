@@ -1,5 +1,7 @@
 """The error budget: what was put into a mock comes out within its intervals."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import polars as pl
@@ -13,7 +15,7 @@ from steadystar.infer.luminosity_errors import (
 )
 
 TRUTH = {"alpha": -0.05, "beta": 0.05, "sigma_100": 0.12, "sigma_int": 0.2}
-FEW = {"warmup": 120, "samples": 150}
+FEW: dict[str, Any] = {"warmup": 120, "samples": 150}
 
 
 @pytest.fixture(autouse=True, scope="module")
