@@ -170,7 +170,8 @@ class LuminosityModel:
             noise = np.sqrt(np.einsum("ni,nij,nj->n", slope, found.covariance, slope))
             spread = np.square(scatter).mean(axis=0) * way.stretch**2
             error = np.sqrt(spread + np.var(mean, axis=0))
-        told = (mean.mean(axis=0), error, noise, outside)
+        # Noise that the prior of the coefficients has shrunk is no part of the error.
+        told = (mean.mean(axis=0), error, np.minimum(noise, error), outside)
         return tuple(np.where(good, values, np.nan) for values in told)
 
     def with_errors(self, sigma_100: float, sigma_int: float) -> "LuminosityModel":

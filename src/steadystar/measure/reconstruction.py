@@ -357,8 +357,10 @@ class _Learning(NamedTuple):
             own += (noise * weight).sum(axis=0)
         # The share is known to the root of 2/N: four sigma of that are no chance.
         least = max(_LEAST_SHARE, 4 * np.sqrt(2 / max(len(self.taken) // 2, 1)))
-        large = np.flatnonzero(real > least * own)
-        return int(large[-1]) + 1 if len(large) else 1
+        large = real > least * own
+        # Three in a row that are noise: what follows is no more than chance.
+        ends = [i for i in range(len(large)) if not large[i : i + 3].any()]
+        return max(ends[0] if ends else len(large), 1)
 
     def alone(self, components: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Say which spectra have most of a component to themselves: broken ones do.
