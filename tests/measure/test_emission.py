@@ -35,7 +35,7 @@ def survey(seed: int, number: int, **changes) -> Survey:
 @pytest.fixture(scope="module")
 def taught() -> tuple[Survey, EmissionModel]:
     seen = survey(2, NUMBER, broken=0.04)
-    return seen, fit_emission(seen.spectra, seen.snr)
+    return seen, fit_emission(seen.spectra, seen.snr, EmissionOptions(rounds=1))
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def test_false_positives_are_as_many_as_wanted(taught, fresh):
     assert 0 < called.sum() <= 22
 
 
+@pytest.mark.slow
 def test_a_larger_share_lowers_the_threshold_to_that_share(taught, fresh):
     seen, _ = taught
     options = EmissionOptions(false_positives=0.1, rounds=0)
@@ -123,6 +124,7 @@ def test_broken_spectra_are_named_and_others_are_not(taught):
     assert all(text.endswith(".") for text in found["broken"].drop_nulls())
 
 
+@pytest.mark.slow
 def test_garbled_spectra_do_not_spoil_the_bases(taught, fresh):
     seen, model = taught
     rng = np.random.default_rng(1)

@@ -19,7 +19,7 @@ from steadystar.measure.reconstruction import Reconstruction, fit_reconstruction
 GRID = LogGrid(4200.0, 2.3e-4, 200)
 CLEAN = np.arange(200) % 40 < 30
 INTRINSIC = 0.15
-FEW = {"members": 3, "width": 16, "steps": 600}
+FEW = {"members": 3, "width": 16, "steps": 400}
 RNG = np.random.default_rng(21)
 LINES = np.stack(
     [
@@ -108,7 +108,7 @@ def mixed(known) -> LuminosityModel:
 
 @pytest.fixture(scope="module")
 def published(known) -> LuminosityModel:
-    return trained(known, "published")
+    return trained(known, "published", rounds=1)
 
 
 @pytest.fixture(scope="module")
