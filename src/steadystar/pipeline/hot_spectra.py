@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import polars as pl
 
-from steadystar.data.constants import C_KMS
+from steadystar.data.doppler import composed, known_motion
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status, explain
 from steadystar.measure.emission import EmissionModel
@@ -77,8 +77,7 @@ def _rows(visits: pl.DataFrame, spectra: Spectra, found: pl.DataFrame) -> pl.Dat
     snr = spectra.window(*_G_BAND).snr()
     rv = found["rv_obs"].to_numpy()
     if spectra.frame == "observatory":
-        moving = np.nan_to_num(visits["bary_corr"].to_numpy())
-        rv = C_KMS * ((1 + rv / C_KMS) * (1 + moving / C_KMS) - 1)
+        rv = composed(rv, known_motion(visits["bary_corr"].to_numpy(), len(rv)))
     flags = found["status"].to_numpy() & ~int(Status.COADD)
     return visits.select(
         "visit_id", "star_id", "ra", "dec", "snr", "path"

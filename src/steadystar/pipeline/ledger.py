@@ -161,7 +161,7 @@ class Record:
 
 
 class Ledger:
-    """The records of one run directory, below ``directory/work/ledger``."""
+    """The records of a run, below ``work/ledger`` in its directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
