@@ -41,6 +41,7 @@ from steadystar.infer.reddening import Solution, solve
 from steadystar.models.dust import Dust, dust, extinction_coefficients
 from steadystar.models.intrinsic_colors import IntrinsicColors, intrinsic_colors
 from steadystar.models.passbands import BANDS
+from steadystar.survey.columns import numbers
 
 Array = NDArray[np.float64]
 
@@ -179,16 +180,16 @@ def _bands(table: pl.DataFrame, options: ExtinctionOptions, known) -> list[str]:
 def _estimate(
     table: pl.DataFrame, bands: Sequence[str], known, options: ExtinctionOptions
 ) -> pl.DataFrame:
-    teff = _column(table, "teff")
-    error = _column(table, "teff_err")
+    teff = numbers(table, "teff")
+    error = numbers(table, "teff_err")
     usable = np.isfinite(error) & (error >= 0)
     error = np.where(usable, error, options.teff_err_fraction * teff)
-    labels = [_column(table, name) for name in ("logg", "feh")]
+    labels = [numbers(table, name) for name in ("logg", "feh")]
     labels = [
         np.where(np.isfinite(x), x, y) for x, y in zip(labels, (4.0, 0.0), strict=True)
     ]
-    magnitude = np.stack([_column(table, band) for band in bands], axis=1)
-    band_err = np.stack([_column(table, f"{band}_err") for band in bands], axis=1)
+    magnitude = np.stack([numbers(table, band) for band in bands], axis=1)
+    band_err = np.stack([numbers(table, f"{band}_err") for band in bands], axis=1)
     stars = _Stars(known, bands, teff, error, labels)
     intrinsic = stars.intrinsic(teff)
     usable = (
@@ -339,10 +340,3 @@ def _table(found: Solution, stars: _Stars, intrinsic, usable) -> pl.DataFrame:
             "extinction_status": pl.Series(status.tolist(), dtype=pl.String),
         }
     )
-
-
-def _column(table: pl.DataFrame, name: str) -> Array:
-    if name not in table.columns:
-        return np.full(len(table), np.nan)
-    column = table[name].cast(pl.Float64, strict=False)
-    return column.fill_null(np.nan).to_numpy()

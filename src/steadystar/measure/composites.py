@@ -2,7 +2,7 @@
 
 Spectra of single stars are added on a common flux scale, as if the two stood at the same
 distance without dust, and the sum is looked at as if it were one star (Xiang et al. 2021,
-section 6.2, figure 9). Its magnitude should be that of the brighter one, or a little
+section 6, figure 9). Its magnitude should be that of the brighter one, or a little
 fainter, for equal pairs and for very unequal ones.
 """
 

@@ -24,7 +24,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -48,6 +48,7 @@ from steadystar.measure.luminosity_network import (
 )
 from steadystar.measure.reconstruction import Reconstruction, fit_reconstruction
 from steadystar.measure.rest_frame import without_sky
+from steadystar.survey.columns import numbers
 
 _METHODS = ("mixture", "published")
 _WAYS = ("full", "clean")
@@ -55,7 +56,7 @@ _FAR = 8.0
 """Features further than this many sigma from the training stars' are cut to it."""
 _MAD = 1.4826
 _NOISE = 0.10
-"""mag, error by noise at S/N 100 (Xiang et al. 2021, section 5.4)."""
+"""mag, error by noise at S/N 100 (Xiang et al. 2021, section 5.3)."""
 _STRETCHES = np.round(np.arange(0.7, 3.0, 0.02), 2)
 
 
@@ -274,7 +275,7 @@ def _warning(m_ks: float, outside: float) -> str | None:
             "their edge): the magnitude is extrapolated."
         )
     if m_ks > 2:
-        # Xiang et al. 2021, section 5.3.
+        # Xiang et al. 2021, section 5.2.
         return (
             "M_Ks is fainter than 2: subdwarfs and white dwarfs are not in the model."
         )
@@ -291,8 +292,8 @@ def geometric_magnitude(
 
     Source: Xiang et al. 2021, section 5.
     """
-    parallax, error = _column(table, "parallax"), _column(table, "parallax_error")
-    m_0, m_0_err = _dereddened(table, a_ks)
+    parallax, error = numbers(table, "parallax"), numbers(table, "parallax_error")
+    m_0, m_0_err = dereddened(table, a_ks)
     positive = parallax > 0
     with np.errstate(divide="ignore", invalid="ignore"):
         value = m_0 + 5 * np.log10(np.where(positive, parallax, np.nan)) - 10
@@ -300,14 +301,16 @@ def geometric_magnitude(
     return value, np.where(positive, spread, np.nan)
 
 
-def _column(table: pl.DataFrame, name: str) -> NDArray[np.float64]:
-    return table[name].cast(pl.Float64).fill_null(np.nan).to_numpy().astype(float)
+def dereddened(
+    table: pl.DataFrame, a_ks: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return Ks less its extinction ``a_ks E(B-V)``, and the error; a lost error is none.
 
-
-def _dereddened(table: pl.DataFrame, a_ks: float):
-    ebv_err = np.nan_to_num(_column(table, "ebv_err"))
-    m_0 = _column(table, "ks") - a_ks * _column(table, "ebv")
-    return m_0, np.hypot(np.nan_to_num(_column(table, "ks_err")), a_ks * ebv_err)
+    ``table`` has ``ks, ks_err, ebv, ebv_err``, mag.
+    """
+    ks_err, ebv_err = (np.nan_to_num(numbers(table, n)) for n in ("ks_err", "ebv_err"))
+    m_0 = numbers(table, "ks") - a_ks * numbers(table, "ebv")
+    return m_0, np.hypot(ks_err, a_ks * ebv_err)
 
 
 def fit_luminosity(
@@ -333,52 +336,71 @@ def fit_luminosity(
     Source:
         Xiang et al. 2021, section 5, equation 6; the mixture is ours.
     """
-    snr = _column(table, "snr")
-    m_geo, m_geo_err = geometric_magnitude(table, options.a_ks)
-    m_0, m_0_err = _dereddened(table, options.a_ks)
-    parallax, error = _column(table, "parallax"), _column(table, "parallax_error")
-    usable = (
-        np.isfinite(m_0 + parallax + error) & (error > 0) & (snr >= options.min_snr)
-    )
-    if options.method == "published":
-        usable &= (parallax > options.min_parallax_snr * error) & np.isfinite(m_geo)
-    _enough(int(usable.sum()))
-    middle = np.nan_to_num(m_geo, nan=float(np.nanmedian(m_geo[usable])))
     published = options.method == "published"
-    few, way_of = (100, "published") if published else (60, "weighted")
-    whole = fit_reconstruction(
-        spectra, without_sky(spectra.wave), usable & ~emission, few, way_of
-    )
-    if clean.method != way_of:
-        clean = fit_reconstruction(
-            spectra, clean.clean, usable & ~emission, few, way_of
-        )
+    stars = _Stars.of(table, options.a_ks)
+    usable = stars.known & (stars.snr >= options.min_snr)
+    if published:
+        usable &= stars.parallax > options.min_parallax_snr * stars.error
+    _enough(int(usable.sum()))
+    plain = usable & ~emission
+    few, how = (100, "published") if published else (60, "weighted")
+    whole = fit_reconstruction(spectra, without_sky(spectra.wave), plain, few, how)
+    if clean.method != how:
+        clean = fit_reconstruction(spectra, clean.clean, plain, few, how)
     ways, summary = {}, {"method": options.method, "a_ks": options.a_ks}
-    for name, bases, taken in (
-        ("full", whole, usable & ~emission),
-        ("clean", clean, usable),
-    ):
-        rows = np.flatnonzero(taken)
-        _enough(len(rows))
-        value = bases.coefficients(spectra[rows]).value
-        known = np.isfinite(value).all(axis=1)
-        rows, value = rows[known], value[known]
-        raw = _raw(value, snr[rows])
-        center, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-6)
-        if options.method == "published":
-            scale[: value.shape[1]] = np.sqrt((raw.std(axis=0) ** 2)[:-1].mean())
-        features = np.clip((raw - center) / scale, -_FAR, _FAR).astype(np.float32)
-        distance = np.sqrt((features[:, :-1] ** 2).mean(axis=1))
-        way = _Way(bases, {}, center, scale, float(np.quantile(distance, 0.999)), 1.0)
-        nodes = parallax_nodes(m_0[rows], m_0_err[rows], parallax[rows], error[rows])
-        data = TrainingSet(features, nodes, middle[rows].astype(np.float32))
-        teach = _published if options.method == "published" else _mixture
-        ways[name], facts = teach(way, data, m_geo_err[rows], options)
-        summary |= {name: facts | _ranges(snr[rows], parallax[rows], middle[rows])}
+    for name, bases, taken in (("full", whole, plain), ("clean", clean, usable)):
+        ways[name], summary[name] = _taught_way(bases, spectra, stars, taken, options)
     model = LuminosityModel(options.method, ways, summary)
+    return model.with_errors(*summary["full"]["errors"]) if published else model
+
+
+class _Stars(NamedTuple):
+    """What is known of stars besides their spectra, ``(star,)``; ``known``: whether all."""
+
+    snr: NDArray[np.float64]
+    m_0: NDArray[np.float64]
+    m_0_err: NDArray[np.float64]
+    parallax: NDArray[np.float64]
+    error: NDArray[np.float64]
+    m_geo: NDArray[np.float64]
+    m_geo_err: NDArray[np.float64]
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, table: pl.DataFrame, a_ks: float) -> "_Stars":
+        snr, parallax, error = (
+            numbers(table, name) for name in ("snr", "parallax", "parallax_error")
+        )
+        m_0, m_0_err = dereddened(table, a_ks)
+        known = np.isfinite(m_0 + parallax + error) & (error > 0)
+        geometric = geometric_magnitude(table, a_ks)
+        return cls(snr, m_0, m_0_err, parallax, error, *geometric, known)
+
+    def at(self, rows: NDArray[np.intp]) -> "_Stars":
+        numbers = (values[rows] for values in self[:-1])
+        return _Stars(*numbers, known=self.known[rows])
+
+
+def _taught_way(bases: Reconstruction, spectra: Spectra, stars: _Stars, taken, options):
+    """Train one way of looking at spectra on the stars ``taken``; tell of the training."""
+    rows = np.flatnonzero(taken)
+    _enough(len(rows))
+    value = bases.coefficients(spectra[rows]).value
+    seen = np.isfinite(value).all(axis=1)
+    value, stars = value[seen], stars.at(rows[seen])
+    raw = _raw(value, stars.snr)
+    center, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-6)
     if options.method == "published":
-        model = model.with_errors(*summary["full"]["errors"])
-    return model
+        scale[: value.shape[1]] = np.sqrt((raw.std(axis=0) ** 2)[:-1].mean())
+    features = np.clip((raw - center) / scale, -_FAR, _FAR).astype(np.float32)
+    distance = np.sqrt((features[:, :-1] ** 2).mean(axis=1))
+    way = _Way(bases, {}, center, scale, float(np.quantile(distance, 0.999)), 1.0)
+    m_geo = np.nan_to_num(stars.m_geo, nan=float(np.nanmedian(stars.m_geo)))
+    nodes = parallax_nodes(stars.m_0, stars.m_0_err, stars.parallax, stars.error)
+    data = TrainingSet(features, nodes, m_geo.astype(np.float32))
+    teach = _published if options.method == "published" else _mixture
+    way, facts = teach(way, data, stars.m_geo_err, options)
+    return way, facts | _ranges(stars.snr, stars.parallax, m_geo)
 
 
 def _enough(number: int) -> None:
