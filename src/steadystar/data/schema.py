@@ -34,6 +34,12 @@ from steadystar.data.column import FLOAT, Column
 from steadystar.data.hot_columns import BUDGET, COMPOSITES, DISTANCES, HOT
 from steadystar.data.label_columns import LABEL_NAMES, LABELS
 from steadystar.data.star_columns import COMPARE, STANDARDS, STARS
+from steadystar.data.variable_columns import (
+    ORBIT_SAMPLES,
+    ORBITS,
+    PERIODS,
+    VARIABLES,
+)
 from steadystar.data.visit_columns import (
     OFFSETS,
     REJECTED,
@@ -56,6 +62,10 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "hot": HOT,
     "budget": BUDGET,
     "composites": COMPOSITES,
+    "variables": VARIABLES,
+    "periods": PERIODS,
+    "orbits": ORBITS,
+    "orbit-samples": ORBIT_SAMPLES,
 }
 
 
