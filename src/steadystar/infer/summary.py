@@ -37,13 +37,10 @@ from steadystar.calibrate.constancy import (
     settled_shares,
 )
 from steadystar.calibrate.visits import (
-    STAYS_OUT,
     codes,
     double_lined_stars,
     methods_of,
     of_leading_method,
-    standard_visits,
-    velocity_zeros,
 )
 from steadystar.calibrate.visitsums import Groups, Vector, sums
 from steadystar.data import schema
@@ -53,6 +50,7 @@ from steadystar.infer.scatter import (
     jackknife_about,
     jackknife_scatter,
 )
+from steadystar.infer.star_visits import groups_of, standard_velocities, usable_rows
 
 
 @dataclass(frozen=True)
@@ -103,11 +101,10 @@ def summarize_stars(
     Raises:
         ValueError: a column is missing or holds text where numbers should be.
     """
-    table = _with_velocity(visits)
+    table = standard_velocities(visits)
     star, star_ids = codes(table, ["star_id"])
-    table = table.with_columns(_star=pl.Series(star))
-    leading = of_leading_method(table)
-    used = _usable(leading, leading["_star"].to_numpy(), len(star_ids))
+    table = table.with_columns(star=pl.Series(star))
+    used = _used(of_leading_method(table), len(star_ids))
     columns = _statistics(used, options) | _absolute_means(table, len(star_ids))
     double = np.zeros(len(star_ids), bool)
     double[star[double_lined_stars(table, star) & (star >= 0)]] = True
@@ -121,37 +118,15 @@ def summarize_stars(
     return schema.conform(stars, "stars", keep_dtype=("star_id",))
 
 
-def _with_velocity(visits: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with ``rv_raw`` holding the velocities to be summarized."""
-    columns = visits.columns
-    if "rv" in columns and "rv_err" in columns:
-        visits = visits.drop("rv_raw_err", strict=False)
-        visits = visits.rename({"rv_raw": "_raw"}, strict=False)
-    visits = standard_visits(visits)
-    if "_raw" not in visits.columns:
-        return visits.with_columns(_raw=pl.col("rv_raw"))
-    return visits.with_columns(pl.col("_raw").cast(pl.Float64, strict=False))
-
-
-def _usable(
-    table: pl.DataFrame, star: NDArray[np.intp], stars: int, but: int = 0
-) -> _Used:
-    """Return the visits without a flag that keeps them out, those in ``but`` allowed."""
-    rv, err = table["rv_raw"].to_numpy(), table["rv_raw_err"].to_numpy()
-    flags = int(STAYS_OUT | Status.DUPLICATE) & ~but
-    good = np.isfinite(rv) & np.isfinite(err) & (err > 0) & (star >= 0)
-    good &= (table["status"].to_numpy() & flags) == 0
-    common = np.zeros(len(table))
-    if "correction_common_err" in table.columns:
-        given = table["correction_common_err"].cast(pl.Float64).to_numpy()
-        common = np.where(np.isfinite(given) & (given < err), given, 0.0)
-    zero, star_of_zero, _ = velocity_zeros(table, star)
+def _used(table: pl.DataFrame, stars: int, allowed: Status = Status.GOOD) -> _Used:
+    """Return the visits that count, with the flags of ``allowed`` too."""
+    good = usable_rows(table, allowed)
     return _Used(
-        rv[good],
-        table["_raw"].fill_null(float("nan")).to_numpy()[good],
-        np.sqrt(err[good] ** 2 - common[good] ** 2),
-        common[good],
-        Groups(zero[good], star_of_zero, stars),
+        good["rv"].to_numpy(),
+        good["_raw"].to_numpy(),
+        good["rv_err"].to_numpy(),
+        good["rv_common_err"].to_numpy(),
+        groups_of(good, stars),
     )
 
 
@@ -234,18 +209,17 @@ def _absolute_means(table: pl.DataFrame, stars: int) -> dict[str, NDArray]:
     absolute = table.filter(others)
     if not len(absolute):
         return {}
-    star = absolute["_star"].to_numpy()
-    mean, error = _means(_usable(absolute, star, stars))
+    mean, error = _means(_used(absolute, stars))
     # A sum of exposures adds nothing to them, but where it is all there is, it counts.
     lonely = np.isnan(mean)
-    sums_too = _means(_usable(absolute, star, stars, int(Status.COADD)))
+    sums_too = _means(_used(absolute, stars, Status.COADD))
     mean, error = np.where(lonely, sums_too, (mean, error))
     if "arm" not in absolute.columns:
         return {"rv_mean": mean, "rv_mean_err": error}
     # Arms have zeros of their own: where they disagree, the error of the mean says so.
     chi2, arms = np.zeros(stars), np.zeros(stars)
     for _, one in absolute.group_by("arm", maintain_order=True):
-        of_arm = _means(_usable(one, one["_star"].to_numpy(), stars))
+        of_arm = _means(_used(one, stars))
         here = np.isfinite(of_arm[0])
         chi2[here] += ((of_arm[0] - mean) / of_arm[1])[here] ** 2
         arms += here
