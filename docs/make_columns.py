@@ -32,6 +32,14 @@ TABLES = {
     "the magnitudes' errors.",
     "composites": "`composites.parquet`, of `steadystar hot`: one row a pair whose spectrum "
     "was made of two single ones.",
+    "variables": "`variables.parquet`, of `steadystar variables`, `orbits` and `run`: one "
+    "row a star, constant or variable, and what kind of variable.",
+    "periods": "`periods.parquet`, of `steadystar variables` and `run`: one row a peak of a "
+    "star's periodogram.",
+    "orbits": "`orbits.parquet`, of `steadystar orbits` and `run`: one row a star, medians "
+    "and limits of the samples of its orbit.",
+    "orbit-samples": "`orbit-samples.parquet`, of `steadystar orbits` and `run`: one row a "
+    "sample of the posterior. Offsets of arms and instruments follow, a column each.",
     "rejected": "`rejected.parquet`: one row a file, or part of one, that could not be "
     "read.",
     "visits": "One row a spectrum, before anything is measured: in memory, and in shards.",

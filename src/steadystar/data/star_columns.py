@@ -69,6 +69,25 @@ STARS = (
     Column(
         "double_lined", BOOL, "", "meta.code;src.class", "Lines of two stars were seen"
     ),
+    Column(
+        "period", FLOAT, "d", "time.period", "Period of the highest peak", optional=True
+    ),
+    Column(
+        "period_fap",
+        FLOAT,
+        "",
+        "stat.probability",
+        "Chance that noise has a peak so high anywhere in the range searched",
+        optional=True,
+    ),
+    Column(
+        "class",
+        TEXT,
+        "",
+        "src.class",
+        "What the velocities make of it, as in the table of variables",
+        optional=True,
+    ),
     *STAR_LABELS,
 )
 
