@@ -136,7 +136,7 @@ VARIABLES = (
 
 PERIODS = (
     STAR_ID,
-    Column("rank", INT, "", "meta.number", "1 is the highest peak"),
+    Column("rank", INT, "", "meta.number", "1 is the highest peak; 0: no search"),
     Column("period", FLOAT, "d", _PERIOD, "Period of the peak"),
     Column("period_err", FLOAT, "d", _ERROR + _PERIOD, "Error, if it is this peak"),
     Column(
@@ -154,6 +154,9 @@ PERIODS = (
     Column("window", FLOAT, "", "stat.fit", "Power of the sampling at this period"),
     Column("alias_of", INT, "", "meta.number", "Rank of the peak it is an alias of"),
     Column("alias", TEXT, "", "meta.note", "How: f + 1/d, half the period, ..."),
+    Column(
+        "period_status", TEXT, "", "meta.code", "good, or why no period was looked for"
+    ),
 )
 """One row a peak of a star's periodogram."""
 
