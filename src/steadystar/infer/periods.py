@@ -1,0 +1,115 @@
+"""Periods of all stars of a table.
+
+Each star is searched as in `periodogram`; where its options ask for several sines, they
+are found one after the other: the next one is looked for with those before it fitted at
+every frequency, until noise would do as well, and at the end all are fitted together.
+"""
+
+__all__ = ["find_periods"]
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from steadystar.data import schema
+from steadystar.infer.aliases import name_aliases
+from steadystar.infer.modes import find_modes, mode_rows
+from steadystar.infer.peaks import peak_rows, search
+from steadystar.infer.period_options import PeriodOptions
+from steadystar.infer.star_visits import usable_visits
+from steadystar.infer.velocity_curve import Curve
+
+_DEFAULT = PeriodOptions()
+
+
+def find_periods(
+    visits: pl.DataFrame,
+    star_ids: Iterable | None = None,
+    options: PeriodOptions = _DEFAULT,
+) -> pl.DataFrame:
+    """Return the highest peaks of every star's periodogram (schema "periods").
+
+    Arguments:
+        visits: calibrated visits, with ``star_id, bjd, rv, rv_err``.
+        star_ids: which stars; None: all that have ``options.min_visits`` visits.
+        options: see `PeriodOptions`.
+
+    Rows are sorted by star and rank. With ``options.n_modes > 1`` the first rows of a star
+    are the sines that were found, each with the power that it explains beside the others;
+    then come other peaks. A star named in ``star_ids`` that cannot be searched has a row
+    of rank 0 without a period, and ``period_status`` says why.
+
+    Raises:
+        ValueError: a column is missing, or ``star_ids`` has a star without a visit.
+    """
+    table = usable_visits(visits)
+    if "bjd" not in visits.columns:
+        raise ValueError(
+            "The table has no column bjd: periods need the times of the visits; give "
+            "barycentric Julian dates."
+        )
+    table = table.filter(pl.col("bjd").is_finite())
+    wanted = None
+    if star_ids is not None:
+        wanted = pl.Series("star_id", list(star_ids), dtype=visits["star_id"].dtype)
+        unknown = wanted.filter(~wanted.is_in(visits["star_id"].implode()))
+        if len(unknown):
+            raise ValueError(
+                f"Star {unknown[0]} has no visit in the table: name stars by their star_id."
+            )
+        table = table.filter(pl.col("star_id").is_in(wanted.implode()))
+    found = {}
+    for (star_id,), own in table.group_by("star_id", maintain_order=True):
+        columns = [own[name].to_numpy() for name in ("bjd", "rv", "rv_err", "zero")]
+        curve = Curve.of(*columns)
+        refusal = curve.refusal(options)
+        if refusal is None:
+            found[star_id] = _rows(curve, options)
+        elif wanted is not None:
+            found[star_id] = _refused(refusal)
+    for star_id in () if wanted is None else wanted.unique():
+        found.setdefault(star_id, _refused("no usable visit has a time"))
+    return _table(found, visits.schema["star_id"])
+
+
+def _refused(reason: str) -> dict[str, list]:
+    return {"rank": [0], "period_status": [reason]}
+
+
+def _table(found: dict, dtype: pl.DataType) -> pl.DataFrame:
+    columns: dict[str, list] = {name: [] for name in schema.columns("periods")}
+    for star_id, rows in found.items():
+        several = len(rows["rank"])
+        for name, values in columns.items():
+            if name == "star_id":
+                values += [star_id] * several
+            else:
+                values += rows.get(name, [None] * several)
+    types = {c.name: c.dtype for c in schema.TABLES["periods"]} | {"star_id": dtype}
+    table = pl.DataFrame(columns, schema=types).sort("star_id", "rank")
+    return schema.conform(table, "periods", keep_dtype=("star_id",))
+
+
+def _rows(curve: Curve, options: PeriodOptions) -> dict[str, list]:
+    first = search(curve, options, np.empty(0))
+    rows = peak_rows(curve, first, options)
+    if options.n_modes == 1:
+        return rows
+    modes = find_modes(curve, options, first)
+    if len(modes) < 2:
+        return rows
+    found = mode_rows(curve, modes, options)
+    apart = 1 / np.ptp(curve.t)
+    frequency = 1 / np.array(rows["period"])
+    others = [i for i, f in enumerate(frequency) if np.abs(modes - f).min() > apart][
+        : max(options.n_peaks - len(modes), 0)
+    ]
+    # Aliases of the first periodogram's peaks are named by their ranks there.
+    joined = {name: found[name] + [rows[name][i] for i in others] for name in rows}
+    joined["rank"] = list(range(1, len(modes) + len(others) + 1))
+    names = name_aliases(curve.t, first.sampling.weight, 1 / np.array(joined["period"]))
+    m = len(modes)
+    joined["alias_of"] = [None] * m + names[0][m:]
+    joined["alias"] = [None] * m + names[1][m:]
+    return joined
