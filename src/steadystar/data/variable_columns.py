@@ -88,6 +88,7 @@ VARIABLES = (
         "meta.number;obs",
         "Visits whose velocity, first or second, is that of reflected sunlight",
     ),
+    Column("n_teff", INT, "", "meta.number;obs", "Visits with a temperature"),
     Column(
         "teff_rv_correlation",
         FLOAT,
