@@ -1,0 +1,258 @@
+"""What kind of variable a star is, and on what evidence.
+
+One class a star, the first that fits:
+
+    double-lined binary   lines of two stars in several visits that moonlight does not explain
+    likely pulsator       the velocity varies, and the temperature with it
+    single-lined binary   the velocity varies and has an orbit, or a period
+    variable              the velocity varies; no orbit or period was found, or asked for
+    constant              more probably constant than not, and not found to vary
+    uncertain             the rest: too few visits, or errors too large to say
+
+A star whose companion must be massive, and yet is not seen, may have a neutron star or a
+black hole beside it (or a close pair of stars, or light that was overlooked): these are
+marked as candidates.
+"""
+
+__all__ = ["CLASSES", "ClassOptions", "classify_stars"]
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import stdtr
+
+from steadystar.data import schema
+from steadystar.infer.orbit_masses import companion_mass
+
+CLASSES = (
+    "double-lined binary",
+    "likely pulsator",
+    "single-lined binary",
+    "variable",
+    "constant",
+    "uncertain",
+)
+"""Every class, in the order in which they are asked for."""
+
+
+@dataclass(frozen=True)
+class ClassOptions:
+    """What makes a star a binary, a pulsator, or a massive companion's host."""
+
+    double_lined_visits: Annotated[
+        int, "Visits with lines of two stars that make a double-lined binary."
+    ] = 2
+    pulsator_p: Annotated[
+        float,
+        "Chance of a constant temperature, or of its correlation with velocity, below "
+        "which a variable star is a likely pulsator.",
+    ] = 1e-3
+    period_fap: Annotated[
+        float, "False-alarm probability below which a period counts, without an orbit."
+    ] = 1e-3
+    massive: Annotated[
+        float, "Mass of an unseen companion beyond which it is listed, solar masses."
+    ] = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("pulsator_p", "period_fap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} is no probability: give a number "
+                    "between 0 and 1."
+                )
+        if self.double_lined_visits < 1 or not self.massive > 0:
+            raise ValueError(
+                f"double_lined_visits = {self.double_lined_visits} and massive = "
+                f"{self.massive}: give at least one visit and a positive mass."
+            )
+
+
+_DEFAULT = ClassOptions()
+
+
+def classify_stars(
+    variables: pl.DataFrame,
+    periods: pl.DataFrame | None = None,
+    orbits: pl.DataFrame | None = None,
+    options: ClassOptions = _DEFAULT,
+) -> pl.DataFrame:
+    """Return ``variables`` with period, masses, class and evidence filled in.
+
+    Arguments:
+        variables: schema "variables", one row a star.
+        periods: schema "periods"; the peak of rank 1 is taken.
+        orbits: schema "orbits"; those whose ``orbit_status`` is "good" count. A column
+            ``mass`` (solar masses, of the star that is seen) makes ``m2_min`` of the
+            mass function where the orbit has none.
+        options: what makes a class.
+
+    Fills ``period, period_err, period_fap, mass_function, m2_min, class, evidence,
+    massive_companion``. A companion counts as massive if its least mass, or where no
+    star's mass is given the mass function itself, which it exceeds, is beyond the
+    limit, and beyond the star's own mass where that is known: it would be seen.
+    """
+    table = _with_orbits(_with_periods(variables, periods), orbits)
+    flags = _flags(table, options)
+    which = np.select([flags[name] for name in CLASSES[:-1]], range(5), 5)
+    m2 = table["m2_min"].to_numpy()
+    least = np.where(np.isfinite(m2), m2, table["mass_function"].to_numpy())
+    own = np.nan_to_num(table["_mass"].to_numpy(), nan=0.0)
+    massive = (which == 2) & (np.nan_to_num(least) > np.maximum(options.massive, own))
+    out = table.with_columns(
+        pl.Series("class", [CLASSES[k] for k in which], dtype=pl.String),
+        massive_companion=pl.Series(massive),
+    )
+    evidence = [_evidence(row, options) for row in out.iter_rows(named=True)]
+    out = out.with_columns(evidence=pl.Series(evidence, dtype=pl.String))
+    return schema.conform(
+        out.drop("_orbit", "_mass", "_periodic"), "variables", keep_dtype=("star_id",)
+    )
+
+
+def _with_periods(table: pl.DataFrame, periods: pl.DataFrame | None) -> pl.DataFrame:
+    if periods is None:
+        return table
+    first = periods.filter(pl.col("rank") == 1).unique("star_id", keep="first")
+    first = first.select(
+        "star_id", "period", "period_err", period_fap=pl.col("fap").cast(pl.Float64)
+    )
+    return _replaced(table, first)
+
+
+def _with_orbits(table: pl.DataFrame, orbits: pl.DataFrame | None) -> pl.DataFrame:
+    periodic = pl.col("period_fap")
+    if orbits is None:
+        return table.with_columns(
+            _orbit=pl.lit(value=False), _mass=pl.lit(float("nan")), _periodic=periodic
+        )
+    good = orbits.filter(pl.col("orbit_status") == "good").unique(
+        "star_id", keep="first"
+    )
+    mass = pl.col("mass") if "mass" in good.columns else pl.lit(float("nan"))
+    good = good.select(
+        "star_id",
+        "mass_function",
+        "m2_min",
+        _period=pl.col("period"),
+        _mass=mass.cast(pl.Float64).fill_null(float("nan")),
+        _orbit=pl.lit(value=True),
+    )
+    known = good.filter(pl.col("_mass") > 0, pl.col("mass_function") > 0)
+    if len(known):
+        least = companion_mass(
+            known["mass_function"].to_numpy(), known["_mass"].to_numpy()
+        )
+        own = known.select("star_id", _m2=pl.Series(least))
+        good = good.join(own, on="star_id", how="left").with_columns(
+            m2_min=pl.when(pl.col("m2_min").is_finite())
+            .then("m2_min")
+            .otherwise(pl.col("_m2").fill_null(float("nan")))
+        )
+    out = _replaced(table, good.drop("_m2", strict=False)).with_columns(
+        pl.col("_orbit").fill_null(value=False), pl.col("_mass").fill_null(float("nan"))
+    )
+    period = pl.when("_orbit").then("_period").otherwise("period")
+    return out.with_columns(period=period, _periodic=periodic).drop("_period")
+
+
+def _replaced(table: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
+    """Return ``table`` with the columns of ``given``, by star, NaN where it has none."""
+    names = [n for n in given.columns if n != "star_id"]
+    out = table.drop(names, strict=False)
+    given = given.with_columns(pl.col("star_id").cast(table["star_id"].dtype))
+    out = out.join(given, on="star_id", how="left", maintain_order="left")
+    return out.with_columns(
+        pl.col(n).fill_null(float("nan")) for n in names if out[n].dtype.is_float()
+    )
+
+
+def _flags(table: pl.DataFrame, options: ClassOptions) -> dict[str, NDArray]:
+    """Return by class whether each star fits it, were it not for the ones before."""
+    variable = table["variable"].to_numpy()
+    double = table["double_lined"].to_numpy()
+    double = double & (
+        table["n_double_lined"].to_numpy() >= options.double_lined_visits
+    )
+    teff = table["p_teff_constant"].to_numpy() < options.pulsator_p
+    teff = teff | (_p_correlation(table) < options.pulsator_p)
+    periodic = table["_periodic"].to_numpy() < options.period_fap
+    return {
+        "double-lined binary": double,
+        "likely pulsator": variable & teff,
+        "single-lined binary": variable & (table["_orbit"].to_numpy() | periodic),
+        "variable": variable,
+        "constant": table["constant"].to_numpy(),
+        "uncertain": np.ones(len(table), bool),
+    }
+
+
+def _p_correlation(table: pl.DataFrame) -> NDArray[np.float64]:
+    """Return the chance of such a correlation among visits that have none (Student's t)."""
+    r = table["teff_rv_correlation"].to_numpy()
+    n = table["n_teff"].to_numpy().astype(float)
+    good = np.isfinite(r) & (n > 2)
+    r = np.clip(np.where(good, r, 0.0), -1 + 1e-12, 1 - 1e-12)
+    freedom = np.maximum(n - 2, 1)
+    t = np.abs(r) * np.sqrt(freedom / (1 - r**2))
+    return np.where(good, 2 * stdtr(freedom, -t), np.nan)
+
+
+def _evidence(row: dict, options: ClassOptions) -> str:
+    """Return why the star is in its class, and what else is known, in words."""
+    n = row["n_visits"]
+    parts = []
+    if row["n_double_lined"]:
+        few = row["n_double_lined"] < options.double_lined_visits
+        also = "only " if few and row["class"] != "double-lined binary" else ""
+        parts.append(f"lines of two stars in {also}{_visits(row['n_double_lined'])}")
+    elif row["double_lined"]:
+        parts.append("lines of two stars in a spectrum that cannot be used otherwise")
+    if row["n_moonlight"]:
+        parts.append(f"moonlight in {_visits(row['n_moonlight'])}")
+    if n == 0:
+        return (
+            "; ".join([*parts, "no other visit can be used"])
+            if parts
+            else ("no visit can be used")
+        )
+    if not row["dof"]:
+        return "; ".join([*parts, f"{_visits(n)}: nothing to compare"])
+    parts.append(
+        f"chi2 {row['chi2']:.1f} for {row['dof']} degrees of freedom (p "
+        f"{row['p_value']:.2g}, q {row['q_value']:.2g})"
+    )
+    if row["variable"]:
+        parts.append(
+            f"scatter beyond the errors {row['rv_intrinsic']:.2g} km/s "
+            f"({row['rv_intrinsic_low']:.2g} to {row['rv_intrinsic_high']:.2g})"
+        )
+    elif row["constant"]:
+        parts.append(f"constant with probability {row['p_constant']:.2f}")
+    if row["class"] == "likely pulsator":
+        parts.append(
+            f"temperature constant with p {row['p_teff_constant']:.2g}, correlation with "
+            f"velocity {row['teff_rv_correlation']:.2f}"
+        )
+    if row["_orbit"]:
+        parts.append(f"orbit of {row['period']:.4g} d")
+    elif np.isfinite(row["period"]) and row["variable"]:
+        parts.append(
+            f"period {row['period']:.4g} d, false alarm {row['period_fap']:.2g}"
+        )
+    if row["massive_companion"]:
+        parts.append(_companion(row))
+    return "; ".join(parts)
+
+
+def _companion(row: dict) -> str:
+    if np.isfinite(row["m2_min"]):
+        return f"unseen companion of at least {row['m2_min']:.2f} solar masses"
+    return f"mass function {row['mass_function']:.2f} solar masses"
+
+
+def _visits(count: int) -> str:
+    return f"{count} visit" if count == 1 else f"{count} visits"
