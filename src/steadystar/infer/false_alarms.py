@@ -1,18 +1,18 @@
 """How often noise has a peak as high as this one, somewhere in the range searched.
 
 At one frequency the share of chi squared that a sine takes from noise is distributed as
-``P(> p) = (1 - p)^((nu - 2)/2)``, with nu degrees of freedom before the fit. The highest of
-many frequencies follows Baluev's (2008, eq. 6 and table 1) law
+``P(> p) = (1 - p)^((nu - 2)/2)``, with nu degrees of freedom before the fit. The highest
+peak of many frequencies exceeds p with a chance of at most (Baluev 2008, eq. 6, table 1)
 
-    P(max > p) = 1 - (1 - P(> p)) exp(-W g(p)),
-    g = gamma (1 - p)^((nu - 3)/2) sqrt(nu p / 2),
+    1 - exp(-W g(p)),   g = gamma (1 - p)^((nu - 3)/2) sqrt(nu p / 2),
     gamma = sqrt(2 / nu) Gamma(nu / 2) / Gamma((nu - 1) / 2),
 
-where W counts independent frequencies. Baluev's W, the range times ``sqrt(4 pi var t)``,
-is an upper bound, far above the truth where visits at similar hours make every peak come
-back once a day (Suveges 2014 counts the independent frequencies on draws for that reason).
-Here W is fitted to the highest peaks of noise drawn at the star's own times, to the higher
-half of them, so that the law holds where it is used, in its tail.
+where W is the range of frequencies times ``sqrt(4 pi var t)``. That is far above the truth
+where visits at similar hours bring every peak back once a day; but the higher the peak, the
+less do its echoes reach up to it. So the law used here is ``1 - exp(-A g^b)``, b at most 1,
+and never more than Baluev's bound. A and b are fitted to the highest peaks of noise that is
+drawn at the star's own times and searched as the star was (the highest two thirds of them:
+extreme values of draws, as Suveges 2014 proposed, with the tail of Baluev).
 
 Three kinds of noise: see `PeriodOptions.noise`. Where visits of one night agree with each
 other within the errors but nights differ, scatter is drawn by night: ten nights of three
@@ -20,7 +20,7 @@ visits each are then ten chances to disagree with a sine, not thirty. nu is that
 Satterthwaite (1946), ``(trace S)^2 / trace S^2`` of the whitened noise's covariance S.
 """
 
-__all__ = ["FalseAlarms", "Scatter", "baluev_width", "draw_noise", "find_scatter"]
+__all__ = ["FalseAlarms", "Scatter", "baluev_width", "draw_noise", "find_scatter", "fit_law"]
 
 from dataclasses import dataclass
 
@@ -38,12 +38,15 @@ _FEWEST = 3.5
 class FalseAlarms:
     """The law of the highest peak of noise.
 
-    ``freedom`` is nu and ``width`` W of the module's text; ``chi2`` is that of the
-    velocities before the fit if the errors are known to be all the noise, else None.
+    ``freedom`` is nu, ``scale`` A, ``slope`` b and ``width`` W of the module's text;
+    ``chi2``, with ``dof`` degrees of freedom, is that of the velocities before the fit if
+    the errors are known to be all the noise, else None.
     """
 
     freedom: float
     width: float
+    scale: float
+    slope: float
     chi2: float | None = None
     dof: int = 0
 
@@ -78,12 +81,9 @@ class FalseAlarms:
     def _share(self, power: Array) -> Array:
         if self.freedom < _FEWEST:
             return np.ones_like(power)
-        left = 1 - power
-        single = left ** (0.5 * (self.freedom - 2))
-        return -np.expm1(
-            np.log1p(-np.minimum(single, 1 - 1e-16))
-            - self.width * _rate(power, self.freedom)
-        )
+        rate = _rate(power, self.freedom)
+        many = np.minimum(self.scale * rate**self.slope, self.width * rate)
+        return np.maximum(-np.expm1(-many), (1 - power) ** (0.5 * (self.freedom - 2)))
 
 
 def _rate(power: Array, nu: float) -> Array:
@@ -100,15 +100,28 @@ def baluev_width(sampling: Sampling, span: float) -> float:
     return span * np.sqrt(4 * np.pi * (share @ (sampling.t - mean) ** 2))
 
 
-def fitted_width(highest: Array, nu: float) -> float:
-    """W that makes the higher half of the draws' highest peaks most likely.
+def fit_law(highest: Array, nu: float) -> tuple[float, float]:
+    """A and b that make the higher two thirds of the highest peaks of noise most likely.
 
-    ``W g`` of the highest peak is exponential with mean 1: the estimate is that of a
-    sample of which only the k smallest values of g are used.
+    ``A g^b`` of the highest peak is exponential with mean 1, so that g follows a Weibull
+    law; of its sample only the smallest two thirds are used.
     """
     g = np.sort(_rate(highest, nu))
-    k = len(g) // 2
-    return k / max(g[:k].sum() + (len(g) - k) * g[k - 1], 1e-300)
+    k = 2 * len(g) // 3
+    last = max(g[k - 1], 1e-300)
+    part = np.maximum(np.minimum(g / last, 1), 1e-300)
+    logs = np.log(part)
+
+    def slope(b: float) -> float:
+        weight = part**b
+        return (weight @ logs) / weight.sum() - 1 / b - logs[:k].mean()
+
+    low, high = 0.1, 1.0
+    if slope(high) > 0:
+        for _ in range(40):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return float(k / (part**high).sum() / last**high), high
 
 
 @dataclass(frozen=True)

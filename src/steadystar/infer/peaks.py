@@ -13,7 +13,7 @@ from steadystar.infer.false_alarms import (
     baluev_width,
     draw_noise,
     find_scatter,
-    fitted_width,
+    fit_law,
 )
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.sine_fit import fit_sines
@@ -71,15 +71,15 @@ def _alarms(
     chi2: float,
 ) -> FalseAlarms:
     size = (chi2, sampling.freedom) if options.noise == "known" else (None, 0)
+    width = float(baluev_width(sampling, frequency[-1] - frequency[0]))
     if options.draws == 0:
-        width = baluev_width(sampling, frequency[-1] - frequency[0])
-        return FalseAlarms(float(sampling.freedom), width, *size)
+        return FalseAlarms(float(sampling.freedom), width, width, 1.0, *size)
     rng = np.random.default_rng(options.seed)
     noise, nu = draw_noise(
         sampling, curve.err, scatter, curve.visit, curve.night, options.draws, rng
     )
     highest = highest_of_draws(sampling, noise, frequency)
-    return FalseAlarms(nu, fitted_width(highest, nu), *size)
+    return FalseAlarms(nu, width, *fit_law(highest, nu), *size)
 
 
 def jackknife_band(

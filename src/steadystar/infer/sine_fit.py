@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from steadystar.infer.sines import Array
 
-_ROUNDS = 12
+_ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,15 @@ def _at(t: Array, rv: Array, sigma: Array, constants: Array, frequency: Array):
 
 def _scatter_left(residual: Array, err: Array, freedom: int) -> float:
     """Scatter that brings chi squared of the residuals down to the degrees of freedom."""
-    square = residual**2
-    if (square / err**2).sum() <= freedom:
-        return 0.0
-    low, high = 0.0, square.sum() / freedom
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        too_small = (square / (err**2 + middle)).sum() > freedom
-        low, high = (middle, high) if too_small else (low, middle)
-    return float(np.sqrt(high))
+    square, variance, added = residual**2, err**2, 0.0
+    for _ in range(60):
+        # Convex and falling: Newton's steps come from below and never go too far.
+        total = variance + added
+        excess = (square / total).sum() - freedom
+        if excess <= 1e-6 * freedom:
+            break
+        added += excess / (square / total**2).sum()
+    return float(np.sqrt(added))
 
 
 def _inverse(design: Array) -> Array:

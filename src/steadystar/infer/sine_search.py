@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from steadystar.infer.sines import Array, Sampling
 
 _NEIGHBORS = 8  # of these frequencies the highest is a candidate
-# Single core, 25,000 frequencies (benchmarks/periods.py speed): the transform takes as long
-# for 10 visits as for 1000, the products of matrices as long as it for 12.
+# The transform takes as long for 10 visits as for 1000, and the products of matrices as long
+# as the transform for about a dozen (benchmarks/periods.py speed).
 _FAST_FROM = 13
 
 
@@ -39,17 +39,17 @@ def _by_columns(sampling: Sampling, z: Array, frequency: Array) -> Array:
 def _by_transform(sampling: Sampling, z: Array, frequency: Array) -> Array:
     """The same for one constant, by a non-uniform Fourier transform (nifty-ls)."""
     err = 1 / np.sqrt(sampling.weight)
-    found = nifty_ls.lombscargle(
+    found = nifty_ls.finufft.lombscargle(
         sampling.t,
         z * err,
-        err,
-        fmin=frequency[0],
-        fmax=frequency[-1],
-        Nf=len(frequency),
-        fit_mean=True,
-        center_data=True,
+        frequency[0],
+        frequency[1] - frequency[0],
+        len(frequency),
+        dy=err,
+        nthreads=1,
+        finufft_kwargs={"eps": 1e-12, "upsampfac": 2.0},
     )
-    return np.asarray(found.power, np.float64)
+    return np.asarray(found, np.float64)
 
 
 def highest_of_draws(sampling: Sampling, z: Array, frequency: Array) -> Array:
@@ -66,7 +66,8 @@ def highest_of_draws(sampling: Sampling, z: Array, frequency: Array) -> Array:
             rows = tops[first : first + len(part)]
             np.maximum(rows, part, out=rows)
     several = min(candidates(n), len(tops))
-    place = np.argpartition(-tops.T, several - 1, axis=1)[:, :several]
+    lowest = np.ascontiguousarray(-tops.T)
+    place = np.argpartition(lowest, several - 1, axis=1)[:, :several]
     near = place.reshape(-1, 1) * _NEIGHBORS + np.arange(_NEIGHBORS)
     near = np.minimum(near, len(frequency) - 1)
     own = np.repeat(z, several, axis=0)

@@ -109,7 +109,7 @@ class Sampling:
         """
         best, center = frequency.copy(), frequency.copy()
         top = self.power(best, z)
-        for half in reach * 0.25 ** np.arange(5):
+        for half in reach * 0.25 ** np.arange(4):
             left, middle, right = (self.power(center + d, z) for d in (-half, 0, half))
             bend = left - 2 * middle + right
             move = np.where(bend < 0, (left - right) / np.where(bend < 0, bend, 1), 0)
