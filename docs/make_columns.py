@@ -40,6 +40,8 @@ TABLES = {
     "and limits of the samples of its orbit.",
     "orbit-samples": "`orbit-samples.parquet`, of `steadystar orbits` and `run`: one row a "
     "sample of the posterior. Offsets of arms and instruments follow, a column each.",
+    "orbit-modes": "`orbit-modes.parquet`, of `steadystar orbits`: one row a mode of a "
+    "star's samples, a range of periods that its velocities allow.",
     "rejected": "`rejected.parquet`: one row a file, or part of one, that could not be "
     "read.",
     "visits": "One row a spectrum, before anything is measured: in memory, and in shards.",

@@ -35,6 +35,7 @@ from steadystar.data.hot_columns import BUDGET, COMPOSITES, DISTANCES, HOT
 from steadystar.data.label_columns import LABEL_NAMES, LABELS
 from steadystar.data.star_columns import COMPARE, STANDARDS, STARS
 from steadystar.data.variable_columns import (
+    ORBIT_MODES,
     ORBIT_SAMPLES,
     ORBITS,
     PERIODS,
@@ -66,6 +67,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "periods": PERIODS,
     "orbits": ORBITS,
     "orbit-samples": ORBIT_SAMPLES,
+    "orbit-modes": ORBIT_MODES,
 }
 
 

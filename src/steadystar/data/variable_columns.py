@@ -3,7 +3,7 @@
 `steadystar.data.schema` lists them under ``TABLES``.
 """
 
-__all__ = ["ORBITS", "ORBIT_SAMPLES", "PERIODS", "VARIABLES"]
+__all__ = ["ORBITS", "ORBIT_MODES", "ORBIT_SAMPLES", "PERIODS", "VARIABLES"]
 
 from dataclasses import replace
 
@@ -185,9 +185,11 @@ _INTERVALS = (
 )
 
 
-def _with_limits() -> tuple[Column, ...]:
+def _with_limits(names: tuple[str, ...] = ()) -> tuple[Column, ...]:
     out = []
     for name, unit, ucd, words in _INTERVALS:
+        if names and name not in names:
+            continue
         out += [
             Column(name, FLOAT, unit, ucd, f"{words}; median"),
             Column(f"{name}_low", FLOAT, unit, f"{ucd};stat.min", "16th percentile"),
@@ -230,3 +232,12 @@ ORBIT_SAMPLES = (
     Column("ln_likelihood", FLOAT, "", "stat.likelihood", "Logarithm, natural"),
 )
 """One row a sample of the posterior of a star's orbit; offsets follow as columns."""
+
+ORBIT_MODES = (
+    STAR_ID,
+    ORBIT_SAMPLES[2],
+    Column("n_samples", INT, "", "meta.number", "Samples in this mode"),
+    Column("share", FLOAT, "", "stat.probability", "Their share of the star's samples"),
+    *_with_limits(("period", "k", "e", "v0")),
+)
+"""One row a mode of a star's orbit: the periods that its velocities allow."""

@@ -13,6 +13,7 @@ from steadystar.calibrate.label_laws import LabelLaws
 from steadystar.calibrate.label_zeropoints import LabelZeroPoints
 from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data.spectra import Spectra
+from steadystar.infer.period_options import PeriodOptions
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ReportInputs:
     test of their zero points, by label. ``targets``: the input catalog, with ``star_id`` or
     ``ra, dec``, magnitudes, and ``field`` if the plates still to come are to be drawn.
     ``magnitudes``: which of its columns are magnitudes; told by their names if none.
+    ``variables``, ``periods``, ``orbits``, ``orbit_samples``: tables of `data.schema` on
+    the stars that vary; ``period_options``: how their periods were searched for.
     """
 
     velocities: pl.DataFrame
@@ -56,6 +59,11 @@ class ReportInputs:
     label_zeropoints: Mapping[str, LabelZeroPoints] = field(default_factory=dict)
     targets: pl.DataFrame | None = None
     magnitudes: Sequence[str] = ()
+    variables: pl.DataFrame | None = None
+    periods: pl.DataFrame | None = None
+    orbits: pl.DataFrame | None = None
+    orbit_samples: pl.DataFrame | None = None
+    period_options: PeriodOptions = field(default_factory=PeriodOptions)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ plotly's labels; ``\\u003c`` in embedded data), file names are made by `safe_nam
 Content-Security-Policy forbids scripts other than the two beside the page.
 """
 
-__all__ = ["ReportInputs", "ReportOptions", "write_report"]
+__all__ = ["ReportInputs", "ReportOptions", "write_report", "write_star"]
 
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.lists import glossary, summary_listing
 from steadystar.publish.plot import Axis, Panel
 from steadystar.publish.star_lists import star_listing, visit_listing
+from steadystar.publish.variable_facts import page_order
 from steadystar.publish.web import panel_spec, spec_json
 from steadystar.publish.writer import Writer, page_item, write_assets
 
@@ -49,13 +50,13 @@ def write_report(
     directory = Path(directory)
     facts = gather(inputs)
     writer = Writer(directory, options)
-    chosen = facts.stars.sort("interest").head(options.star_pages)["star_id"].to_list()
+    chosen = page_order(facts, inputs)[: options.star_pages]
     pages = {star: f"stars/{safe_name(star)}.html" for star in chosen}
     write_assets(writer)
-    sections = overview_sections(facts, inputs, options)
+    sections = overview_sections(facts, inputs, options, pages)
     _write_index(writer, facts, inputs, sections, pages)
     for place in range(len(chosen)):
-        _write_star(writer, facts, inputs, chosen, pages, place)
+        write_star(writer, facts, inputs, chosen, pages, place)
     writer.finish()
     return directory / "index.html"
 
@@ -118,7 +119,7 @@ def _explorer(facts: Facts, pages: dict[str, str]) -> dict[str, Any] | None:
     }
 
 
-def _write_star(
+def write_star(
     writer: Writer,
     facts: Facts,
     inputs: ReportInputs,
@@ -126,6 +127,7 @@ def _write_star(
     pages: dict[str, str],
     place: int,
 ) -> None:
+    """Write the page of the star at ``place`` among the ``chosen`` ones."""
     star, options = chosen[place], writer.options
     draw = options.paper_figures and place < options.star_paper_figures
     stem = f"{safe_name(star)}-"

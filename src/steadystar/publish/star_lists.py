@@ -21,6 +21,8 @@ from steadystar.publish.numbers import (
 
 def star_class(row: Mapping) -> str:
     """What a star was taken for, in words."""
+    if row.get("class"):
+        return row["class"]
     words = []
     if row.get("variable"):
         words.append("variable")
@@ -36,7 +38,9 @@ def star_class(row: Mapping) -> str:
 def star_listing(facts: Facts, pages: Mapping[str, str]) -> Listing:
     """The stars that have a page."""
     rows, links = [], []
-    chosen = facts.stars.filter(pl.col("star_id").is_in(list(pages))).sort("interest")
+    place = {star: number for number, star in enumerate(pages)}
+    chosen = facts.stars.filter(pl.col("star_id").is_in(list(pages)))
+    chosen = chosen.sort(pl.col("star_id").replace_strict(place, return_dtype=pl.Int64))
     for row in chosen.iter_rows(named=True):
         links.append(pages[row["star_id"]])
         rows.append(

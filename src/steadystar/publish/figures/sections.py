@@ -2,6 +2,8 @@
 
 __all__ = ["Section", "overview_sections"]
 
+from collections.abc import Mapping
+
 from steadystar.publish.comparison import compare_methods
 from steadystar.publish.facts import Facts
 from steadystar.publish.figures.against_relative import against_relative
@@ -29,6 +31,7 @@ from steadystar.publish.figures.truth import (
     velocity_residuals,
     zero_point_recovery,
 )
+from steadystar.publish.figures.variable_section import variable_section
 from steadystar.publish.figures.zeropoints import offset_figures
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.lists import (
@@ -48,9 +51,15 @@ from steadystar.publish.plot import Figure, Missing
 
 
 def overview_sections(
-    facts: Facts, inputs: ReportInputs, options: ReportOptions
+    facts: Facts,
+    inputs: ReportInputs,
+    options: ReportOptions,
+    pages: Mapping[str, str] | None = None,
 ) -> list[Section]:
-    """Return the sections of the first page, in reading order."""
+    """Return the sections of the first page, in reading order.
+
+    ``pages``: the files of the stars that have a page.
+    """
     sections = [
         observed_section(facts, inputs, options),
         _rejected(facts, inputs, options),
@@ -59,6 +68,9 @@ def overview_sections(
         _zero_points(facts, inputs, options),
         _gain(facts, options),
     ]
+    variables = variable_section(inputs, options, pages or {})
+    if variables:
+        sections.append(variables)
     parameters = parameter_section(facts, inputs, options)
     if parameters:
         sections.append(parameters)

@@ -1,11 +1,22 @@
-"""The figures of one star's page: its velocities and, from other modules, its spectra."""
+"""The figures of one star's page: velocities, period and orbit, and its spectra.
+
+What is drawn of periods, orbits and lines is in other modules; here is their order.
+"""
 
 __all__ = ["star_figures"]
 
 import numpy as np
 import polars as pl
 
+from steadystar.data.spectra import Spectra
 from steadystar.publish.facts import Facts
+from steadystar.publish.figures.orbit_star import (
+    folded_orbits,
+    period_posterior,
+    wilson_plot,
+)
+from steadystar.publish.figures.periodogram import periodogram_items
+from steadystar.publish.figures.section import Item, present
 from steadystar.publish.figures.spectra import stacked_spectra
 from steadystar.publish.figures.taken_apart import taken_apart_figure
 from steadystar.publish.figures.timeline import (
@@ -13,6 +24,11 @@ from steadystar.publish.figures.timeline import (
     shown_velocity,
     time_axis,
     velocity_label,
+)
+from steadystar.publish.figures.variable_star import (
+    extreme_spectra,
+    line_strength,
+    temperatures,
 )
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.numbers import (
@@ -30,14 +46,17 @@ from steadystar.publish.plot import (
     Points,
     arm_color,
 )
+from steadystar.publish.variable_facts import Evidence, evidence_of
 
 
 def star_figures(
     facts: Facts, inputs: ReportInputs, star_id: str, options: ReportOptions
-) -> list[Figure | Missing]:
-    """Make the figures of one star: velocities first, then spectra arm by arm."""
+) -> list[Item]:
+    """Make the figures of one star: velocities, what makes them change, then spectra."""
     visits = facts.visits.filter(pl.col("star_id") == star_id)
-    made: list[Figure | Missing] = [_velocities(facts, inputs, visits, star_id)]
+    evidence = evidence_of(inputs, star_id)
+    made: list[Item] = [_velocities(facts, inputs, visits, star_id)]
+    made += _changes(facts, inputs, evidence)
     try:
         found = inputs.spectra(star_id) if inputs.spectra else None
     except (ValueError, OSError) as error:
@@ -51,6 +70,7 @@ def star_figures(
         )
         return [*made, Missing("spectra", "Spectra", reason)]
     rows, spectra = found
+    made += _lines(facts, visits, rows, spectra, evidence)
     for arm in facts.arms:
         here = np.flatnonzero((rows["arm"].fill_null("all") == arm).to_numpy())
         if here.size:
@@ -65,6 +85,42 @@ def star_figures(
         figure = taken_apart_figure(facts, inputs, absolute, rows, spectra, arm)
         made += [figure] if figure else []
     return made
+
+
+def _changes(
+    facts: Facts, inputs: ReportInputs, evidence: Evidence
+) -> tuple[Item, ...]:
+    """Period and orbit, where somebody looked for them."""
+    looked = len(evidence.periods) or evidence.orbit
+    if not looked:
+        return ()
+    return present(
+        folded_orbits(evidence, facts.arms),
+        period_posterior(evidence),
+        wilson_plot(evidence, facts.arms),
+        *periodogram_items(evidence, inputs.period_options),
+        temperatures(facts, evidence.star_id, evidence.period),
+    )
+
+
+def _lines(
+    facts: Facts,
+    visits: pl.DataFrame,
+    rows: pl.DataFrame,
+    spectra: Spectra,
+    evidence: Evidence,
+) -> tuple[Item, ...]:
+    """What the spectra show beside the velocity, of stars that were looked at for it."""
+    if not (len(evidence.periods) or evidence.orbit or evidence.verdict):
+        return ()
+    extremes = []
+    for arm in facts.arms:
+        here = np.flatnonzero((rows["arm"].fill_null("all") == arm).to_numpy())
+        if here.size:
+            picked = rows[here.tolist()]
+            extremes.append(extreme_spectra(facts, visits, picked, spectra[here], arm))
+    strength = line_strength(facts, visits, rows, spectra, evidence.period)
+    return present(*extremes, strength)
 
 
 def _velocities(
@@ -87,9 +143,6 @@ def _velocities(
     order = rows["bjd"].rank("dense").cast(pl.Float64).to_numpy()
     if time.known and len(np.unique(order)) > 2:
         panels.append(_in_order(facts, rows, order, label, true))
-    folded = _folded(facts, rows, star_id, label)
-    if folded:
-        panels.append(folded)
     scatter = finite(rows["after"])
     spread = float(np.std(scatter)) if scatter.size else None
     return Figure(
@@ -135,33 +188,6 @@ def _in_order(
 
 def _true_points(x: Array, true: Array, label: str = "") -> Points:
     return Points(x, true, "ink", label, symbol="cross", size=7, opacity=0.6)
-
-
-def _folded(facts: Facts, rows: pl.DataFrame, star_id: str, label: str) -> Panel | None:
-    stars = facts.stars
-    if "period" not in stars.columns:
-        return None
-    found = finite(stars.filter(pl.col("star_id") == star_id)["period"])
-    if not found.size or found[0] <= 0:
-        return None
-    period = float(found[0])
-    marks: list[Mark] = []
-    for arm in facts.arms:
-        part = rows.filter((pl.col("arm") == arm) & pl.col("bjd").is_finite())
-        if len(part):
-            phase = (part["bjd"].to_numpy() / period) % 1
-            marks.append(
-                Points(
-                    np.concatenate([phase, phase + 1]),
-                    np.tile(shown_velocity(facts, part), 2),
-                    arm_color(arm, facts.arms),
-                    error=np.tile(part["error"].to_numpy(), 2),
-                    size=6,
-                )
-            )
-    return Panel(
-        Axis("phase"), Axis(label), tuple(marks), title=f"Folded, period {period:.6g} d"
-    )
 
 
 def _truth(facts: Facts, inputs: ReportInputs, rows: pl.DataFrame) -> Array | None:
