@@ -3,8 +3,10 @@
 A pulsating star has many periods at once, and each hides in what the others do. The
 highest peak is taken up if noise would not have it (`PeriodOptions.max_fap`), all sines are
 fitted together with free frequencies, and the next one is looked for with these fitted
-along at every frequency. The power of a mode is the share that it explains of what the
-others leave.
+along at every frequency. While others are unknown, an alias of a period can be higher than
+the period; therefore several sets of sines are carried along, and the one that fits best
+in the end is returned. The power of a mode is the share that it explains of what the others
+leave.
 """
 
 __all__ = ["find_modes", "mode_rows"]
@@ -19,22 +21,44 @@ from steadystar.infer.sine_fit import SineFit, fit_sines
 from steadystar.infer.sines import Array
 from steadystar.infer.velocity_curve import LEAST_FREEDOM, Curve
 
+_WIDTH = 6
+"""Sets of sines that are carried along: the best one may begin with an alias's rival."""
+
 
 def find_modes(curve: Curve, options: PeriodOptions, first: Search) -> Array:
     """Return the frequencies of sines, each better than noise beside those before it.
 
     ``first`` is the search without any.
     """
-    modes, found = np.empty(0), first
-    while len(modes) < options.n_modes and len(found.peaks):
-        if found.alarms.probability(found.heights[0]) > options.max_fap:
+    sets, found = [np.empty(0)], first
+    while found.alarms.probability(found.heights[0]) <= options.max_fap:
+        sets = _one_more(curve, options, sets, first.sampling.weight)
+        left = len(curve.t) - len(np.unique(curve.zero)) - 2 * len(sets[0])
+        if len(sets[0]) == options.n_modes or left < LEAST_FREEDOM:
             break
-        modes = _fit(curve, np.append(modes, found.peaks[0]), options).frequency
-        left = len(curve.t) - len(np.unique(curve.zero)) - 2 * len(modes)
-        if len(modes) == options.n_modes or left < LEAST_FREEDOM:
-            break
-        found = search(curve, options, modes)
-    return modes
+        found = search(curve, options, sets[0])
+    return sets[0]
+
+
+def _one_more(
+    curve: Curve, options: PeriodOptions, sets: list[Array], weight: Array
+) -> list[Array]:
+    """Return sets with another sine each, those that fit best, the best first."""
+    quick = replace(options, draws=0, n_peaks=_WIDTH)
+    grown: list[tuple[float, Array]] = []
+    for modes in sets:
+        for peak in search(curve, quick, modes).peaks:
+            fit = _fit(curve, np.append(modes, peak), options)
+            misfit = float(weight @ (curve.rv - fit.model) ** 2)
+            grown.append((misfit, fit.frequency))
+    grown.sort(key=lambda pair: pair[0])
+    apart, kept = 0.5 / np.ptp(curve.t), []
+    for _, modes in grown:
+        if not any(
+            np.abs(np.sort(modes) - np.sort(other)).max() < apart for other in kept
+        ):
+            kept.append(modes)
+    return kept[:_WIDTH]
 
 
 def mode_rows(curve: Curve, modes: Array, options: PeriodOptions) -> dict[str, list]:
