@@ -12,7 +12,7 @@ omega, where a prior flat in e and omega is flat and nothing is singular at the 
 __all__ = ["Posterior", "PosteriorDensity", "sample_posterior"]
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +28,7 @@ from steadystar.kernels.orbit import solve_kepler
 
 Array = NDArray[np.float64]
 _TURN = 2 * np.pi
+_DEFAULT = OrbitOptions()
 _FREE = 1e4  # km/s: a zero point of which nothing is known
 
 
@@ -101,7 +102,7 @@ def _ln_posterior(data: _Data, shape, linear, ln_jitter):
     return jnp.where(inside, value, -jnp.inf)
 
 
-@partial(jax.jit, static_argnames=())
+@jax.jit
 def _of_numbers(data: _Data, numbers, ln_jitter):
     """``_ln_posterior`` in the numbers of `orbit_curves`, ``(sample, number)``."""
 
@@ -184,7 +185,7 @@ class Posterior:
 def sample_posterior(
     curves: Curves,
     start: Refined,
-    options: OrbitOptions = OrbitOptions(),
+    options: OrbitOptions = _DEFAULT,
     *,
     offset_sigma: Array | None = None,
     chains: int = 2,
