@@ -229,7 +229,9 @@ def _verdicts(
     }
 
 
-def _by_groups(table, groups: Groups, options) -> tuple[Likelihood, Pairs]:
+def _by_groups(
+    table, groups: Groups, options: VariabilityOptions
+) -> tuple[Likelihood, Pairs]:
     """Judge with what the table says of shared errors."""
     shared = shared_errors(table, groups, options.families())
     rv = table["rv"].to_numpy()
@@ -244,7 +246,9 @@ def _by_groups(table, groups: Groups, options) -> tuple[Likelihood, Pairs]:
     return SharedLikelihood.about_zeros(rv, shared, groups), pairs
 
 
-def _by_matrices(table, groups: Groups, zeropoints) -> tuple[Likelihood, Pairs]:
+def _by_matrices(
+    table, groups: Groups, zeropoints: ZeroPoints
+) -> tuple[Likelihood, Pairs]:
     """Judge with the full covariance of the corrections."""
     rv, star = table["rv"].to_numpy(), groups.star
     parts = list(exact_covariance(table, star, zeropoints))

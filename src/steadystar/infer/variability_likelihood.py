@@ -23,7 +23,6 @@ __all__ = [
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,27 +40,6 @@ _ROUNDS = 14
 """The maximum is found to 0.618^14 = 0.1% of a step, its limits to 2^-14 of theirs."""
 
 
-class Likelihood(Protocol):
-    """What `most_likely` asks of the likelihood of stars."""
-
-    @property
-    def freedom(self) -> NDArray[np.intp]:
-        """Degrees of freedom, ``(star,)``."""
-        ...
-
-    def at(self, tau: Vector) -> tuple[Vector, Vector]:
-        """Return chi2 and ln L of every star, ``(star,)``, for its scatter tau."""
-        ...
-
-    def width(self) -> Vector:
-        """Return the standard deviation of each star's velocities, ``(star,)``."""
-        ...
-
-    def of(self, chosen: NDArray[np.bool_]) -> Self:
-        """Return the same for the ``chosen`` stars (mask), renumbered."""
-        ...
-
-
 @dataclass(frozen=True)
 class SharedLikelihood:
     """Velocities with errors of their own and of their groups. All ``(visit,)``.
@@ -75,7 +53,9 @@ class SharedLikelihood:
     freedom: NDArray[np.intp]
 
     @classmethod
-    def about_zeros(cls, rv: Vector, shared: Shared, groups: Groups) -> Self:
+    def about_zeros(
+        cls, rv: Vector, shared: Shared, groups: Groups
+    ) -> "SharedLikelihood":
         """Make one of velocities, which are centered so that sums keep their digits."""
         size = np.maximum(groups.n_of_zero, 1)
         rv = rv - (groups.zeros(rv) / size)[groups.zero]
@@ -117,7 +97,7 @@ class SharedLikelihood:
         total = sums(self.groups.star, self.rv**2, self.groups.n_stars)
         return np.sqrt(total / np.maximum(self.freedom, 1))
 
-    def of(self, chosen: NDArray[np.bool_]) -> Self:
+    def of(self, chosen: NDArray[np.bool_]) -> "SharedLikelihood":
         """Return the same for the ``chosen`` stars (mask), renumbered."""
         groups = self.groups
         rows = chosen[groups.star]
@@ -133,7 +113,7 @@ class SharedLikelihood:
         shared = Shared(
             shared.variance[rows], shared.amplitude[rows], shared.block[rows]
         )
-        return type(self)(self.rv[rows], shared, part, self.freedom[chosen])
+        return SharedLikelihood(self.rv[rows], shared, part, self.freedom[chosen])
 
 
 @dataclass(frozen=True)
@@ -164,15 +144,19 @@ class Contrasts:
         total = sums(self.star, self.value**2, self.n_stars)
         return np.sqrt(total / np.maximum(self.freedom, 1))
 
-    def of(self, chosen: NDArray[np.bool_]) -> Self:
+    def of(self, chosen: NDArray[np.bool_]) -> "Contrasts":
         """Return the same for the ``chosen`` stars (mask), renumbered."""
         rows, star = chosen[self.star], np.cumsum(chosen) - 1
-        return type(self)(
+        return Contrasts(
             self.value[rows],
             self.variance[rows],
             star[self.star[rows]],
             int(chosen.sum()),
         )
+
+
+Likelihood = SharedLikelihood | Contrasts
+"""What `most_likely` takes: both give chi2 and ln L of all stars at a scatter."""
 
 
 def contrasts_of(
