@@ -77,7 +77,9 @@ def binaries(seeds: int, draws: int = 200) -> pl.DataFrame:
     for seed in range(seeds):
         visits = xiong_visits(seed)
         zero = fit_zeropoints(visits, ["spectrograph,arm,exposure_id"])
-        found = find_periods(zero.apply(visits), list(XIONG), PeriodOptions(draws=draws))
+        found = find_periods(
+            zero.apply(visits), list(XIONG), PeriodOptions(draws=draws)
+        )
         rows.append(found.with_columns(seed=pl.lit(seed)))
     table = pl.concat(rows)
     true = pl.DataFrame(
@@ -279,7 +281,9 @@ def tell_speed() -> None:
             f"{n:6d} {1 / ours:14.1f} {1 / few:14.1f} {1 / one:14.1f} "
             f"{1 / (201 * one):14.2f} (200 times the last)"
         )
-    print("\nOne periodogram of 25,000 frequencies, ms: products of matrices, transform")
+    print(
+        "\nOne periodogram of 25,000 frequencies, ms: products of matrices, transform"
+    )
     for n in (5, 10, 13, 20, 60, 300):
         rng = np.random.default_rng(n)
         t = np.sort(rng.uniform(0, 1000, n))

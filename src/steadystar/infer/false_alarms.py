@@ -20,7 +20,14 @@ visits each are then ten chances to disagree with a sine, not thirty. nu is that
 Satterthwaite (1946), ``(trace S)^2 / trace S^2`` of the whitened noise's covariance S.
 """
 
-__all__ = ["FalseAlarms", "Scatter", "baluev_width", "draw_noise", "find_scatter", "fit_law"]
+__all__ = [
+    "FalseAlarms",
+    "Scatter",
+    "baluev_width",
+    "draw_noise",
+    "find_scatter",
+    "fit_law",
+]
 
 from dataclasses import dataclass
 

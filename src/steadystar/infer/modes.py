@@ -11,33 +11,77 @@ leave.
 
 __all__ = ["find_modes", "mode_rows"]
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import betainc, gammaln
 
 from steadystar.infer.peaks import Search, peak_rows, search
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.sine_fit import SineFit, fit_sines
 from steadystar.infer.sines import Array
-from steadystar.infer.velocity_curve import LEAST_FREEDOM, Curve
+from steadystar.infer.velocity_curve import Curve
 
+_VISITS_A_SINE = 6
 _WIDTH = 6
 """Sets of sines that are carried along: the best one may begin with an alias's rival."""
 
 
 def find_modes(curve: Curve, options: PeriodOptions, first: Search) -> Array:
-    """Return the frequencies of sines, each better than noise beside those before it.
+    """Return the frequencies of sines, each better than noise beside all others.
 
-    ``first`` is the search without any.
+    ``first`` is the search without any. The most sines are returned of which each has a
+    false-alarm probability of at most ``options.max_fap`` beside the others, if noise has
+    so many that explain as much with no more than this chance.
     """
-    sets, found = [np.empty(0)], first
-    while found.alarms.probability(found.heights[0]) <= options.max_fap:
-        sets = _one_more(curve, options, sets, first.sampling.weight)
-        left = len(curve.t) - len(np.unique(curve.zero)) - 2 * len(sets[0])
-        if len(sets[0]) == options.n_modes or left < LEAST_FREEDOM:
+    sets, best = [np.empty(0)], []
+    constants = len(np.unique(curve.zero))
+    for n in range(1, options.n_modes + 1):
+        if len(curve.t) - constants < _VISITS_A_SINE * n:
             break
-        found = search(curve, options, sets[0])
-    return sets[0]
+        sets = _one_more(curve, options, sets, first.sampling.weight)
+        best.append(sets[0])
+    for modes in reversed(best):
+        if len(modes) > 1 and _chance_of_all(curve, first, modes) > options.max_fap:
+            continue
+        chances = [
+            found.alarms.probability(found.heights[0])
+            for _, found in _beside_others(curve, options, modes)
+        ]
+        if max(chances) <= options.max_fap:
+            return modes
+    return np.empty(0)
+
+
+def _chance_of_all(curve: Curve, first: Search, modes: Array) -> float:
+    """Chance that noise has as many sines, anywhere, that explain as much together.
+
+    At given frequencies the share p that k sines explain is a beta variable; free ones add
+    half a degree of freedom each to either side, and are ``(W sqrt(nu/2))^k / k!`` choices:
+    for k = 1 this is Baluev's bound for p near 1 without gamma, and for more the same count
+    of peaks.
+    """
+    k, nu = len(modes), first.alarms.freedom
+    if nu <= 3 * k:
+        return 1.0
+    beside = curve.sampling(first.scatter.total, modes)
+    all_of, left = first.sampling.whiten(curve.rv), beside.whiten(curve.rv)
+    unexplained = min(float(left @ left) / max(float(all_of @ all_of), 1e-300), 1.0)
+    choices = k * np.log(first.alarms.width * np.sqrt(nu / 2)) - gammaln(k + 1)
+    alone = betainc((nu - 3 * k) / 2, k, unexplained)
+    return float(np.exp(min(choices + np.log(max(alone, 1e-300)), 0.0)))
+
+
+def _beside_others(
+    curve: Curve, options: PeriodOptions, modes: Array
+) -> Iterator[tuple[int, Search]]:
+    """The search around each sine with the others fitted along."""
+    for i in range(len(modes)):
+        found = search(curve, options, np.delete(modes, i))
+        z = found.sampling.whiten(curve.rv)
+        height = found.sampling.power(modes[i : i + 1], z)
+        yield i, replace(found, peaks=modes[i : i + 1], heights=height)
 
 
 def _one_more(
@@ -65,12 +109,7 @@ def mode_rows(curve: Curve, modes: Array, options: PeriodOptions) -> dict[str, l
     """Columns of table "periods", less the star's, of sines fitted together."""
     fit = _fit(curve, modes, options)
     rows: dict[str, list] = {}
-    for i, frequency in enumerate(fit.frequency):
-        one = np.array([frequency])
-        found = search(curve, options, np.delete(fit.frequency, i))
-        z = found.sampling.whiten(curve.rv)
-        height = found.sampling.power(one, z)
-        found = replace(found, peaks=one, heights=height)
+    for _, found in _beside_others(curve, options, fit.frequency):
         for name, values in peak_rows(curve, found, options).items():
             rows.setdefault(name, []).extend(values)
     return rows | {
