@@ -1,0 +1,190 @@
+"""What is likely of an orbit before a velocity is known, drawn once and kept.
+
+Period: every logarithm as likely. Eccentricity: a beta distribution. Angles: all as
+likely. Semi-amplitude: normal, wider for short and for eccentric orbits so that masses
+have one prior at all periods; mean velocity: normal about the star's own. Jitter: a normal
+distribution of its logarithm, taken at the middles of shares that are as likely, one for
+each chunk of samples: then the covariance of the visits is the same for a whole chunk.
+
+The samples are those of no star: every star is fitted with the same ones, in the same
+order.
+
+Source:
+    Price-Whelan et al. 2017, ApJ 837, 20, section 4; Kipping 2013, MNRAS 434, L51 for the
+    eccentricities.
+"""
+
+__all__ = ["CHUNK", "OrbitOptions", "PriorBatch", "ln_prior", "prior_batch"]
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaln, ndtri
+
+from steadystar.measure.option_checks import check_values
+
+Array = NDArray[np.float64]
+
+CHUNK = 4096
+"""Samples that share a jitter, and are worked on at once: they stay in the cache."""
+
+_YEAR = 365.25
+_KIPPING = (0.867, 3.03)
+
+
+@dataclass(frozen=True)
+class OrbitOptions:
+    """How orbits are fitted: the prior, and how much of it is tried."""
+
+    min_period: Annotated[float, "Shortest period, d."] = 0.5
+    max_period: Annotated[float, "Longest period, d."] = 3000.0
+    eccentricity_a: Annotated[
+        float, "First parameter of the beta distribution of eccentricities (Kipping)."
+    ] = _KIPPING[0]
+    eccentricity_b: Annotated[float, "Second parameter of it."] = _KIPPING[1]
+    k_sigma: Annotated[
+        float,
+        "Width of the prior of the semi-amplitude at a period of a year and e = 0, km/s; "
+        "it goes with P^(-1/3) / sqrt(1 - e^2).",
+    ] = 30.0
+    v0_sigma: Annotated[float, "Width of the prior of the mean velocity, km/s."] = 100.0
+    v0_mean: Annotated[
+        float | None, "Its center, km/s; None: the weighted mean of the visits."
+    ] = None
+    jitter: Annotated[
+        float, "Median of the prior of a scatter beyond the errors, km/s; 0: none."
+    ] = 0.05
+    jitter_width: Annotated[float, "Width of its natural logarithm."] = 1.5
+    offset_by: Annotated[
+        tuple[str, ...],
+        "Columns whose groups of visits may have zero points of their own.",
+    ] = ()
+    offset_sigma: Annotated[float, "Width of the prior of these, km/s."] = 1.0
+    n_prior: Annotated[int, "Samples of the prior that are tried at a time."] = 2**20
+    max_prior: Annotated[int, "Most samples of the prior that are tried."] = 2**22
+    n_samples: Annotated[int, "Samples of the posterior that are kept."] = 512
+    min_survivors: Annotated[
+        int,
+        "If fewer samples of the prior survive, the modes they are in are sampled by "
+        "themselves.",
+    ] = 128
+    min_visits: Annotated[int, "Stars with fewer visits get no orbit."] = 3
+    seed: Annotated[int, "The same seed draws the same samples."] = 0
+
+    def __post_init__(self) -> None:
+        positive = "a positive number"
+        widths = ("k_sigma", "v0_sigma", "jitter_width", "offset_sigma")
+        shapes = ("eccentricity_a", "eccentricity_b")
+        counts = ("n_prior", "max_prior", "n_samples", "min_survivors")
+        check_values(
+            self,
+            [
+                ("min_period", 0 < self.min_period < np.inf, positive),
+                (
+                    "max_period",
+                    self.min_period < self.max_period < np.inf,
+                    "a longer one than min_period",
+                ),
+                *(
+                    (name, 0 < getattr(self, name) < np.inf, positive)
+                    for name in (*widths, *shapes)
+                ),
+                ("jitter", 0 <= self.jitter < np.inf, "a width in km/s, 0 for none"),
+                (
+                    "v0_mean",
+                    self.v0_mean is None or np.isfinite(self.v0_mean),
+                    "a velocity in km/s, or None",
+                ),
+                *((name, getattr(self, name) >= 1, "at least 1") for name in counts),
+                ("min_visits", self.min_visits >= 2, "at least 2"),
+                ("seed", self.seed >= 0, "0 or more"),
+            ],
+        )
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks a batch of prior samples has."""
+        return max(1, -(-self.n_prior // CHUNK))
+
+    def k_variance(self, period: Array, e: Array) -> Array:
+        """Variance of the prior of the semi-amplitude, (km/s)^2."""
+        return self.k_sigma**2 * (period / _YEAR) ** (-2 / 3) / (1 - e**2)
+
+
+class PriorBatch(NamedTuple):
+    """Samples of the prior, ``(chunk, sample)``, and what they are needed as.
+
+    ``frequency`` 1/d; ``phase``: of the time zero, in orbits from periastron, taken off;
+    ``jitter`` km/s ``(chunk,)``; ``ln_uniform``: what a likelihood ratio must exceed.
+    """
+
+    frequency: Any
+    phase: Any
+    e: Any
+    cos_omega: Any
+    sin_omega: Any
+    k_variance: Any
+    jitter: NDArray[np.float64]
+    ln_uniform: NDArray[np.float32]
+
+
+@lru_cache(maxsize=4)
+def prior_batch(options: OrbitOptions, index: int) -> PriorBatch:
+    """Draw the batch number ``index``; a few are kept, a batch of 2^20 takes 38 MB."""
+    import jax
+
+    rng = np.random.default_rng([options.seed, index])
+    shape = (options.chunks, CHUNK)
+    period = _periods(rng, options, shape)
+    e = np.minimum(
+        rng.beta(options.eccentricity_a, options.eccentricity_b, shape), 0.999
+    )
+    omega = rng.uniform(0, 2 * np.pi, shape)
+    single = np.float32
+    on_device = (
+        1 / period,
+        rng.uniform(0, 1, shape).astype(single),
+        e.astype(single),
+        np.cos(omega).astype(single),
+        np.sin(omega).astype(single),
+        options.k_variance(period, e).astype(single),
+    )
+    with jax.enable_x64(True):
+        frequency, *others = (jax.device_put(values) for values in on_device)
+    ln_uniform = np.log1p(-rng.random(shape, dtype=single))
+    return PriorBatch(frequency, *others, _jitters(rng, options), ln_uniform)
+
+
+def _periods(rng, options: OrbitOptions, shape) -> Array:
+    low, high = np.log(options.min_period), np.log(options.max_period)
+    return np.exp(rng.uniform(low, high, shape))
+
+
+def _jitters(rng: np.random.Generator, options: OrbitOptions) -> Array:
+    """One of each share, in an order that has nothing to do with its size."""
+    if options.jitter == 0:
+        return np.zeros(options.chunks)
+    middles = ndtri((np.arange(options.chunks) + 0.5) / options.chunks)
+    return options.jitter * np.exp(options.jitter_width * rng.permutation(middles))
+
+
+def ln_prior(options: OrbitOptions, ln_period: Array, e: Array, ln_jitter: Array):
+    """Logarithm of the prior's density in ln P, (sqrt(e) cos w, sqrt(e) sin w), ln jitter.
+
+    Angles have a constant density, which is left out; outside of the ranges -inf. In
+    these coordinates the density of eccentricities is that of e itself, times a constant.
+    """
+    a, b = options.eccentricity_a, options.eccentricity_b
+    inside = (ln_period > np.log(options.min_period)) & (
+        ln_period < np.log(options.max_period)
+    )
+    inside &= e < 0.999
+    safe = np.clip(e, 1e-12, 0.999)
+    value = (a - 1) * np.log(safe) + (b - 1) * np.log1p(-safe) - betaln(a, b)
+    if options.jitter > 0:
+        distance = (ln_jitter - np.log(options.jitter)) / options.jitter_width
+        value = value - distance**2 / 2
+    return np.where(inside, value, -np.inf)

@@ -1,0 +1,114 @@
+"""Samples of an orbit as a table, their medians and limits as a row, and curves."""
+
+__all__ = ["samples_table", "summary_row", "velocities_of"]
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from steadystar.infer.orbit_likelihood import Elements, StarVelocities
+from steadystar.infer.orbit_masses import mass_function, projected_axis
+from steadystar.infer.orbit_modes import modes_of
+from steadystar.infer.orbit_sampling import Posterior
+
+Array = NDArray[np.float64]
+
+_LIMITS = (16.0, 50.0, 84.0)
+
+
+def samples_table(star_id: Any, star: StarVelocities, found: Posterior) -> pl.DataFrame:
+    """Return the samples, schema "orbit-samples": K positive, angles in degrees."""
+    elements, k = found.elements, found.linear[:, 0]
+    omega = np.degrees(np.where(k < 0, elements.omega + np.pi, elements.omega)) % 360
+    # Of all times of periastron the one next to the middle of the visits.
+    phase = elements.phase - np.round(elements.phase)
+    extra = dict(zip(star.constants[1:], found.linear.T[2:], strict=True))
+    return pl.DataFrame(
+        {
+            "star_id": [star_id] * len(k),
+            "sample": np.arange(len(k)),
+            "mode": modes_of(elements.period, star.baseline),
+            "period": elements.period,
+            "e": elements.e,
+            "omega": omega,
+            "t_peri": star.epoch + phase * elements.period,
+            "k": np.abs(k),
+            "k_2": np.full(len(k), np.nan),
+            "v0": found.linear[:, 1] + star.center,
+            "jitter": elements.jitter,
+            "ln_likelihood": found.ln_likelihood,
+            **{
+                # Zeros of other arms are levels of their own, offsets are not.
+                name: values + (star.center if name.startswith("v0") else 0.0)
+                for name, values in extra.items()
+            },
+        }
+    )
+
+
+def summary_row(
+    samples: pl.DataFrame, star: StarVelocities, found: Posterior
+) -> dict[str, Any]:
+    """Return medians and limits (16%, 84%) of the largest mode, as columns of "orbits"."""
+    mode = samples["mode"].to_numpy()
+    largest = samples.filter(pl.Series(mode == 0))
+    best = int(np.argmax(found.ln_likelihood))
+    parameters = 5 + len(star.constants)
+    row: dict[str, Any] = {
+        "n_visits": len(star),
+        "n_samples": len(samples),
+        "n_prior": found.n_prior,
+        "method": found.method,
+        "n_modes": int(mode.max(initial=-1) + 1),
+        "mode_share": float((mode == 0).mean()),
+        "ln_evidence_ratio": found.ln_evidence_ratio,
+        "chi2": float(found.chi2[best]),
+        "dof": len(star) - parameters,
+    }
+    period, k, e = (largest[n].to_numpy() for n in ("period", "k", "e"))
+    values = {
+        "period": period,
+        "k": k,
+        "e": e,
+        "omega": _unwrapped(largest["omega"].to_numpy(), 360.0),
+        "t_peri": _nearest(largest["t_peri"].to_numpy(), period),
+        "v0": largest["v0"].to_numpy(),
+        "jitter": largest["jitter"].to_numpy(),
+        "a_sin_i": projected_axis(period, k, e),
+        "mass_function": mass_function(period, k, e),
+    }
+    for name, numbers in values.items():
+        low, middle, high = np.percentile(numbers, _LIMITS)
+        row |= {name: middle, f"{name}_low": low, f"{name}_high": high}
+    # Limits of an angle stay on either side of it, though they may pass 0 or 360.
+    turn = 360 * np.floor(row["omega"] / 360)
+    for name in ("omega", "omega_low", "omega_high"):
+        row[name] -= turn
+    return row
+
+
+def _unwrapped(angle: Array, turn: float) -> Array:
+    """Bring angles together around the direction that most have."""
+    radians = angle * 2 * np.pi / turn
+    center = np.angle(np.exp(1j * radians).mean()) * turn / (2 * np.pi)
+    return center + (angle - center + turn / 2) % turn - turn / 2
+
+
+def _nearest(t_peri: Array, period: Array) -> Array:
+    """Bring times of periastron together that are a period apart."""
+    first = np.median(t_peri)
+    turns = _unwrapped(((t_peri - first) / period) % 1, 1.0)
+    return first + turns * period
+
+
+def velocities_of(samples: pl.DataFrame, bjd: Array, second: bool = False) -> Array:
+    """Velocity of a star on each orbit of ``samples`` at each time, ``(sample, time)``."""
+    value = {n: samples[n].to_numpy() for n in ("period", "e", "omega", "t_peri", "v0")}
+    epoch = float(np.mean(bjd)) if len(bjd) else 0.0
+    phase = (value["t_peri"] - epoch) / value["period"]
+    omega = np.radians(value["omega"]) + (np.pi if second else 0.0)
+    elements = Elements(value["period"], value["e"], omega, phase, np.zeros(len(phase)))
+    k = samples["k_2" if second else "k"].to_numpy()
+    return value["v0"][:, None] + k[:, None] * elements.shape_at(bjd - epoch)
