@@ -44,6 +44,7 @@ and polars tables.
     compare_with_standards visits against stars of known velocity -> the absolute zero
 
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
+    find_variables         calibrated visits -> constant or variable, of which class, and why
     compare_catalogs       two catalogs of the same stars -> bias, scatter, structure
     CompareOptions         how: matching, clipping, what is set aside
     estimate_extinction    temperature and magnitudes in several bands -> E(B-V)
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from steadystar.infer.extinction import estimate_extinction
     from steadystar.infer.labels import summarize_labels
     from steadystar.infer.summary import summarize_stars
+    from steadystar.infer.variability import find_variables
     from steadystar.measure.absolute import measure_absolute
     from steadystar.measure.components import separate_components
     from steadystar.measure.information import photon_limit
@@ -138,6 +140,7 @@ __all__ = [
     "estimate_distances",
     "estimate_extinction",
     "export",
+    "find_variables",
     "fit_error_model",
     "fit_labels",
     "fit_luminosity",
@@ -187,6 +190,7 @@ _ROOMS = {
     "estimate_distances": "infer.distance",
     "estimate_extinction": "infer.extinction",
     "export": "publish.catalog",
+    "find_variables": "infer.variability",
     "fit_error_model": "calibrate.errors",
     "fit_labels": "measure.label_training",
     "fit_luminosity": "measure.luminosity",
