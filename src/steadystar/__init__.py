@@ -45,6 +45,9 @@ and polars tables.
 
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
     find_variables         calibrated visits -> constant or variable, of which class, and why
+    find_periods           calibrated visits -> periods: errors, chances, aliases
+    periodogram            one star's velocities -> power at all frequencies
+    PeriodOptions          how: range, kind of noise, number of modes
     compare_catalogs       two catalogs of the same stars -> bias, scatter, structure
     CompareOptions         how: matching, clipping, what is set aside
     estimate_extinction    temperature and magnitudes in several bands -> E(B-V)
@@ -86,6 +89,9 @@ if TYPE_CHECKING:
     from steadystar.infer.distance_options import DistanceOptions
     from steadystar.infer.extinction import estimate_extinction
     from steadystar.infer.labels import summarize_labels
+    from steadystar.infer.period_options import PeriodOptions
+    from steadystar.infer.periodogram import periodogram
+    from steadystar.infer.periods import find_periods
     from steadystar.infer.summary import summarize_stars
     from steadystar.infer.variability import find_variables
     from steadystar.measure.absolute import measure_absolute
@@ -123,6 +129,7 @@ __all__ = [
     "ErrorModel",
     "LabelModel",
     "LuminosityModel",
+    "PeriodOptions",
     "RelativeOptions",
     "ReportInputs",
     "Spectra",
@@ -140,6 +147,7 @@ __all__ = [
     "estimate_distances",
     "estimate_extinction",
     "export",
+    "find_periods",
     "find_variables",
     "fit_error_model",
     "fit_labels",
@@ -152,6 +160,7 @@ __all__ = [
     "measure_relative",
     "measure_together",
     "measure_velocities",
+    "periodogram",
     "photon_limit",
     "read",
     "read_folder",
@@ -173,6 +182,7 @@ _ROOMS = {
     "ErrorModel": "calibrate.errors",
     "LabelModel": "measure.labels",
     "LuminosityModel": "measure.luminosity",
+    "PeriodOptions": "infer.period_options",
     "RelativeOptions": "measure.relative",
     "ReportInputs": "publish.inputs",
     "Spectra": "data.spectra",
@@ -191,6 +201,7 @@ _ROOMS = {
     "estimate_extinction": "infer.extinction",
     "export": "publish.catalog",
     "find_variables": "infer.variability",
+    "find_periods": "infer.periods",
     "fit_error_model": "calibrate.errors",
     "fit_labels": "measure.label_training",
     "fit_luminosity": "measure.luminosity",
@@ -202,6 +213,7 @@ _ROOMS = {
     "measure_relative": "measure.relative",
     "measure_together": "measure.together",
     "measure_velocities": "measure.velocities",
+    "periodogram": "infer.periodogram",
     "photon_limit": "measure.information",
     "read": "survey.registry",
     "read_folder": "survey.folder",
