@@ -126,7 +126,7 @@ class Curves:
         weight = 1 / np.hypot(self.err, jitter)
         columns = self.linear(self.shape(four)[0]) * weight[:, None]
         rest = np.linalg.lstsq(columns, self.v * weight, rcond=None)[0]
-        return np.concatenate([four, rest])
+        return np.concatenate([four, np.asarray(rest, np.float64)])
 
 
 def _anomaly(mean: Vector, e: float) -> tuple[Vector, Vector]:

@@ -17,12 +17,11 @@ follows. An eccentricity that noise alone would give is noted (Lucy and Sweeney 
 __all__ = ["Refined", "RefinementOptions", "curves_of", "refine"]
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
-from scipy.special import logsumexp
 
 from steadystar.infer.orbit_curves import Curves, Vector, elements_of, numbers_of
 
@@ -42,16 +41,26 @@ class RefinementOptions:
     ] = -1.0
     rounds: Annotated[int, "Most rounds of orbit and jitter in turn."] = 20
     tolerance: Annotated[float, "Least relative change of jitter that goes on."] = 1e-3
+    steps: Annotated[int, "Most steps of least squares in a round."] = 400
+    eccentricity_b: Annotated[
+        float,
+        "With b > 1, eccentricities have the prior (1 - e^2)^(b - 1): where few visits "
+        "are near periastron, it keeps the orbit from running to e = 1.",
+    ] = 1.0
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.jitter):
             raise ValueError(
                 f"jitter = {self.jitter}: give km/s, or a negative number to fit it."
             )
-        if self.rounds < 1 or not self.tolerance > 0:
+        if self.rounds < 1 or self.steps < 1 or not self.tolerance > 0:
             raise ValueError(
-                f"rounds = {self.rounds}, tolerance = {self.tolerance}: both must be "
-                "positive."
+                f"rounds = {self.rounds}, steps = {self.steps}, tolerance = "
+                f"{self.tolerance}: all must be positive."
+            )
+        if not self.eccentricity_b >= 1:
+            raise ValueError(
+                f"eccentricity_b = {self.eccentricity_b}: give 1 (no prior) or more."
             )
 
 
@@ -207,7 +216,7 @@ def refine_curves(
     numbers = curves.solved(four, jitter)
     converged = False
     for _ in range(options.rounds):
-        numbers, converged = _minimum(curves, numbers, jitter)
+        numbers, converged = _minimum(curves, numbers, jitter, options)
         if fixed or dof < 1:
             break
         before, jitter = jitter, _likeliest_jitter(curves, numbers)
@@ -227,22 +236,49 @@ def _best_phase(curves: Curves, four: Vector) -> Vector:
     return min(trials, key=left)
 
 
-def _minimum(curves: Curves, numbers: Vector, jitter: float) -> tuple[Vector, bool]:
+def _minimum(
+    curves: Curves, numbers: Vector, jitter: float, options: RefinementOptions
+) -> tuple[Vector, bool]:
     weight = 1 / np.hypot(curves.err, jitter)
+    last: list = [None, None]
 
-    def residuals(p):
-        return (curves.model(p)[0] - curves.v) * weight
+    def at(p):
+        if last[0] is None or not (p == last[0]).all():
+            expected, slopes = curves.model(p)
+            prior, prior_slopes = _prior(p, options.eccentricity_b)
+            left = np.concatenate([(expected - curves.v) * weight, prior])
+            last[:] = (
+                p.copy(),
+                (left, np.concatenate([slopes * weight[:, None], prior_slopes])),
+            )
+        return last[1]
 
-    def slopes(p):
-        return curves.model(p)[1] * weight[:, None]
-
-    found = least_squares(
-        residuals, numbers, slopes, method="lm", x_scale="jac", max_nfev=400
+    found: Any = least_squares(
+        lambda p: at(p)[0],
+        numbers,
+        cast(Any, lambda p: at(p)[1]),
+        method="lm",
+        x_scale="jac",
+        max_nfev=options.steps,
     )
     return found.x, found.status > 0
 
 
-def _reduced(curves: Curves, linear: tuple[Vector, NDArray], jitter: float):
+def _prior(numbers: Vector, b: float) -> tuple[Vector, NDArray[np.float64]]:
+    """Return two residuals whose squares are ``-2 ln prior``, and their derivatives."""
+    plane = numbers[2:4]
+    square = max(float(plane @ plane), 1e-12)
+    # 1 - e^2 is 1 / (1 + square): e / sqrt(1 - e^2) is the length of ``plane``.
+    factor = np.sqrt(2 * (b - 1) * np.log1p(square) / square)
+    change = (b - 1) * (1 / (1 + square) - np.log1p(square) / square) / square
+    slopes = np.zeros((2, len(numbers)))
+    slopes[:, 2:4] = factor * np.eye(2)
+    if factor > 0:
+        slopes[:, 2:4] += 2 * change / factor * np.outer(plane, plane)
+    return factor * plane, slopes
+
+
+def linearized(curves: Curves, linear: tuple[Vector, NDArray], jitter: float):
     """Return ln evidence, step to the minimum, and a root of the covariance.
 
     ``linear`` is the model at the present numbers, with its derivatives.
@@ -275,7 +311,7 @@ def _jitters(curves: Curves, numbers: Vector) -> Vector:
 def _likeliest_jitter(curves: Curves, numbers: Vector) -> float:
     """Return the jitter of the highest restricted likelihood."""
     grid, linear = _jitters(curves, numbers), curves.model(numbers)
-    ln = np.array([_reduced(curves, linear, s)[0] for s in grid])
+    ln = np.array([linearized(curves, linear, s)[0] for s in grid])
     best = int(ln.argmax())
     if best == 0:
         return 0.0
@@ -293,17 +329,17 @@ def _likeliest_jitter(curves: Curves, numbers: Vector) -> float:
 def _widths(curves: Curves, numbers: Vector, jitter: float, fixed: bool) -> _Widths:
     grid = np.array([jitter]) if fixed else _jitters(curves, numbers)
     linear = curves.model(numbers)
-    parts = [_reduced(curves, linear, s) for s in grid]
+    parts = [linearized(curves, linear, s) for s in grid]
     ln = np.array([part[0] for part in parts])
     # A flat prior: each jitter stands for the stretch to its neighbors.
     ln += np.log(np.gradient(grid)) if len(grid) > 1 else 0.0
-    share = np.exp(ln - logsumexp(ln))
+    share = np.exp(ln - np.logaddexp.reduce(ln))
     return _Widths(
         grid,
         share / share.sum(),
         np.stack([part[1] for part in parts]),
         np.stack([part[2] for part in parts]),
-        float(logsumexp(ln)),
+        float(np.logaddexp.reduce(ln)),
     )
 
 
@@ -311,7 +347,7 @@ def _result(
     curves: Curves, numbers: Vector, jitter: float, converged: bool, fixed: bool
 ) -> Refined:
     names = curves.names
-    _, _, root = _reduced(curves, curves.model(numbers), jitter)
+    _, _, root = linearized(curves, curves.model(numbers), jitter)
     covariance = root @ root.T
     elements = {
         name: float(value)
@@ -319,9 +355,8 @@ def _result(
     }
     left = curves.v - curves.model(numbers)[0]
     sigma = np.hypot(curves.err, jitter)
-    ln_likelihood = -0.5 * np.sum(
-        (left / sigma) ** 2 + np.log(2 * np.pi * sigma**2), dtype=float
-    )
+    each = (left / sigma) ** 2 + np.log(2 * np.pi * sigma**2)
+    ln_likelihood = -0.5 * float(each.sum())
     widths = _widths(curves, numbers, jitter, fixed)
     errors = _errors(numbers, covariance, names, elements)
     # Flat in e and omega, in the plane of ecc_cos and ecc_sin; no pole at the circle.
@@ -337,7 +372,7 @@ def _result(
         curves.middle,
         float(np.sum((left / curves.err) ** 2)),
         dof,
-        float(ln_likelihood),
+        ln_likelihood,
         widths.ln_evidence + prior,
         converged,
         _notes(elements, errors, converged, dof),
@@ -347,7 +382,7 @@ def _result(
 
 def _errors(numbers, covariance, names, elements) -> dict[str, float]:
     """Errors of the elements by the derivatives of what they follow from."""
-    period, e, omega = (elements[n] for n in ("period", "e", "omega"))
+    period, e = elements["period"], elements["e"]
     x, y = numbers[2:4]
     r = max(np.hypot(x, y), 1e-12)
     along, across = np.array([x, y]) / r, np.array([-y, x]) / r

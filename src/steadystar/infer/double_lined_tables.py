@@ -1,0 +1,152 @@
+"""Rows of the tables for the orbit of a pair: samples, modes, medians and limits."""
+
+__all__ = ["modes_table", "samples_table", "summary_of"]
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from steadystar.data import schema
+from steadystar.infer.orbit_curves import Curves, elements_of
+from steadystar.infer.orbit_masses import (
+    double_lined_masses,
+    mass_function,
+    projected_axis,
+)
+from steadystar.infer.orbit_modes import modes_of
+from steadystar.infer.orbit_refinement import Refined
+from steadystar.infer.orbit_weighing import Weighed
+
+_MODES = {
+    "mode": pl.Int64,
+    "share": pl.Float64,
+    "period": pl.Float64,
+    "period_err": pl.Float64,
+    "e": pl.Float64,
+    "k": pl.Float64,
+    "k_2": pl.Float64,
+    "v0": pl.Float64,
+    "jitter": pl.Float64,
+    "chi2": pl.Float64,
+    "delta_chi2": pl.Float64,
+    "ln_evidence": pl.Float64,
+    "exchanged": pl.Int64,
+}
+
+
+def samples_table(
+    star_id, curves: Curves | None, weighed: Weighed | None, orbits: list[Refined]
+) -> pl.DataFrame:
+    """Return samples of the posterior, schema "orbit-samples" and the zero points."""
+    if curves is None or weighed is None:
+        return schema.empty("orbit-samples")
+    out = elements_of(weighed.numbers, curves.names, curves.middle)
+    # Of all times of periastron those next to that of the best orbit.
+    since = out["t_peri"] - orbits[0].elements["t_peri"]
+    out["t_peri"] = out["t_peri"] - out["period"] * np.round(since / out["period"])
+    n = len(weighed.jitter)
+    ln = np.empty(n)
+    for i in range(n):
+        sigma = np.hypot(curves.err, weighed.jitter[i])
+        left = (curves.v - curves.model(weighed.numbers[i])[0]) / sigma
+        ln[i] = -0.5 * np.sum(left**2 + np.log(2 * np.pi * sigma**2))
+    table = pl.DataFrame(
+        {
+            "star_id": [star_id] * n,
+            "sample": np.arange(n),
+            "mode": modes_of(out["period"], float(np.ptp(curves.t))),
+            **{name: values for name, values in out.items() if name != "omega"},
+            "omega": np.degrees(out["omega"]),
+            "jitter": weighed.jitter,
+            "ln_likelihood": ln,
+        }
+    )
+    return schema.conform(table, "orbit-samples", keep_dtype=("star_id",))
+
+
+def modes_table(
+    found: list[tuple[Refined, NDArray[np.bool_]]],
+    samples: pl.DataFrame,
+    baseline: float,
+) -> pl.DataFrame:
+    """Return one row a mode of the period: the best orbit in it, and its share."""
+    rows = []
+    for orbit, exchanged in found:
+        frequency = 1 / orbit.elements["period"]
+        if any(abs(frequency - 1 / row["period"]) * baseline < 1 for row in rows):
+            continue
+        elements = {n: orbit.elements[n] for n in ("e", "k", "k_2", "v0", "jitter")}
+        rows.append(
+            {
+                "period": orbit.elements["period"],
+                "period_err": orbit.errors["period"],
+                **elements,
+                "chi2": orbit.chi2,
+                "ln_evidence": orbit.ln_evidence,
+                "exchanged": int(exchanged.sum()),
+            }
+        )
+    if not rows:
+        return pl.DataFrame(schema=_MODES)
+    of_sample = 1 / samples["period"].to_numpy()[:, None]
+    of_mode = 1 / np.array([row["period"] for row in rows])[None, :]
+    nearest = np.argmin(abs(of_sample - of_mode), axis=1)
+    share = np.bincount(nearest, minlength=len(rows)) / len(nearest)
+    best = min(row["chi2"] for row in rows)
+    table = pl.DataFrame(rows).with_columns(
+        share=pl.Series(share), delta_chi2=pl.col("chi2") - best
+    )
+    order = ["share", "ln_evidence"]
+    table = table.sort(order, descending=True).with_row_index("mode")
+    return table.select(pl.col(name).cast(kind) for name, kind in _MODES.items())
+
+
+def summary_of(
+    star_id,
+    n_visits: int,
+    samples: pl.DataFrame | None,
+    best: Refined | None,
+    reason: str = "good",
+) -> dict[str, Any]:
+    """Return a row of "orbits": medians and limits of the samples, or a reason."""
+    row: dict[str, Any] = schema.conform(
+        pl.DataFrame({"star_id": [star_id]}), "orbits", keep_dtype=("star_id",)
+    ).row(0, named=True)
+    row |= {"n_visits": n_visits, "orbit_status": reason, "method": "least-squares"}
+    row |= {"n_samples": 0, "n_prior": 0, "n_modes": 0}
+    if samples is None or best is None:
+        return row
+    column = {n: samples[n].to_numpy() for n in samples.columns if n != "star_id"}
+    period, k, k_2, e = (column[n] for n in ("period", "k", "k_2", "e"))
+    first, second = double_lined_masses(period, k, k_2, e)
+    # The angle's limits about the best orbit's, so that 359 and 1 degrees are neighbors.
+    omega = np.degrees(best.elements["omega"])
+    turned = (column["omega"] - omega + 180) % 360 - 180
+    column = column | {
+        "omega": turned,
+        "mass_ratio": k / k_2,
+        "a_sin_i": projected_axis(period, k, e),
+        "a_2_sin_i": projected_axis(period, k_2, e),
+        "mass_function": mass_function(period, k, e),
+        "m_sin3_i": first,
+        "m_2_sin3_i": second,
+    }
+    for name in row:
+        if f"{name}_low" in row and name in column:
+            low, middle, high = np.percentile(column[name], [15.87, 50, 84.13])
+            about = omega if name == "omega" else 0.0
+            row |= {name: middle + about, f"{name}_low": low + about}
+            row[f"{name}_high"] = high + about
+    turns = np.floor(row["omega"] / 360) * 360
+    for name in ("omega", "omega_low", "omega_high"):
+        row[name] -= turns
+    mode = column["mode"]
+    return row | {
+        "n_samples": len(mode),
+        "n_modes": int(mode.max()) + 1,
+        "mode_share": float((mode == 0).mean()),
+        "chi2": best.chi2,
+        "dof": best.dof,
+    }
