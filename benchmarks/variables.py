@@ -125,7 +125,9 @@ def false_positives(stars: int, seed: int = 0) -> Iterator[tuple[str, pl.DataFra
     found = find_variables(visits)
     yield f"independent (wrong here), {time.process_time() - start:.0f} s", found
     unit = np.random.default_rng([seed, 80]).normal(size=len(visits))
-    own = visits.select("star_id", rv_err="rv_raw_err", rv=unit * pl.col("rv_raw_err"))
+    own = visits.select(
+        "star_id", rv_err="rv_raw_err", rv=pl.Series(unit) * pl.col("rv_raw_err")
+    )
     start = time.process_time()
     found = find_variables(own)
     yield f"none shared, {time.process_time() - start:.0f} s", found
