@@ -272,9 +272,7 @@ def _orbits(pair: _Pair, options, double):
         if exchanged[pair.both].mean() > 0.5:
             exchanged[pair.both] = ~exchanged[pair.both]
             elements["omega"] += np.pi
-        found += _refined(
-            pair, exchanged, [(elements, high)], options, double, last=False
-        )
+        found += _looked(pair, exchanged, [(elements, high)], options, double)
     return _sharpened(pair, found, options, double)
 
 
@@ -291,8 +289,14 @@ def _starts(pair: _Pair, options, double, signed: bool):
     return [(dict(start.elements), start.high) for start in starts]
 
 
-def _refined(pair: _Pair, exchanged, starts, options, double, last: bool = True):
-    """Refine quickly, and fully what is near the best; visits may change places."""
+def _refined(pair: _Pair, exchanged, starts, options, double):
+    """Refine all starts quickly, and fully what is near the best."""
+    found = _looked(pair, exchanged, starts, options, double)
+    return _sharpened(pair, found, options, double)
+
+
+def _looked(pair: _Pair, exchanged, starts, options, double):
+    """Refine quickly; where visits may be exchanged, they change places on the way."""
     found = []
     look = replace(_FIRST_LOOK, eccentricity_b=max(options.eccentricity_b, 1.0))
     for elements, _ in starts:
@@ -309,7 +313,7 @@ def _refined(pair: _Pair, exchanged, starts, options, double, last: bool = True)
             one = refine_curves(pair.curves(now), one.elements, look)
         if np.isfinite(one.ln_evidence):
             found.append((one, now))
-    return _sharpened(pair, found, options, double) if last else found
+    return found
 
 
 def _sharpened(pair: _Pair, found, options, double):
@@ -317,7 +321,7 @@ def _sharpened(pair: _Pair, found, options, double):
     full = RefinementOptions(eccentricity_b=max(options.eccentricity_b, 1.0))
 
     def order(each):
-        return -_merit(*each, double)
+        return -_merit(each, double)
 
     near = _near(sorted(found, key=order), double, 2 * _NEAR)
     sharp = [(refine_curves(pair.curves(x), one.elements, full), x) for one, x in near]
@@ -356,7 +360,8 @@ def _fits(orbit: Refined) -> bool:
     return orbit.chi2 < orbit.dof + 5 * np.sqrt(2 * max(orbit.dof, 1))
 
 
-def _merit(orbit: Refined, exchanged, double) -> float:
+def _merit(found: tuple[Refined, Any], double: DoubleLinedOptions) -> float:
+    orbit, exchanged = found
     share = 0.5 if double.assignment == "free" else double.exchange_share
     return orbit.ln_evidence + int(exchanged.sum()) * np.log(share / (1 - share))
 
@@ -365,7 +370,7 @@ def _near(found, double, room: float = _NEAR):
     """Return those near the best, each orbit once."""
     kept = []
     for one, exchanged in found:
-        if _merit(one, exchanged, double) < _merit(*found[0], double) - room:
+        if _merit((one, exchanged), double) < _merit(found[0], double) - room:
             continue
         again = any(
             (exchanged == other).all()

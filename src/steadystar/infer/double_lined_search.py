@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystar.infer.orbit_curves import eccentric_anomaly
 from steadystar.kernels.orbit import solve_kepler
 
 Vector = NDArray[np.float64]
@@ -102,10 +103,10 @@ def _start(frequency, e, phase, linear, chi2, t, middle) -> Start:
     a, b = linear
     omega = float(np.arctan2(b, a))
     mean = 2 * np.pi * (t - middle) * frequency + phase
-    mean = np.mod(mean + np.pi, 2 * np.pi) - np.pi
-    with jax.enable_x64(True):
-        c, s = _basis(jnp.asarray(mean), jnp.full(len(t), e))
-        shape = np.cos(omega) * np.asarray(c) + np.sin(omega) * np.asarray(s)
+    sine, cosine = eccentric_anomaly(mean, e)
+    near = 1 / (1 - e * cosine)
+    shape = np.cos(omega) * ((cosine - e) * near + e)
+    shape = shape - np.sin(omega) * np.sqrt(1 - e * e) * sine * near
     return Start(
         {
             "period": float(1 / frequency),

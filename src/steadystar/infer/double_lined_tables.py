@@ -19,6 +19,7 @@ from steadystar.infer.orbit_modes import modes_of
 from steadystar.infer.orbit_refinement import Refined
 from steadystar.infer.orbit_weighing import Weighed
 
+_LIMITS = (16.0, 50.0, 84.0)
 _MODES = {
     "mode": pl.Int64,
     "share": pl.Float64,
@@ -110,7 +111,7 @@ def summary_of(
     best: Refined | None,
     reason: str = "good",
 ) -> dict[str, Any]:
-    """Return a row of "orbits": medians and limits of the samples, or a reason."""
+    """Return a row of "orbits": medians and limits of the largest mode, or a reason."""
     row: dict[str, Any] = schema.conform(
         pl.DataFrame({"star_id": [star_id]}), "orbits", keep_dtype=("star_id",)
     ).row(0, named=True)
@@ -118,7 +119,9 @@ def summary_of(
     row |= {"n_samples": 0, "n_prior": 0, "n_modes": 0}
     if samples is None or best is None:
         return row
-    column = {n: samples[n].to_numpy() for n in samples.columns if n != "star_id"}
+    mode = samples["mode"].to_numpy()
+    largest = samples.filter(pl.Series(mode == 0))
+    column = {n: largest[n].to_numpy() for n in samples.columns if n != "star_id"}
     period, k, k_2, e = (column[n] for n in ("period", "k", "k_2", "e"))
     first, second = double_lined_masses(period, k, k_2, e)
     # The angle's limits about the best orbit's, so that 359 and 1 degrees are neighbors.
@@ -135,17 +138,18 @@ def summary_of(
     }
     for name in row:
         if f"{name}_low" in row and name in column:
-            low, middle, high = np.percentile(column[name], [15.87, 50, 84.13])
+            low, middle, high = np.percentile(column[name], _LIMITS)
             about = omega if name == "omega" else 0.0
             row |= {name: middle + about, f"{name}_low": low + about}
             row[f"{name}_high"] = high + about
     turns = np.floor(row["omega"] / 360) * 360
     for name in ("omega", "omega_low", "omega_high"):
         row[name] -= turns
-    mode = column["mode"]
+    several = int(mode.max()) > 0
     return row | {
         "n_samples": len(mode),
         "n_modes": int(mode.max()) + 1,
+        "orbit_status": "several periods" if several else reason,
         "mode_share": float((mode == 0).mean()),
         "chi2": best.chi2,
         "dof": best.dof,

@@ -14,24 +14,20 @@ The numbers that are fitted behave where the usual elements do not:
 - ``k``, ``k_2``, ``v0`` and the zero points: the curve is linear in these.
 """
 
-__all__ = ["Curves", "elements_of", "numbers_of"]
+__all__ = ["Curves", "eccentric_anomaly", "elements_of", "numbers_of"]
 
 from dataclasses import dataclass
 from functools import cached_property
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-
-from steadystar.kernels.orbit import solve_kepler
 
 Vector = NDArray[np.float64]
 SHAPE_NUMBERS = ("ln_period", "longitude", "ecc_cos", "ecc_sin")
 # Angles of a circle are anybody's: where e / sqrt(1 - e^2) is less, derivatives are taken
 # this far from it. Their change on the way is as small.
 _ROUND = 1e-6
-_solve = jax.jit(solve_kepler)
+_STEPS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +81,7 @@ class Curves:
         e = r * root
         turns = (self.t - self.middle) * np.exp(-numbers[0])
         mean = 2 * np.pi * turns + numbers[1] - omega
-        sine, cosine = _anomaly(mean, e)
+        sine, cosine = eccentric_anomaly(mean, e)
         near = 1 / (1 - e * cosine)
         nu_cos, nu_sin = (cosine - e) * near, root * sine * near
         cos_w, sin_w = np.cos(omega), np.sin(omega)
@@ -129,14 +125,22 @@ class Curves:
         return np.concatenate([four, np.asarray(rest, np.float64)])
 
 
-def _anomaly(mean: Vector, e: float) -> tuple[Vector, Vector]:
-    """Sine and cosine of the eccentric anomaly; lengths in powers of two compile once."""
-    size = max(8, 1 << (len(mean) - 1).bit_length())
-    padded = np.zeros(size)
-    padded[: len(mean)] = np.mod(mean + np.pi, 2 * np.pi) - np.pi
-    with jax.enable_x64(True):
-        sine, cosine = _solve(jnp.asarray(padded), jnp.full(size, e, jnp.float64))
-    return np.asarray(sine)[: len(mean)], np.asarray(cosine)[: len(mean)]
+def eccentric_anomaly(mean: Vector, e: float) -> tuple[Vector, Vector]:
+    """Return sine and cosine of the eccentric anomaly, for one orbit at a few times.
+
+    A compiled kernel takes longer to be called than these few steps of Halley's method
+    (start: Danby 1987, Celest. Mech. 40, 303); `kernels.orbit` is for many orbits.
+    """
+    mean = np.mod(mean + np.pi, 2 * np.pi) - np.pi
+    angle = mean + 0.85 * e * np.sign(mean)
+    for _ in range(_STEPS):
+        sine, cosine = np.sin(angle), np.cos(angle)
+        off, slope = angle - e * sine - mean, 1 - e * cosine
+        step = off * slope / (slope * slope - 0.5 * off * e * sine)
+        angle = angle - step
+        if not (np.abs(step) > 1e-14).any():
+            break
+    return np.sin(angle), np.cos(angle)
 
 
 def elements_of(
