@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from steadystar import compare_arguments as takes
+from steadystar import compare_arguments as compares
+from steadystar import variable_arguments as takes
 
 if TYPE_CHECKING:
     from steadystar.pipeline.config import Configuration
@@ -448,22 +449,22 @@ def standards(
     )
 )
 def compare(
-    a: takes.TableA,
-    b: takes.TableB,
+    a: compares.TableA,
+    b: compares.TableB,
     output: Output,
-    by: takes.By = "auto",
-    radius: takes.Radius = 3.0,
-    quantity: takes.Quantity = None,
-    color: takes.Color = None,
-    columns_a: takes.ColumnsA = None,
-    columns_b: takes.ColumnsB = None,
-    limits: takes.Ranges = None,
-    against: takes.Against = "mean",
-    correct: takes.Correct = None,
-    min_visits: takes.MinVisits = 2,
-    max_scatter: takes.MaxScatter = 0.5,
-    outlier: takes.Outlier = 5.0,
-    fast: takes.Fast = 300.0,
+    by: compares.By = "auto",
+    radius: compares.Radius = 3.0,
+    quantity: compares.Quantity = None,
+    color: compares.Color = None,
+    columns_a: compares.ColumnsA = None,
+    columns_b: compares.ColumnsB = None,
+    limits: compares.Ranges = None,
+    against: compares.Against = "mean",
+    correct: compares.Correct = None,
+    min_visits: compares.MinVisits = 2,
+    max_scatter: compares.MaxScatter = 0.5,
+    outlier: compares.Outlier = 5.0,
+    fast: compares.Fast = 300.0,
     quiet: Quiet = False,
 ) -> None:
     """Compare two catalogs: bias, scatter, slope, structure, outliers, fast stars."""
@@ -491,6 +492,76 @@ def compare(
             options,
             columns_a=columns_a,
             columns_b=columns_b,
+            quiet=quiet,
+        )
+
+
+@app.command(
+    epilog=_example(
+        "steadystar variables out/velocities.parquet -o variables/",
+        "steadystar variables my.csv -o variables/ --columns star_id=ID,rv=V\\[m/s]",
+    )
+)
+def variables(
+    table: takes.Velocities,
+    output: Output,
+    survey: takes.Survey = None,
+    columns: takes.Columns = None,
+    rate: takes.Rate = None,
+    periods: takes.Periods = True,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Say which stars vary, with which period, and what they are likely to be."""
+    with _in_sentences(output / "run.log"), _programs():
+        configuration = _configuration(config)
+        from steadystar.pipeline.variables import find_table_variables
+
+        find_table_variables(
+            table,
+            output,
+            configuration,
+            survey=survey,
+            columns=columns,
+            periods=periods,
+            rate=rate,
+            quiet=quiet,
+        )
+
+
+@app.command(
+    epilog=_example(
+        "steadystar orbits out/velocities.parquet -o orbits/ --mass 1.0",
+        "steadystar orbits my.csv -o orbits/ --star 'HD 1' --star 'HD 2' --mass MASS",
+    )
+)
+def orbits(
+    table: takes.Velocities,
+    output: Output,
+    star: takes.Stars = None,
+    mass: takes.Mass = None,
+    prior_samples: takes.PriorSamples = None,
+    seed: takes.OrbitSeed = None,
+    survey: takes.Survey = None,
+    columns: takes.Columns = None,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Sample the orbits that a star's velocities allow, with all their periods."""
+    with _in_sentences(output / "run.log"), _programs():
+        configuration = _configuration(config)
+        from steadystar.pipeline.orbits import fit_table_orbits
+
+        fit_table_orbits(
+            table,
+            output,
+            configuration,
+            stars=star or (),
+            mass=mass,
+            prior_samples=prior_samples,
+            seed=seed,
+            survey=survey,
+            columns=columns,
             quiet=quiet,
         )
 

@@ -31,7 +31,10 @@ from steadystar.infer.distance_options import DistanceOptions
 from steadystar.infer.extinction import ExtinctionOptions
 from steadystar.infer.labels import LabelSummaryOptions
 from steadystar.infer.luminosity_errors import ErrorBudgetOptions
+from steadystar.infer.orbit_prior import OrbitOptions
+from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.summary import SummaryOptions
+from steadystar.infer.variability import VariabilityOptions
 from steadystar.measure.absolute import AbsoluteOptions
 from steadystar.measure.emission import EmissionOptions
 from steadystar.measure.label_options import LabelOptions
@@ -82,6 +85,26 @@ class StarOptions(SummaryOptions, LabelSummaryOptions):
 
 
 @dataclasses.dataclass(frozen=True)
+class OrbitStageOptions(OrbitOptions):
+    """Orbits of stars that vary: the prior, how much of it is tried, and of whom."""
+
+    in_run: Annotated[
+        bool,
+        "Whether `run` fits orbits of the stars that vary, a second or more each; "
+        "`steadystar orbits` does so later.",
+    ] = False
+    most: Annotated[
+        int,
+        "Stars whose orbits `run` fits, at most, those first that vary most surely.",
+    ] = 100
+
+    def __post_init__(self) -> None:
+        OrbitOptions.__post_init__(self)
+        if self.most < 0:
+            raise ValueError(f"most = {self.most}: give 0 or more stars.")
+
+
+@dataclasses.dataclass(frozen=True)
 class RunOptions:
     """What is measured, and how the work is divided."""
 
@@ -128,6 +151,9 @@ class Configuration(BaseModel):
     zeropoints: ZeroPointOptions = ZeroPointOptions()
     errors: ErrorModelOptions = ErrorModelOptions()
     stars: StarOptions = StarOptions()
+    variables: VariabilityOptions = VariabilityOptions()
+    periods: PeriodOptions = PeriodOptions()
+    orbits: OrbitStageOptions = OrbitStageOptions()
     catalogs: CrossMatchOptions = CrossMatchOptions()
     report: ReportOptions = ReportOptions()
     run: RunOptions = RunOptions()

@@ -237,8 +237,8 @@ def run_hot(
     Arguments:
         inputs: files and folders of spectra.
         photometry: table of magnitudes, errors, parallaxes; any format.
-        directory: where the results go: ``hot.parquet``, ``emission.npz``,
-            ``luminosity.npz``, ``budget.parquet``, ``summary.json``, ``rejected.parquet``, ``report/index.html``.
+        directory: where the results go: ``hot.parquet``, ``emission.zip``,
+            ``luminosity.zip``, ``budget.parquet``, ``summary.json``, ``rejected.parquet``, ``report/index.html``.
         configuration: all options; the defaults if None.
         columns: our names of the photometry's columns, as ``ks=KMAG,ks_err=EK``.
         model: directory of a run whose models are used instead of learning anew.

@@ -13,7 +13,6 @@ import shutil
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
@@ -86,14 +85,14 @@ def check_hot(configuration: Configuration) -> None:
 
 
 def _check_models(folder: Path) -> None:
-    models = {"emission.npz": EmissionModel, "luminosity.npz": LuminosityModel}
+    models = {"emission.zip": EmissionModel, "luminosity.zip": LuminosityModel}
     for name, kind in models.items():
         why = "is not there"
         if (folder / name).is_file():
             try:
                 kind.load(folder / name)
                 continue
-            except (ValueError, BadZipFile):
+            except ValueError:
                 why = "is damaged, or of another version"
         raise ConfigurationError(
             f"--model: {folder / name} {why}. Name the directory of a run of `steadystar "
@@ -224,17 +223,17 @@ def plan_learning(run: Run, stage: Stage) -> list[Unit]:
     inputs = [extinction.sha256(), *(record.sha256() for record in records)]
     if hot.model:
         folder = Path(hot.model)
-        inputs = [content_hash(folder / f"{name}.npz") for name in _MODELS]
+        inputs = [content_hash(folder / f"{name}.zip") for name in _MODELS]
     return [Unit("all", inputs, job)]
 
 
 def learn(job: _LearningJob, prefix: Path) -> Result:
     """Learn what spectra look like without emission, and their absolute magnitudes."""
-    outputs = {name: prefix.with_name(f"{prefix.name}-{name}.npz") for name in _MODELS}
+    outputs = {name: prefix.with_name(f"{prefix.name}-{name}.zip") for name in _MODELS}
     if job.hot.model:
         for name, path in outputs.items():
             with atomic(path) as part:
-                shutil.copyfile(Path(job.hot.model) / f"{name}.npz", part)
+                shutil.copyfile(Path(job.hot.model) / f"{name}.zip", part)
         return Result(outputs, {"given": job.hot.model, "notes": []})
     found = _sample(job)
     if found is None:

@@ -5,9 +5,8 @@ __all__ = ["HotOptions", "extinction_ratio"]
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
-
 from steadystar.data.match import RADIUS_ARCSEC
+from steadystar.measure.option_checks import check_values
 from steadystar.models.dust import extinction_coefficients
 
 
@@ -40,25 +39,22 @@ class HotOptions:
     ] = 0.2
     model: Annotated[
         str,
-        "Directory of a run whose emission.npz and luminosity.npz are to be used instead "
+        "Directory of a run whose emission.zip and luminosity.zip are to be used instead "
         "of learning them anew.",
     ] = ""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.a_ks < 2:
-            raise ValueError(
-                f"a_ks = {self.a_ks}: give A_Ks over E(B-V), such as 0.30, or 0."
-            )
-        if not 0 <= self.held_out < 0.9:
-            raise ValueError(
-                f"held_out = {self.held_out}: give a share from 0 to below 0.9."
-            )
-        if self.learn_from < 100:
-            raise ValueError(f"learn_from = {self.learn_from}: give 100 or more.")
-        if not 0 < self.match_radius < 3600 or np.isnan(self.match_radius):
-            raise ValueError(
-                f"match_radius = {self.match_radius}: give arcseconds between 0 and 3600."
-            )
+        checks = (
+            ("a_ks", 0 <= self.a_ks < 2, "A_Ks over E(B-V), such as 0.30, or 0"),
+            ("held_out", 0 <= self.held_out < 0.9, "a share from 0 to below 0.9"),
+            ("learn_from", self.learn_from >= 100, "100 or more"),
+            (
+                "match_radius",
+                0 < self.match_radius < 3600,
+                "arcseconds between 0 and 3600",
+            ),
+        )
+        check_values(self, checks)
 
 
 def extinction_ratio(options: HotOptions, r_v: float) -> float:

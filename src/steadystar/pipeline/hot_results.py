@@ -43,7 +43,7 @@ from steadystar.publish.catalog import described
 from steadystar.publish.inputs import ReportOptions
 
 _GALLERY = 8
-_PERHAPS = ("emission.npz", "luminosity.npz", "budget.parquet", "composites.parquet")
+_PERHAPS = ("emission.zip", "luminosity.zip", "budget.parquet", "composites.parquet")
 _SECTIONS = (
     *("read", "match", "hot", "extinction", "emission", "luminosity"),
     *("budget", "distances"),
@@ -168,7 +168,7 @@ def plan_hot_catalog(run: Run, stage: Stage) -> list[Unit]:
     results, learned = (ledger.records(n)["all"] for n in ("results", "learn"))
     extinction = ledger.records("extinction")["all"]
     models = {
-        f"{name}.npz": ledger.path(learned, name)
+        f"{name}.zip": ledger.path(learned, name)
         for name in ("emission", "luminosity")
         if name in learned.outputs
     }
@@ -277,7 +277,7 @@ def _summary(hot: pl.DataFrame) -> dict[str, Any]:
 
 def _gallery(job: _CatalogJob, hot: pl.DataFrame) -> pl.DataFrame | None:
     """Choose spectra to be shown, with their reconstructions."""
-    if "emission.npz" not in job.models:
+    if "emission.zip" not in job.models:
         return None
     best = hot.filter(pl.col("uniqflag") == 1)
     broken = pl.col("recon_chi2").is_finite() & (pl.col("em_flag") == -1)
@@ -292,7 +292,7 @@ def _gallery(job: _CatalogJob, hot: pl.DataFrame) -> pl.DataFrame | None:
         spread = np.linspace(0, len(frame) - 1, min(_GALLERY, len(frame))).astype(int)
         for row in frame[spread].iter_rows(named=True):
             chosen.setdefault(row["visit_id"], (kind, row["problems"]))
-    model = EmissionModel.load(job.models["emission.npz"])
+    model = EmissionModel.load(job.models["emission.zip"])
     rows = []
     for rows_path, rest_path in job.shards:
         visits = pl.read_parquet(rows_path, columns=["visit_id", "specid"])

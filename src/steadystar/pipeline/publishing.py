@@ -31,10 +31,11 @@ import polars as pl
 
 from steadystar.calibrate.errors import ErrorModel
 from steadystar.calibrate.visits import methods_of, of_leading_method
-from steadystar.data.schema import Column
+from steadystar.data.schema import TABLES, Column
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import SENTENCES, Status
 from steadystar.data.tables import TableError, read_table, write_parquet
+from steadystar.infer.period_options import PeriodOptions
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.kept import kept_comparison, kept_zeropoints
 from steadystar.pipeline.ledger import Ledger, atomic, content_hash, fingerprint
@@ -49,9 +50,13 @@ from steadystar.publish.inputs import ReportInputs, ReportOptions
 
 _RESULT_SECTIONS = (
     *("read", "match", "measure", "absolute", "labels", "zeropoints", "errors"),
-    *("stars", "catalogs"),
+    *("stars", "variables", "periods", "orbits", "catalogs"),
 )
 """Sections of the configuration that change a number in a table."""
+
+
+_FOUND = ("variables", "periods", "orbits", "orbit-samples")
+"""Tables on stars that vary."""
 
 
 def provenance(configuration: Configuration, inputs: Any) -> dict[str, str]:
@@ -82,6 +87,7 @@ class _CatalogJob:
     labels: Path | None
     label_errors: Path | None
     offsets: dict[str, Path]
+    variables: dict[str, Path]
     rejections: Rejections
     earlier: tuple[str, ...]
     origin: dict[str, str]
@@ -94,8 +100,9 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
     batches = ledger.records("read")
     files = known_files(run, batches.values()).values()
     live = sorted((file.name, file.sha256) for file in files)
-    zero, errors, stars = (
-        ledger.records(name)["all"] for name in ("zeropoints", "errors", "stars")
+    zero, errors, stars, found = (
+        ledger.records(name)["all"]
+        for name in ("zeropoints", "errors", "stars", "variables")
     )
     labels = ledger.records("parameters").get("all")
     match = ledger.records("match")["all"]
@@ -105,18 +112,19 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
         directory=run.directory,
         velocities=ledger.path(errors, "velocities"),
         errors=ledger.path(errors, "model"),
-        stars=ledger.path(stars, "stars"),
+        stars=ledger.path(found, "stars"),
         labels=ledger.path(labels, "labels") if labels else None,
         label_errors=ledger.path(labels, "errors") if labels else None,
         offsets={f: ledger.path(zero, offsets_name(f)) for f in zero.facts["families"]},
+        variables={name: ledger.path(found, name) for name in _FOUND},
         rejections=Rejections.of(run),
         earlier=tuple(o.path for o in old.outputs.values()) if old else (),
         origin=origin,
         zeropoints=zero.facts
-        | {"errors": errors.facts, "stars": stars.facts}
+        | {"errors": errors.facts, "stars": stars.facts, "variables": found.facts}
         | ({"labels": labels.facts} if labels else {}),
     )
-    inputs = [origin, zero.sha256(), errors.sha256(), stars.sha256()]
+    inputs = [origin, zero.sha256(), errors.sha256(), stars.sha256(), found.sha256()]
     inputs += [labels.sha256()] if labels else []
     inputs += [run.found.rejected]
     inputs += [match.outputs["duplicates"].sha256]
@@ -137,6 +145,8 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
         frames["labels.parquet"] = pl.read_parquet(job.labels)
     for family, path in job.offsets.items():
         frames[f"{offsets_name(family)}.parquet"] = pl.read_parquet(path)
+    for name, path in job.variables.items():
+        frames[f"{name}.parquet"] = pl.read_parquet(path)
     brought = job.zeropoints["stars"]["columns"]
     columns = [
         Column(**{**column, "dtype": stars.schema[column["name"]]})
@@ -146,9 +156,9 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
     outputs = {}
     for name, frame in frames.items():
         outputs[name] = job.directory / name
-        said = described(
-            frame, name.partition(".")[0].partition("-")[0], job.origin, columns
-        )
+        stem = name.removesuffix(".parquet")
+        kind = stem if stem in TABLES else stem.partition("-")[0]
+        said = described(frame, kind, job.origin, columns)
         with atomic(outputs[name]) as part:
             write_parquet(frame, part, job.origin | said)
     summary = summarize(velocities, stars, job.zeropoints) | {
@@ -221,11 +231,13 @@ def summarize(
         "zero_points": zeropoints["families"],
         "errors": zeropoints["errors"]["groups"],
         **_label_facts(zeropoints.get("labels")),
+        **_variable_facts(zeropoints.get("variables")),
         "notes": [
             *zeropoints["notes"],
             *zeropoints["errors"]["notes"],
             *zeropoints.get("labels", {}).get("notes", ()),
             *zeropoints.get("stars", {}).get("notes", ()),
+            *zeropoints.get("variables", {}).get("notes", ()),
         ],
     }
 
@@ -234,6 +246,13 @@ def _label_facts(facts: Mapping[str, Any] | None) -> dict[str, int]:
     if facts is None:
         return {}
     return {"label_fits": facts["fits"], "fits_with_labels": facts["measured"]}
+
+
+def _variable_facts(facts: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what is known of stars that vary, under one name."""
+    if facts is None:
+        return {}
+    return {"variability": {n: fact for n, fact in facts.items() if n != "notes"}}
 
 
 def _statuses(rows: pl.DataFrame) -> dict[str, int]:
@@ -249,13 +268,17 @@ class _ReportJob:
     windows: dict[str, tuple[float, float]]
     options: ReportOptions
     truth: Path | None
+    periods: PeriodOptions
 
 
 def plan_report(run: Run, stage: Stage) -> list[Unit]:
     """One unit: the report of the catalog, with the spectra behind it."""
     catalog = run.ledger.records("catalog")["all"]
     windows = dict(run.configuration.measure.windows)
-    job = _ReportJob(run.directory, windows, run.configuration.report, run.truth)
+    configuration = run.configuration
+    job = _ReportJob(
+        run.directory, windows, configuration.report, run.truth, configuration.periods
+    )
     truth = str(run.truth) if run.truth else ""
     inputs = [catalog.sha256(), version("steadystar"), truth]
     inputs += targets_hash(run.configuration)
@@ -286,7 +309,12 @@ def write_pages(job: _ReportJob, prefix: Path) -> Result:
     with atomic(job.directory / "report") as part:
         spectra = spectra_of_run(Ledger(job.directory))
         inputs = report_inputs(
-            job.directory, spectra, job.windows, job.truth, job.options.targets
+            job.directory,
+            spectra,
+            job.windows,
+            job.truth,
+            job.options.targets,
+            job.periods,
         )
         write_report(part, inputs, job.options)
     truth = str(job.truth) if job.truth else None
@@ -299,10 +327,12 @@ def report_inputs(
     windows: Mapping[str, tuple[float, float]] | None = None,
     truth: Path | None = None,
     targets: str = "",
+    periods: PeriodOptions | None = None,
 ) -> ReportInputs:
     """Collect what a report is made from: the tables that lie in ``directory``.
 
-    ``targets``: file of the input catalog, if there is one.
+    ``targets``: file of the input catalog, if there is one; ``periods``: how periods
+    were searched for.
     """
     summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
     offsets = {
@@ -321,6 +351,11 @@ def report_inputs(
         velocities=pl.read_parquet(velocities, columns=drawn),
         stars=pl.read_parquet(directory / "stars.parquet"),
         labels=_if_there(directory / "labels.parquet"),
+        variables=_if_there(directory / "variables.parquet"),
+        periods=_if_there(directory / "periods.parquet"),
+        orbits=_if_there(directory / "orbits.parquet"),
+        orbit_samples=_if_there(directory / "orbit-samples.parquet"),
+        period_options=periods or PeriodOptions(),
         targets=read_table(Path(targets)) if targets else None,
         offsets=offsets,
         rejected=_if_there(directory / "rejected.parquet"),

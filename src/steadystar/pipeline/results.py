@@ -16,10 +16,11 @@ from typing import Any
 
 import polars as pl
 
-from steadystar.data.schema import Column
+from steadystar.data.schema import TABLES, Column
 from steadystar.data.tables import read_metadata
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import printable
+from steadystar.pipeline.judging import describe_variables
 from steadystar.pipeline.ledger import Ledger, atomic
 from steadystar.pipeline.lock import holder, only_run
 from steadystar.pipeline.publishing import (
@@ -35,8 +36,8 @@ from steadystar.publish.relative_catalog import constant_candidates, relative_ca
 from steadystar.publish.report import write_report
 from steadystar.survey.registry import formats
 
-_MAIN = ("velocities", "hot", "distances")
-"""The main tables: of `run` and `calibrate`, `hot`, `distances`."""
+_MAIN = ("velocities", "hot", "distances", "variables")
+"""The main tables: of `run` and `calibrate`, `hot`, `distances`, `variables`, `orbits`."""
 
 
 class NoResults(ValueError):
@@ -93,6 +94,8 @@ def _found(summary: Mapping[str, Any]) -> list[str]:
         from steadystar.pipeline.distances import describe_distances
 
         return describe_distances(summary)
+    if "judged_stars" in summary:
+        return describe_variables(summary)
     return describe_results(summary)
 
 
@@ -114,7 +117,7 @@ def export_tables(directory: Path, format: str, table: str | None = None) -> lis
     frames: dict[str, tuple[str, pl.DataFrame]] = {}
     columns: dict[str, list[Column]] = {}
     for path in sorted(directory.glob("*.parquet")):
-        kind = path.stem.partition("-")[0]
+        kind = path.stem if path.stem in TABLES else path.stem.partition("-")[0]
         frames[path.stem] = (kind, frame := pl.read_parquet(path))
         # Of columns that were brought along, only the file itself knows units.
         columns[path.stem] = columns_of(read_metadata(path), frame)
@@ -177,6 +180,14 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
             f"The report in {printable(str(directory))} is that of `steadystar "
             "distances`: give that command again to write it anew."
         )
+    if (
+        not (directory / "stars.parquet").exists()
+        and (directory / "variables.parquet").exists()
+    ):
+        raise NoResults(
+            f"The report in {printable(str(directory))} is that of `steadystar "
+            "variables` or `orbits`: give that command again to write it anew."
+        )
     ledger = Ledger(directory)
     if (directory / "hot.parquet").exists():
         from steadystar.pipeline.hot_results import rewrite_hot_report
@@ -195,6 +206,7 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
             windows,
             truth,
             configuration.report.targets,
+            configuration.periods,
         )
         with atomic(directory / "report") as part:
             write_report(part, inputs, configuration.report)

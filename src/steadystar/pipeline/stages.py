@@ -5,7 +5,7 @@ out to shards, which hold all spectra of their stars; each shard is measured, ve
 first and from there the labels of the stars. Then the survey as a whole: labels are
 gathered, and their errors calibrated; velocities are gathered, their zero points fitted
 and taken off, their errors calibrated; the stars are summarized and looked up in other
-catalogs, the catalogs written, and the report.
+catalogs, those that vary get periods and orbits; the catalogs are written, and the report.
 """
 
 __all__ = ["READING", "STAGES", "SURVEY"]
@@ -59,6 +59,7 @@ from steadystar.pipeline.sorting import (
 )
 from steadystar.pipeline.summary import conclude
 from steadystar.pipeline.units import Pipeline, Stage
+from steadystar.pipeline.variables import judge_survey, plan_variables
 
 Records = Mapping[str, Record]
 
@@ -123,6 +124,12 @@ def _errors(records: Records) -> str:
 
 def _stars(records: Records) -> str:
     return _n(records["all"].facts["stars"], "star")
+
+
+def _variables(records: Records) -> str:
+    facts = records["all"].facts
+    classes = [f"{number} {name}" for name, number in facts["classes"].items()]
+    return "; ".join([", ".join(classes), f"{_n(facts['orbits'], 'orbit')}"])
 
 
 def _catalog(records: Records) -> str:
@@ -233,6 +240,15 @@ STAGES = (
         plan_stars,
         describe_stars,
         _stars,
+    ),
+    Stage(
+        "variables",
+        "Judging who varies",
+        ("variables", "periods", "orbits"),
+        1,
+        plan_variables,
+        judge_survey,
+        _variables,
     ),
     Stage("catalog", "Writing catalogs", (), 1, plan_catalog, write_catalog, _catalog),
     Stage(

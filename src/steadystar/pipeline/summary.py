@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from steadystar.pipeline.inputs import printable
+from steadystar.pipeline.judging import describe_variables
 from steadystar.pipeline.ledger import Record
 from steadystar.pipeline.units import Run
 
@@ -80,6 +81,7 @@ def describe_results(summary: Mapping[str, Any]) -> list[str]:
         *(f"{'':<12}errors of {who}: {how}" for who, how in summary["errors"].items()),
         *(f"{'':<12}{note}" for note in summary["notes"]),
         f"Stars       {summary['stars']}: {stars.replace('_', '-')}",
+        *describe_variables(summary.get("variability", {})),
     ]
 
 

@@ -156,9 +156,9 @@ def orbit_listing(
     shown = table.head(options.listed_rows)
     rows = tuple(_orbit(row) for row in shown.iter_rows(named=True))
     note = (
-        "Medians with the distances to the 16th and 84th percentile, over all modes. "
-        "Share: of the samples that are in the largest mode. A period with several modes "
-        "is not known: more visits tell which it is."
+        "Medians with the distances to the 16th and 84th percentile, in the largest mode; "
+        "share: of the samples that are in it. A period with several modes is not known: "
+        "more visits tell which it is."
     )
     if len(shown) < len(table):
         note += f" The first {len(shown)} are listed; orbits.parquet holds all."
