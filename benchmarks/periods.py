@@ -14,6 +14,7 @@ in the same run on the same frequencies. All if none is named.
 import argparse
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from steadystar.infer.periodogram import Periodogram, periodogram
 from steadystar.infer.periods import find_periods
 from steadystar.infer.sine_search import _by_columns, _by_transform
 from steadystar.infer.velocity_curve import Curve
+
+_DEFAULT = PeriodOptions()
 
 XIONG = {"a": (0.6894, 13.23), "b": (0.6373, 13.01), "c": (2.9098, 5.91)}
 """Period (d) and amplitude (km/s) of Xiong et al. 2021, table 1."""
@@ -207,8 +210,8 @@ def chances(
     stars: int,
     visits: int,
     a_night: int = 1,
-    noise: str = "added",
     night_scatter: float = 0.0,
+    options: PeriodOptions = _DEFAULT,
 ) -> np.ndarray:
     """False-alarm probabilities of the highest peaks of stars without a period.
 
@@ -222,7 +225,7 @@ def chances(
         rv = rng.normal(size=visits) * err
         rv += night_scatter * rng.normal(size=visits)[np.arange(visits) // a_night]
         curve = Curve.of(t, rv, err, None)
-        found = search(curve, PeriodOptions(noise=noise, seed=seed), np.empty(0))
+        found = search(curve, replace(options, seed=seed), np.empty(0))
         out.append(float(found.alarms.probability(found.heights[0])))
     return np.array(out)
 
@@ -238,7 +241,7 @@ def tell_chances(stars: int) -> None:
     ]
     cases += [(12, 3, "added", 5.0), (30, 3, "added", 5.0), (30, 3, "scaled", 5.0)]
     for n, k, noise, scatter in cases:
-        fap = chances(stars, n, k, noise, scatter)
+        fap = chances(stars, n, k, scatter, PeriodOptions(noise=noise))
         share = "".join(f"{(fap < q).mean():8.3f}" for q in (0.5, 0.1, 0.03, 0.01))
         print(f"{n:6d} {k:8d}  {noise:>6} {scatter:12.1f} km/s   {share}", flush=True)
 

@@ -59,18 +59,19 @@ class FalseAlarms:
 
     def probability(self, power: float | Array) -> Array:
         """Chance that noise has a peak of this power or a higher one, anywhere."""
-        power = np.clip(np.asarray(power, float), 0, 1)
+        shape = np.shape(power)
+        share = np.clip(np.atleast_1d(np.asarray(power, float)), 0, 1)
         if self.chi2 is None:
-            return self._share(power)
+            return self._share(share).reshape(shape)
         # Of known noise the size is known: it is chi squared with dof degrees of freedom,
         # independent of the share p. P(size * share > x), over what size exceeds x.
-        explained = np.atleast_1d(power * self.chi2)
+        explained = share * self.chi2
         exceeds = chdtrc(self.dof, explained)
         middle = (np.arange(200) + 0.5) / 200
         size = chdtri(self.dof, exceeds[..., None] * middle)
         inside = explained[..., None] / np.maximum(size, 1e-300)
         out = exceeds * self._share(np.minimum(inside, 1)).mean(-1)
-        return np.where(exceeds > 0, out, 0.0).reshape(power.shape)
+        return np.where(exceeds > 0, out, 0.0).reshape(shape)
 
     def level(self, probability: float) -> float:
         """The power whose false-alarm probability this is; NaN if no power has it."""

@@ -70,14 +70,14 @@ def find_periods(
             found[star_id] = _refused(refusal)
     for star_id in () if wanted is None else wanted.unique():
         found.setdefault(star_id, _refused("no usable visit has a time"))
-    return _table(found, visits.schema["star_id"])
+    return _table(found, visits)
 
 
 def _refused(reason: str) -> dict[str, list]:
     return {"rank": [0], "period_status": [reason]}
 
 
-def _table(found: dict, dtype: pl.DataType) -> pl.DataFrame:
+def _table(found: dict, visits: pl.DataFrame) -> pl.DataFrame:
     columns: dict[str, list] = {name: [] for name in schema.columns("periods")}
     for star_id, rows in found.items():
         several = len(rows["rank"])
@@ -86,7 +86,9 @@ def _table(found: dict, dtype: pl.DataType) -> pl.DataFrame:
                 values += [star_id] * several
             else:
                 values += rows.get(name, [None] * several)
-    types = {c.name: c.dtype for c in schema.TABLES["periods"]} | {"star_id": dtype}
+    types = {c.name: c.dtype for c in schema.TABLES["periods"]} | {
+        "star_id": visits.schema["star_id"]
+    }
     table = pl.DataFrame(columns, schema=types).sort("star_id", "rank")
     return schema.conform(table, "periods", keep_dtype=("star_id",))
 
