@@ -108,6 +108,8 @@ def show_rates(name: str, table: pl.DataFrame, column: str) -> None:
     count = table["n_visits"].to_numpy()
     for low, high in (*BINS, (3, 60)):
         p = table[column].to_numpy()[(count >= low) & (count <= high)]
+        if not len(p):
+            continue
         cells = ""
         for level in LEVELS:
             found, tried, sigma = rates(p, level)
@@ -220,7 +222,10 @@ def draw_completeness(share: np.ndarray, visits: int, error: float, path: Path) 
     )
     centers = [np.sqrt(x[1:] * x[:-1]) for x in (PERIODS, AMPLITUDES / error)]
     lines = axes.contour(*centers, share.T, [0.1, 0.5, 0.9], colors="white")
-    axes.clabel(lines, fmt="%.1f")
+    for level, segments in zip(lines.levels, lines.allsegs, strict=True):
+        longest = max(segments, key=len)
+        x, y = min(longest.tolist())
+        axes.text(x, y * 1.06, f"{level:.1f}", color="white", fontsize=8)
     axes.set(
         xscale="log",
         yscale="log",
