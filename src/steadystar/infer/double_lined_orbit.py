@@ -41,6 +41,9 @@ Vector = NDArray[np.float64]
 _LEAST_VISITS = 4
 # Orbits whose evidence is less by e^-12 have no share worth a sample.
 _NEAR = 12.0
+_WORTH_NAMING = 0.01
+_MULTIPLES = (0.5, 2.0, 1 / 3, 3.0)
+_WITH_MULTIPLES = 5
 _FIRST_LOOK = RefinementOptions(rounds=2, steps=40)
 
 
@@ -179,14 +182,10 @@ def fit_double_lined(
             "exchanged: as given, they make no such orbit."
         )
         wilson = pair.wilson(exchanged)
-    same = [one for one, other in found if (other == exchanged).all()]
-    density = PosteriorDensity(
-        pair.curves(exchanged), options, pair.sigma if len(pair.sigma) else None
-    )
-    weighed = weigh(density, same, options.n_samples)
-    samples = samples_table(star_id, density.curves, weighed, same)
+    parts, worth = _weighed(pair, found, options, double)
+    samples = samples_table(star_id, parts, best)
     modes = modes_table(found, samples, float(np.ptp(pair.t)))
-    notes += [*best.notes, *_remarks(modes, weighed.worth)]
+    notes += [*best.notes, *_remarks(modes, worth)]
     summary = summary_of(star_id, n_both, samples, best)
     return DoubleLined(summary, samples, modes, best, exchanged, wilson, tuple(notes))
 
@@ -243,6 +242,29 @@ def _families(used: pl.DataFrame, options) -> tuple[NDArray[np.intp], Vector]:
     return code, sigma
 
 
+def _weighed(pair: _Pair, found, options, double):
+    """Sample around all orbits: velocities with samples for each way to assign them."""
+    ways = {exchanged.tobytes(): exchanged for _, exchanged in found}
+    parts = []
+    for key, exchanged in ways.items():
+        same = [one for one, other in found if other.tobytes() == key]
+        sigma = pair.sigma if len(pair.sigma) else None
+        density = PosteriorDensity(pair.curves(exchanged), options, sigma)
+        parts.append(
+            (density.curves, weigh(density, same, options.n_samples), exchanged)
+        )
+    ln = np.array([w.ln_evidence + _ln_odds(x, double) for _, w, x in parts])
+    share = np.exp(ln - np.logaddexp.reduce(ln))
+    rng = np.random.default_rng(options.seed)
+    counts = rng.multinomial(options.n_samples, share / share.sum())
+    taken = [
+        (c, replace(w, numbers=w.numbers[:count], jitter=w.jitter[:count]))
+        for (c, w, _), count in zip(parts, counts, strict=True)
+        if count
+    ]
+    return taken, sum(w.worth * s for (_, w, _), s in zip(parts, share, strict=True))
+
+
 def _orbits(pair: _Pair, options, double):
     """Refined orbits with their exchanges, the highest evidence first."""
     nobody = np.zeros(len(pair.t), bool)
@@ -292,7 +314,25 @@ def _starts(pair: _Pair, options, double, signed: bool):
 def _refined(pair: _Pair, exchanged, starts, options, double):
     """Refine all starts quickly, and fully what is near the best."""
     found = _looked(pair, exchanged, starts, options, double)
+    found.sort(key=lambda each: -_merit(each, double))
+    multiples = [
+        (_passing_alike(one.elements, factor), None)
+        for one, _ in found[:_WITH_MULTIPLES]
+        for factor in _MULTIPLES
+        if options.min_period < one.elements["period"] * factor < options.max_period
+    ]
+    found += _looked(pair, exchanged, multiples, options, double)
     return _sharpened(pair, found, options, double)
+
+
+def _passing_alike(elements: dict[str, float], factor: float) -> dict[str, float]:
+    """Return an orbit of another period whose passages of periastron are the same.
+
+    Of eccentric orbits the passages are what is seen, and some of them may be missing.
+    The distance at periastron, ``a (1 - e)``, stays; ``a`` goes with P^(2/3).
+    """
+    e = 1 - (1 - elements["e"]) / factor ** (2 / 3)
+    return elements | {"period": elements["period"] * factor, "e": min(max(e, 0), 0.99)}
 
 
 def _looked(pair: _Pair, exchanged, starts, options, double):
@@ -360,10 +400,14 @@ def _fits(orbit: Refined) -> bool:
     return orbit.chi2 < orbit.dof + 5 * np.sqrt(2 * max(orbit.dof, 1))
 
 
-def _merit(found: tuple[Refined, Any], double: DoubleLinedOptions) -> float:
-    orbit, exchanged = found
+def _ln_odds(exchanged, double: DoubleLinedOptions) -> float:
+    """Logarithm of how likely just these visits were to be exchanged, over none."""
     share = 0.5 if double.assignment == "free" else double.exchange_share
-    return orbit.ln_evidence + int(exchanged.sum()) * np.log(share / (1 - share))
+    return int(exchanged.sum()) * float(np.log(share / (1 - share)))
+
+
+def _merit(found: tuple[Refined, Any], double: DoubleLinedOptions) -> float:
+    return found[0].ln_evidence + _ln_odds(found[1], double)
 
 
 def _near(found, double, room: float = _NEAR):
@@ -386,11 +430,12 @@ def _near(found, double, room: float = _NEAR):
 
 def _remarks(modes: pl.DataFrame, worth: float) -> list[str]:
     out = []
-    if len(modes) > 1:
-        others = ", ".join(f"{p:.5g}" for p in modes["period"][1:6])
+    likely = modes.filter(pl.col("share") > _WORTH_NAMING)
+    if len(likely) > 1:
+        others = ", ".join(f"{p:.5g}" for p in likely["period"][1:6])
         out.append(
-            f"{len(modes) - 1} other periods fit nearly as well: {others}"
-            f"{' and more' if len(modes) > 6 else ''} d. The best has a share of "
+            f"Other periods that fit nearly as well: {len(likely) - 1}, of {others}"
+            f"{' and more' if len(likely) > 6 else ''} d. The first has a share of "
             f"{modes['share'][0]:.2f}."
         )
     if worth < 100:
@@ -402,7 +447,7 @@ def _remarks(modes: pl.DataFrame, worth: float) -> list[str]:
 
 def _without(star_id, n_visits: int, reason: str) -> DoubleLined:
     summary = summary_of(star_id, n_visits, None, None, reason)
-    samples = samples_table(star_id, None, None, [])
+    samples = samples_table(star_id, [], None)
     return DoubleLined(
         summary,
         samples,

@@ -38,33 +38,39 @@ _MODES = {
 
 
 def samples_table(
-    star_id, curves: Curves | None, weighed: Weighed | None, orbits: list[Refined]
+    star_id, parts: list[tuple[Curves, Weighed]], best: Refined | None
 ) -> pl.DataFrame:
-    """Return samples of the posterior, schema "orbit-samples" and the zero points."""
-    if curves is None or weighed is None:
+    """Return samples of the posterior, schema "orbit-samples" and the zero points.
+
+    ``parts``: velocities, as they are assigned to the stars, with samples of the orbit.
+    """
+    if best is None or not parts:
         return schema.empty("orbit-samples")
-    out = elements_of(weighed.numbers, curves.names, curves.middle)
+    table = pl.concat([_samples(*part) for part in parts])
     # Of all times of periastron those next to that of the best orbit.
-    since = out["t_peri"] - orbits[0].elements["t_peri"]
-    out["t_peri"] = out["t_peri"] - out["period"] * np.round(since / out["period"])
-    n = len(weighed.jitter)
-    ln = np.empty(n)
-    for i in range(n):
-        sigma = np.hypot(curves.err, weighed.jitter[i])
-        left = (curves.v - curves.model(weighed.numbers[i])[0]) / sigma
-        ln[i] = -0.5 * np.sum(left**2 + np.log(2 * np.pi * sigma**2))
-    table = pl.DataFrame(
-        {
-            "star_id": [star_id] * n,
-            "sample": np.arange(n),
-            "mode": modes_of(out["period"], float(np.ptp(curves.t))),
-            **{name: values for name, values in out.items() if name != "omega"},
-            "omega": np.degrees(out["omega"]),
-            "jitter": weighed.jitter,
-            "ln_likelihood": ln,
-        }
+    since = pl.col("t_peri") - best.elements["t_peri"]
+    turns = (since / pl.col("period")).round()
+    baseline = float(np.ptp(parts[0][0].t))
+    table = table.with_columns(
+        pl.col("t_peri") - turns * pl.col("period"),
+        pl.col("omega").degrees(),
+        star_id=pl.lit(star_id),
+        sample=pl.int_range(pl.len()),
+        mode=pl.Series(modes_of(table["period"].to_numpy(), baseline)),
     )
     return schema.conform(table, "orbit-samples", keep_dtype=("star_id",))
+
+
+def _samples(curves: Curves, weighed: Weighed) -> pl.DataFrame:
+    out = elements_of(weighed.numbers, curves.names, curves.middle)
+    ln = np.empty(len(weighed.jitter))
+    for i, (numbers, jitter) in enumerate(
+        zip(weighed.numbers, weighed.jitter, strict=True)
+    ):
+        sigma = np.hypot(curves.err, jitter)
+        left = (curves.v - curves.model(numbers)[0]) / sigma
+        ln[i] = -0.5 * np.sum(left**2 + np.log(2 * np.pi * sigma**2))
+    return pl.DataFrame({**out, "jitter": weighed.jitter, "ln_likelihood": ln})
 
 
 def modes_table(

@@ -26,11 +26,15 @@ _LOW, _CELLS = 1e-3, 24  # km/s: a smaller jitter counts as this
 
 @dataclass(frozen=True)
 class Weighed:
-    """``numbers (sample, number)`` and ``jitter``, ``ln_posterior (sample,)``; ``worth``."""
+    """``numbers (sample, number)`` and ``jitter (sample,)``, all of equal weight.
+
+    ``ln_evidence`` is that of all clouds together, ``worth`` the number of independent
+    samples that know as much.
+    """
 
     numbers: NDArray[np.float64]
     jitter: Vector
-    ln_posterior: Vector
+    ln_evidence: float
     worth: float
 
 
@@ -91,12 +95,14 @@ def weigh(
     ln_q = np.logaddexp.reduce([c.ln_density(numbers, ln_jitter) for c in clouds])
     ln_p = density(numbers, np.exp(ln_jitter))
     ln_weight = np.where(np.isfinite(ln_p), ln_p - ln_q, -np.inf)
-    weight = np.exp(ln_weight - np.logaddexp.reduce(ln_weight))
+    total = np.logaddexp.reduce(ln_weight)
+    weight = np.exp(ln_weight - total)
     worth = float(1 / np.sum(weight**2))
     points = (np.arange(count) + rng.random()) / count
     rows = np.minimum(np.searchsorted(np.cumsum(weight), points), len(weight) - 1)
     rows = rng.permutation(rows)
-    return Weighed(numbers[rows], np.exp(ln_jitter[rows]), ln_p[rows], worth)
+    evidence = float(total - np.log(draws))
+    return Weighed(numbers[rows], np.exp(ln_jitter[rows]), evidence, worth)
 
 
 def _cloud(density: PosteriorDensity, orbit: Refined) -> _Cloud:
