@@ -162,7 +162,7 @@ def test_bad_tables_and_options_are_told():
         fit_luminosity_errors(table.drop("snr", "ebv"))
     with pytest.raises(ValueError, match="Only 29 of 29 stars"):
         fit_luminosity_errors(table[:29])
-    with pytest.raises(ValueError, match="use one of mixture, published, none"):
+    with pytest.raises(ValueError, match="give one of mixture, published, none"):
         ErrorBudgetOptions(pairs="some")
     with pytest.raises(ValueError, match="chains = 0"):
         ErrorBudgetOptions(chains=0)

@@ -157,17 +157,17 @@ def test_stars_without_usable_pixels_are_unknown(taught):
 
 def test_saved_and_loaded_says_the_same(taught, fresh, tmp_path):
     _, model = taught
-    model.save(tmp_path / "a.npz")
-    model.save(tmp_path / "b.npz")
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    again = EmissionModel.load(tmp_path / "a.npz")
+    model.save(tmp_path / "a.zip")
+    model.save(tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    again = EmissionModel.load(tmp_path / "a.zip")
     some = fresh.spectra[:40]
     assert again.apply(some).equals(model.apply(some), null_equal=True)
     assert again.summary == model.summary
-    whole = (tmp_path / "a.npz").read_bytes()
-    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"cut\.npz holds no model of emission"):
-        EmissionModel.load(tmp_path / "cut.npz")
+    whole = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cut\.zip holds no model of emission"):
+        EmissionModel.load(tmp_path / "cut.zip")
 
 
 def test_bad_options_and_too_few_spectra_are_told(taught):

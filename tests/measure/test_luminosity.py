@@ -198,16 +198,16 @@ def test_strange_spectra_and_subdwarfs_are_warned_of(mixed, others):
 def test_saved_and_loaded_says_the_same(mixed, published, others, tmp_path):
     some = (others.spectra[:30], others.snr[:30], np.arange(30) % 2 == 0)
     for model in (mixed, published):
-        model.save(tmp_path / "a.npz")
-        model.save(tmp_path / "b.npz")
-        assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-        again = LuminosityModel.load(tmp_path / "a.npz")
+        model.save(tmp_path / "a.zip")
+        model.save(tmp_path / "b.zip")
+        assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+        again = LuminosityModel.load(tmp_path / "a.zip")
         assert again.apply(*some).equals(model.apply(*some))
         assert again.summary == model.summary
-    whole = (tmp_path / "a.npz").read_bytes()
-    (tmp_path / "bad.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"bad\.npz holds no model of luminosities"):
-        LuminosityModel.load(tmp_path / "bad.npz")
+    whole = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "bad.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"bad\.zip holds no model of luminosities"):
+        LuminosityModel.load(tmp_path / "bad.zip")
 
 
 def test_the_geometric_magnitude_is_that_of_the_paper():
@@ -237,7 +237,7 @@ def test_bad_input_is_told(known, mixed):
         trained(replace(known, table=without), "mixture")
     with pytest.raises(ValueError, match="1500 spectra, 3 values of S/N"):
         mixed.apply(known.spectra, known.snr[:3], np.zeros(1500, bool))
-    with pytest.raises(ValueError, match="use one of mixture, published"):
+    with pytest.raises(ValueError, match="give one of mixture, published"):
         LuminosityOptions(method="new")
     with pytest.raises(ValueError, match="members = 0"):
         LuminosityOptions(members=0)

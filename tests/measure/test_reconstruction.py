@@ -178,10 +178,10 @@ def test_a_spectrum_without_clean_pixels_has_no_coefficients(learned):
 
 
 def test_saved_and_loaded_says_the_same(learned, tmp_path):
-    learned.save(tmp_path / "a.npz")
-    learned.save(tmp_path / "b.npz")
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    again = Reconstruction.load(tmp_path / "a.npz")
+    learned.save(tmp_path / "a.zip")
+    learned.save(tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    again = Reconstruction.load(tmp_path / "a.zip")
     spectra, _ = stars(10, 11)
     before, after = learned.coefficients(spectra), again.coefficients(spectra)
     assert np.array_equal(before.value, after.value)
@@ -191,11 +191,11 @@ def test_saved_and_loaded_says_the_same(learned, tmp_path):
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5])
 def test_files_that_hold_nothing_are_named(learned, tmp_path, keep):
-    path = tmp_path / "cut.npz"
+    path = tmp_path / "cut.zip"
     learned.save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else keep])
-    with pytest.raises(ValueError, match=r"cut\.npz holds no reconstruction"):
+    with pytest.raises(ValueError, match=r"cut\.zip holds no reconstruction"):
         Reconstruction.load(path)
 
 

@@ -21,7 +21,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from steadystar.calibrate.archive import pack, unpack
 from steadystar.calibrate.bins import with_bins
 from steadystar.calibrate.contrasts import contrasts
 from steadystar.calibrate.covariance import OffsetCovariance
@@ -35,6 +34,7 @@ from steadystar.calibrate.visits import (
 )
 from steadystar.calibrate.visitsums import Vector
 from steadystar.calibrate.within import common_variance
+from steadystar.data.archive import pack, unpack
 from steadystar.data.status import Status
 
 REASONS = (
@@ -201,7 +201,7 @@ class ZeroPoints:
         Raises:
             CalibrationError: the file holds no zero points.
         """
-        meta, tables, arrays = unpack(Path(path), "zero points")
+        meta, tables, arrays = unpack(Path(path), "zero points", CalibrationError)
         by = tuple(tuple(columns) for columns in meta["by"])
         return cls(
             by=by,

@@ -29,7 +29,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from steadystar.calibrate.archive import pack, unpack
 from steadystar.calibrate.errors import ErrorModel, fit_error_model
 from steadystar.calibrate.label_rows import (
     own_error,
@@ -41,6 +40,7 @@ from steadystar.calibrate.label_rows import (
 from steadystar.calibrate.options import CalibrationError
 from steadystar.calibrate.visits import codes
 from steadystar.calibrate.visitsums import Groups, Vector
+from steadystar.data.archive import pack, unpack
 
 _NEEDED = 30
 _NARROWEST = 3.0
@@ -118,7 +118,7 @@ class LabelErrors:
         Raises:
             CalibrationError: the file holds no errors of labels.
         """
-        meta, tables, _ = unpack(Path(path), "errors of labels")
+        meta, tables, _ = unpack(Path(path), "errors of labels", CalibrationError)
         models = {
             name: ErrorModel(
                 tuple(facts["by"]),

@@ -29,10 +29,10 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystar.calibrate.archive import pack, unpack
 from steadystar.calibrate.lawfit import LawFit, fit_squares, fit_widths
 from steadystar.calibrate.options import CalibrationError
 from steadystar.calibrate.visitsums import Vector, sums
+from steadystar.data.archive import pack, unpack
 from steadystar.data.numbers import Numbers
 
 _METHODS = ("likelihood", "zong")
@@ -142,7 +142,7 @@ class UncertaintyLaw:
         Raises:
             CalibrationError: the file holds no law of uncertainty.
         """
-        meta, _, arrays = unpack(Path(path), "law of uncertainty")
+        meta, _, arrays = unpack(Path(path), "law of uncertainty", CalibrationError)
         return cls.restored(meta, arrays["law"])
 
     def facts(self) -> dict:

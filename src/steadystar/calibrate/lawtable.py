@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from steadystar.calibrate.archive import pack, unpack
 from steadystar.calibrate.constancy import Classes, class_widths, judge, updated_shares
 from steadystar.calibrate.grouprows import rows_of_groups
 from steadystar.calibrate.lawfit import fit_squares
@@ -44,6 +43,7 @@ from steadystar.calibrate.visits import (
     velocity_zeros,
 )
 from steadystar.calibrate.visitsums import Groups, Vector
+from steadystar.data.archive import pack, unpack
 from steadystar.data.status import Status
 
 _DEFAULT = LawOptions()
@@ -111,7 +111,9 @@ class UncertaintyLaws:
         Raises:
             CalibrationError: the file holds no laws of uncertainty.
         """
-        meta, tables, arrays = unpack(Path(path), "laws of uncertainty")
+        meta, tables, arrays = unpack(
+            Path(path), "laws of uncertainty", CalibrationError
+        )
         laws = tuple(
             UncertaintyLaw.restored(facts, row)
             for facts, row in zip(meta["laws"], arrays["laws"], strict=True)

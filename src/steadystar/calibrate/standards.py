@@ -21,7 +21,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from steadystar.calibrate.archive import pack, unpack
 from steadystar.calibrate.grouprows import rows_of_groups
 from steadystar.calibrate.options import CalibrationError
 from steadystar.calibrate.standard_groups import group_table, location, mark_outliers
@@ -43,6 +42,7 @@ from steadystar.calibrate.standard_words import (
     ties_of_groups,
 )
 from steadystar.calibrate.visits import codes, methods_of, standard_visits
+from steadystar.data.archive import pack, unpack
 from steadystar.data.match import RADIUS_ARCSEC
 from steadystar.data.schema import STANDARDS
 
@@ -141,7 +141,7 @@ class StandardsTie:
         Raises:
             CalibrationError: the file holds no tie to standards.
         """
-        meta, tables, _ = unpack(Path(path), "tie to standards")
+        meta, tables, _ = unpack(Path(path), "tie to standards", CalibrationError)
         return cls(
             tuple(meta["by"]), tables["groups"], tables["matches"], tuple(meta["notes"])
         )

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import polars as pl
 
-from steadystar.calibrate.archive import pack, unpack
+from steadystar.data.archive import pack, unpack
 from steadystar.infer.core import Core
 from steadystar.infer.residuals import Residuals
 from steadystar.infer.trends import Line, Polynomial
@@ -181,7 +181,7 @@ class Comparison:
         """Read what `save` wrote.
 
         Raises:
-            steadystar.calibrate.options.CalibrationError: the file holds no comparison.
+            ValueError: the file holds no comparison.
         """
         meta, tables, _ = unpack(Path(path), _KIND)
         options: dict[str, Any] = {

@@ -14,6 +14,7 @@ share is sampled along.
 
 __all__ = ["ErrorBudget", "ErrorBudgetOptions", "fit_luminosity_errors"]
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -21,12 +22,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from steadystar.measure.luminosity_likelihood import (
-    Nodes,
-    mixture,
-    odd_ones,
-    parallax_nodes,
-)
+from steadystar.infer.distance_inputs import Measured
+from steadystar.infer.overluminous import parallax_excess
+from steadystar.measure.luminosity import dereddened
+from steadystar.measure.luminosity_likelihood import mixture, odd_ones, parallax_nodes
+from steadystar.measure.option_checks import check_values
+from steadystar.survey.columns import numbers
 
 PARAMETERS = ("alpha", "beta", "sigma_100", "sigma_int")
 _PAIRS = ("mixture", "published", "none")
@@ -48,11 +49,10 @@ class ErrorBudgetOptions:
     seed: Annotated[int, "Seed of the chains."] = 1
 
     def __post_init__(self) -> None:
-        if self.pairs not in _PAIRS:
-            raise ValueError(f"pairs = {self.pairs!r}: use one of {', '.join(_PAIRS)}.")
+        checks = [("pairs", self.pairs in _PAIRS, f"one of {', '.join(_PAIRS)}")]
         for name in ("chains", "warmup", "samples", "max_stars"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give at least 1.")
+            checks.append((name, getattr(self, name) >= 1, "at least 1"))
+        check_values(self, checks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ def fit_luminosity_errors(
     Source:
         Xiang et al. 2021, section 5.4.
     """
-    columns = _columns(table)
+    columns = _columns(table, options.a_ks)
     good = np.isfinite(np.stack([*columns.values()])).all(axis=0)
     good &= (columns["snr"] > 0) & (columns["parallax_error"] > 0)
     rows = np.flatnonzero(good)
@@ -134,7 +134,7 @@ def fit_luminosity_errors(
     rounds = options.rounds if options.pairs == "published" else 0
     budget = _sample(kept, options, tuple(notes))
     for _ in range(rounds):
-        off = _over_luminous(kept, budget, options.a_ks)
+        off = _over_luminous(kept, budget)
         if not off.any():
             break
         kept = {name: values[~off] for name, values in kept.items()}
@@ -142,87 +142,53 @@ def fit_luminosity_errors(
     return budget
 
 
-def _columns(table: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
-    names = ("m_ks", "snr", "ks", "ks_err", "ebv", "ebv_err", "parallax")
-    names = (*names, "parallax_error")
-    missing = [name for name in names if name not in table.columns]
+def _columns(table: pl.DataFrame, a_ks: float) -> dict[str, NDArray[np.float64]]:
+    """Return magnitudes from spectra, S/N, dereddened Ks and parallaxes, ``(star,)``."""
+    needed = ("m_ks", "snr", "ks", "ks_err", "ebv", "ebv_err", "parallax")
+    needed = (*needed, "parallax_error")
+    missing = [name for name in needed if name not in table.columns]
     if missing:
         raise ValueError(
             f"The table lacks {', '.join(missing)}: an error budget needs "
-            f"{', '.join(names)}."
+            f"{', '.join(needed)}."
         )
+    m_0, m_0_err = dereddened(table, a_ks)
+    # Without an error of Ks or E(B-V), that of the dereddened magnitude is unknown.
+    known = np.isfinite(numbers(table, "ks_err") + numbers(table, "ebv_err"))
+    given = ("m_ks", "snr", "parallax", "parallax_error")
     return {
-        name: table[name].cast(pl.Float64).fill_null(np.nan).to_numpy().astype(float)
-        for name in names
+        **{name: numbers(table, name) for name in given},
+        "m_0": m_0,
+        "m_0_err": np.where(known, m_0_err, np.nan),
     }
 
 
-def _nodes(kept: dict[str, NDArray[np.float64]], a_ks: float, pairs: bool) -> Nodes:
-    m_0 = kept["ks"] - a_ks * kept["ebv"]
-    m_0_err = np.hypot(kept["ks_err"], a_ks * kept["ebv_err"])
-    return parallax_nodes(
-        m_0, m_0_err, kept["parallax"], kept["parallax_error"], pairs=pairs
-    )
-
-
-def _over_luminous(kept, budget: ErrorBudget, a_ks: float) -> NDArray[np.bool_]:
+def _over_luminous(kept, budget: ErrorBudget) -> NDArray[np.bool_]:
     """Stars whose spectroscopic parallax is 2 sigma too large (section 6 of the paper)."""
     at = {name: float(np.median(v)) for name, v in budget.samples.items()}
     truth = (kept["m_ks"] - at["beta"]) / (1 + at["alpha"])
-    m_0 = kept["ks"] - a_ks * kept["ebv"]
-    told = 10 ** (0.2 * (truth - m_0 + 10))
-    variance = (at["sigma_100"] * 100 / kept["snr"]) ** 2 + at["sigma_int"] ** 2
-    variance = variance + kept["ks_err"] ** 2 + (a_ks * kept["ebv_err"]) ** 2
-    error = 0.2 * np.log(10) * told * np.sqrt(variance)
-    off = (told - kept["parallax"]) / np.hypot(error, kept["parallax_error"])
-    return off > 2
+    noise = np.hypot(at["sigma_100"] * 100 / kept["snr"], at["sigma_int"])
+    stars = Measured(
+        kept["m_0"] - truth,
+        np.hypot(noise, kept["m_0_err"]),
+        kept["parallax"],
+        kept["parallax_error"],
+        np.full(len(truth), "", object),
+    )
+    return parallax_excess(stars) > 2
 
 
 def _sample(kept, options: ErrorBudgetOptions, notes: tuple[str, ...]) -> ErrorBudget:
     # NumPyro takes half a second to import; most runs never need it.
     import jax
-    import jax.numpy as jnp
-    import numpyro
-    import numpyro.distributions as dist
-    from jax.scipy.special import logsumexp
     from numpyro.diagnostics import summary
     from numpyro.infer import MCMC, NUTS
 
-    nodes = _nodes(kept, options.a_ks, False)
-    # What pairs do is averaged once, not in each of the sampler's steps.
-    paired = _nodes(kept, options.a_ks, True)
-    # Magnitudes need no more than float32; only sums over stars do.
-    seen = jnp.asarray(kept["m_ks"], jnp.float32)
-    noise = jnp.asarray(100 / kept["snr"], jnp.float32)
     mixed = options.pairs == "mixture"
-
-    def model():
-        alpha: Any = numpyro.sample("alpha", dist.Uniform(-0.5, 0.5))
-        beta: Any = numpyro.sample("beta", dist.Uniform(-2.0, 2.0))
-        sigma_100: Any = numpyro.sample("sigma_100", dist.Uniform(0.0, 2.0))
-        sigma_int: Any = numpyro.sample("sigma_int", dist.Uniform(0.0, 2.0))
-        sigma = jnp.sqrt(sigma_int**2 + (sigma_100 * noise) ** 2)
-        # What a spectrum of this magnitude says of the star's own, and how well.
-        told = ((seen - beta) / (1 + alpha)).astype(jnp.float32)
-        spread = sigma / (1 + alpha)
-        each = mixture(nodes, told, spread, None)
-        if mixed:
-            share: Any = numpyro.sample("pairs", dist.Beta(2.0, 14.0))
-            odd: Any = numpyro.sample("odd", dist.Beta(1.0, 99.0))
-            double = mixture(paired, told, spread, None)
-            kinds = [(1 - share) * (1 - odd), share * (1 - odd), odd]
-            parts = [each, double, odd_ones(nodes)]
-            each = logsumexp(
-                jnp.stack([jnp.log(k) + p for k, p in zip(kinds, parts, strict=True)]),
-                axis=0,
-            )
-        each = each - jnp.log1p(alpha)
-        numpyro.factor("parallaxes", jnp.sum(each, dtype=jnp.float64))
-
     with jax.enable_x64(True):
         sampler = MCMC(
             # sigma_100 and sigma_int trade against each other: a dense mass follows.
-            NUTS(model, dense_mass=True),
+            NUTS(_model(kept, mixed), dense_mass=True),
             num_warmup=options.warmup,
             num_samples=options.samples,
             num_chains=options.chains,
@@ -245,3 +211,44 @@ def _sample(kept, options: ErrorBudgetOptions, notes: tuple[str, ...]) -> ErrorB
         len(kept["m_ks"]),
         notes,
     )
+
+
+def _model(kept, mixed: bool) -> Callable[[], None]:
+    """Return the model of the stars' magnitudes; of single stars and pairs if ``mixed``."""
+    import jax.numpy as jnp
+    import numpyro
+    import numpyro.distributions as dist
+    from jax.scipy.special import logsumexp
+
+    seen_with = [kept[n] for n in ("m_0", "m_0_err", "parallax", "parallax_error")]
+    nodes = parallax_nodes(*seen_with, pairs=False)
+    # What pairs do is averaged once, not in each of the sampler's steps.
+    paired = parallax_nodes(*seen_with, pairs=True) if mixed else nodes
+    # Magnitudes need no more than float32; only sums over stars do.
+    seen = jnp.asarray(kept["m_ks"], jnp.float32)
+    noise = jnp.asarray(100 / kept["snr"], jnp.float32)
+
+    def model() -> None:
+        alpha: Any = numpyro.sample("alpha", dist.Uniform(-0.5, 0.5))
+        beta: Any = numpyro.sample("beta", dist.Uniform(-2.0, 2.0))
+        sigma_100: Any = numpyro.sample("sigma_100", dist.Uniform(0.0, 2.0))
+        sigma_int: Any = numpyro.sample("sigma_int", dist.Uniform(0.0, 2.0))
+        sigma = jnp.sqrt(sigma_int**2 + (sigma_100 * noise) ** 2)
+        # What a spectrum of this magnitude says of the star's own, and how well.
+        told = ((seen - beta) / (1 + alpha)).astype(jnp.float32)
+        spread = sigma / (1 + alpha)
+        each = mixture(nodes, told, spread, None)
+        if mixed:
+            share: Any = numpyro.sample("pairs", dist.Beta(2.0, 14.0))
+            odd: Any = numpyro.sample("odd", dist.Beta(1.0, 99.0))
+            double = mixture(paired, told, spread, None)
+            kinds = [(1 - share) * (1 - odd), share * (1 - odd), odd]
+            parts = [each, double, odd_ones(nodes)]
+            each = logsumexp(
+                jnp.stack([jnp.log(k) + p for k, p in zip(kinds, parts, strict=True)]),
+                axis=0,
+            )
+        each = each - jnp.log1p(alpha)
+        numpyro.factor("parallaxes", jnp.sum(each, dtype=jnp.float64))
+
+    return model

@@ -11,18 +11,18 @@ al. 2021, section 3).
 
 __all__ = ["EmissionModel", "EmissionOptions", "fit_emission"]
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from steadystar.data.archive import below, pack, restore
 from steadystar.data.spectra import Spectra
+from steadystar.measure.option_checks import check_values
 from steadystar.measure.ordinary import Neighbors
 from steadystar.measure.reconstruction import (
     Coefficients,
@@ -34,6 +34,7 @@ from steadystar.measure.rest_frame import clean_pixels, outside_emission
 H_ALPHA = 6564.614
 """Vacuum wavelength of H alpha, A (NIST Atomic Spectra Database)."""
 
+_KIND = "model of emission"
 _FEW = 300
 _CHUNK = 1024
 _ROBUST = 1.4826
@@ -60,13 +61,16 @@ class EmissionOptions:
     ] = 6.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.false_positives < 0.5:
-            raise ValueError(
-                f"false_positives = {self.false_positives}: give a share between 0 and "
-                "0.5."
-            )
-        if not self.half_widths or min(self.half_widths) <= 0:
-            raise ValueError("half_widths: give one width in Angstrom at least.")
+        share, widths = self.false_positives, self.half_widths
+        checks = (
+            ("false_positives", 0 < share < 0.5, "a share between 0 and 0.5"),
+            (
+                "half_widths",
+                bool(widths) and min(widths) > 0,
+                "one width in Angstrom at least",
+            ),
+        )
+        check_values(self, checks)
 
 
 class _Windows(NamedTuple):
@@ -138,15 +142,12 @@ class EmissionModel:
         return (windows.excess - middle) / np.hypot(windows.error, extra)
 
     def save(self, path: Path | str) -> None:
-        """Write the model to an ``.npz`` file, the same bytes every time."""
-        arrays, facts = {}, dict(vars(self))
-        for name in ("bases", "neighbors"):
-            inner = vars(facts.pop(name))
-            arrays |= {f"{name}/{key}": value for key, value in inner.items()}
-        part = Path(path).with_name(f".{Path(path).name}.part")
-        with part.open("wb") as file:
-            np.savez(file, version=1, facts=json.dumps(facts, sort_keys=True), **arrays)
-        part.replace(path)
+        """Write the model to one file, the same bytes every time."""
+        facts = dict(vars(self))
+        bases, neighbors = facts.pop("bases"), facts.pop("neighbors")
+        arrays = {f"bases/{name}": v for name, v in bases.to_arrays().items()}
+        arrays |= {f"neighbors/{name}": v for name, v in neighbors.to_arrays().items()}
+        pack(Path(path), _KIND, facts, {}, arrays)
 
     @classmethod
     def load(cls, path: Path | str) -> "EmissionModel":
@@ -155,36 +156,17 @@ class EmissionModel:
         Raises:
             ValueError: the file holds no such model.
         """
-        try:
-            # numpy leaves a file open that it cannot read.
-            with (
-                Path(path).open("rb") as file,
-                np.load(file, allow_pickle=False) as held,
-            ):
-                if int(held["version"]) != 1:
-                    raise ValueError(f"version {int(held['version'])}")
-                facts = json.loads(str(held["facts"]))
-                bases = Reconstruction.from_arrays(_below(held, "bases/"))
-                neighbors = Neighbors.from_arrays(_below(held, "neighbors/"))
-            for name in ("half_widths", "broken_chi2"):
-                facts[name] = tuple(facts[name])
-            return cls(bases=bases, neighbors=neighbors, **facts)
-        except (
-            KeyError,
-            ValueError,
-            TypeError,
-            OSError,
-            EOFError,
-            BadZipFile,
-        ) as error:
-            raise ValueError(
-                f"{path} holds no model of emission ({error}): pass the file that "
-                "EmissionModel.save wrote."
-            ) from error
+        return restore(Path(path), _KIND, cls._restored)
 
-
-def _below(held, start: str) -> dict[str, Any]:
-    return {k.removeprefix(start): held[k] for k in held.files if k.startswith(start)}
+    @classmethod
+    def _restored(cls, facts, _, arrays) -> "EmissionModel":
+        for name in ("half_widths", "broken_chi2"):
+            facts[name] = tuple(facts[name])
+        return cls(
+            bases=Reconstruction.from_arrays(below(arrays, "bases/")),
+            neighbors=Neighbors.from_arrays(below(arrays, "neighbors/")),
+            **facts,
+        )
 
 
 def fit_emission(

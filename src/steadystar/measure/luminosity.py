@@ -20,17 +20,16 @@ __all__ = [
     "geometric_magnitude",
 ]
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from steadystar.data.archive import below, pack, restore
 from steadystar.data.spectra import Spectra
 from steadystar.measure.luminosity_likelihood import (
     BRIGHTENING,
@@ -46,12 +45,14 @@ from steadystar.measure.luminosity_network import (
     train_mixture,
     train_published,
 )
+from steadystar.measure.option_checks import check_values
 from steadystar.measure.reconstruction import Reconstruction, fit_reconstruction
 from steadystar.measure.rest_frame import without_sky
 from steadystar.survey.columns import numbers
 
 _METHODS = ("mixture", "published")
 _WAYS = ("full", "clean")
+_KIND = "model of luminosities"
 _FAR = 8.0
 """Features further than this many sigma from the training stars' are cut to it."""
 _MAD = 1.4826
@@ -80,13 +81,10 @@ class LuminosityOptions:
     seed: Annotated[int, "Seed of first weights, batches and held-out stars."] = 1
 
     def __post_init__(self) -> None:
-        if self.method not in _METHODS:
-            raise ValueError(
-                f"method = {self.method!r}: use one of {', '.join(_METHODS)}."
-            )
+        checks = [("method", self.method in _METHODS, f"one of {', '.join(_METHODS)}")]
         for name in ("members", "width", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give at least 1.")
+            checks.append((name, getattr(self, name) >= 1, "at least 1"))
+        check_values(self, checks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +98,24 @@ class _Way:
     limit: float
     stretch: float
     """By how much scatter was too small on stars that a member had not seen."""
+
+    def to_arrays(self) -> dict[str, NDArray]:
+        out = {f"bases/{name}": v for name, v in self.bases.to_arrays().items()}
+        out |= {f"network/{name}": np.asarray(v) for name, v in self.network.items()}
+        for name in ("center", "scale", "limit", "stretch"):
+            out[name] = np.asarray(getattr(self, name))
+        return out
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> "_Way":
+        return cls(
+            Reconstruction.from_arrays(below(arrays, "bases/")),
+            below(arrays, "network/"),
+            arrays["center"],
+            arrays["scale"],
+            float(arrays["limit"]),
+            float(arrays["stretch"]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,25 +196,15 @@ class LuminosityModel:
         return replace(self, sigma_100=sigma_100, sigma_int=sigma_int)
 
     def save(self, path: Path | str) -> None:
-        """Write the model to an ``.npz`` file, the same bytes every time."""
-        arrays: dict[str, Any] = {}
-        for name, way in self.ways.items():
-            for key, value in vars(way).items():
-                if key in ("bases", "network"):
-                    inner = vars(value) if key == "bases" else value
-                    arrays |= {f"{name}/{key}/{k}": v for k, v in inner.items()}
-                else:
-                    arrays[f"{name}/{key}"] = value
-        facts = {
-            "method": self.method,
-            "summary": dict(self.summary),
-            "sigma_100": self.sigma_100,
-            "sigma_int": self.sigma_int,
+        """Write the model to one file, the same bytes every time."""
+        facts = dict(vars(self))
+        ways = facts.pop("ways")
+        arrays = {
+            f"{name}/{key}": value
+            for name, way in ways.items()
+            for key, value in way.to_arrays().items()
         }
-        part = Path(path).with_name(f".{Path(path).name}.part")
-        with part.open("wb") as file:
-            np.savez(file, version=1, facts=json.dumps(facts, sort_keys=True), **arrays)
-        part.replace(path)
+        pack(Path(path), _KIND, facts, {}, arrays)
 
     @classmethod
     def load(cls, path: Path | str) -> "LuminosityModel":
@@ -207,49 +213,15 @@ class LuminosityModel:
         Raises:
             ValueError: the file holds no such model.
         """
-        try:
-            # numpy leaves a file open that it cannot read.
-            with (
-                Path(path).open("rb") as file,
-                np.load(file, allow_pickle=False) as held,
-            ):
-                if int(held["version"]) != 1:
-                    raise ValueError(f"version {int(held['version'])}")
-                facts = json.loads(str(held["facts"]))
-                ways = {name: _way(held, name) for name in _WAYS}
-            return cls(facts.pop("method"), ways, **facts)
-        except (
-            KeyError,
-            ValueError,
-            TypeError,
-            OSError,
-            EOFError,
-            BadZipFile,
-        ) as error:
-            raise ValueError(
-                f"{path} holds no model of luminosities ({error}): pass the file that "
-                "LuminosityModel.save wrote."
-            ) from error
+        return restore(Path(path), _KIND, cls._restored)
+
+    @classmethod
+    def _restored(cls, facts, _, arrays) -> "LuminosityModel":
+        ways = {name: _Way.from_arrays(below(arrays, f"{name}/")) for name in _WAYS}
+        return cls(ways=ways, **facts)
 
 
 _COLUMNS = ("m_ks", "m_ks_err", "m_ks_meas_err", "outside")
-
-
-def _way(held, name: str) -> _Way:
-    mine = {
-        k.removeprefix(f"{name}/"): held[k]
-        for k in held.files
-        if k.startswith(f"{name}/")
-    }
-    bases = {k.removeprefix("bases/"): v for k, v in mine.items() if "bases/" in k}
-    return _Way(
-        Reconstruction.from_arrays(bases),
-        {k.removeprefix("network/"): v for k, v in mine.items() if "network/" in k},
-        mine["center"],
-        mine["scale"],
-        float(mine["limit"]),
-        float(mine["stretch"]),
-    )
 
 
 def _features(way: _Way, value: NDArray[np.float32], snr: NDArray[np.float64]):

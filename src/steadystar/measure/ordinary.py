@@ -11,7 +11,6 @@ __all__ = ["Neighbors"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,10 +66,14 @@ class Neighbors:
                 )
         return mean, extra
 
+    def to_arrays(self) -> dict[str, NDArray]:
+        """Return its fields, as arrays by name."""
+        return dict(vars(self))
+
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Any]) -> "Neighbors":
-        """Make it of its fields, as arrays by name."""
-        return cls(arrays["place"], arrays["value"], arrays["error"])
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> "Neighbors":
+        """Make it of what `to_arrays` returned."""
+        return cls(**arrays)
 
 
 def _bulk(value: NDArray[np.float64], error: NDArray[np.float64]):

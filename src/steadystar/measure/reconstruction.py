@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from steadystar.data.archive import pack, restore
 from steadystar.data.spectra import Spectra
 
 _BLOCK = 256
@@ -47,6 +47,7 @@ _TURNS = 4
 _BEYOND = 6.0
 """Quartile distances beyond the quartiles at which flux in emission's windows is cut."""
 _METHODS = ("weighted", "published")
+_KIND = "reconstruction"
 
 
 class Coefficients(NamedTuple):
@@ -136,18 +137,8 @@ class Reconstruction:
         return (terms @ self.basis[:, pixels]) * self.scale[pixels] + self.mean[pixels]
 
     def save(self, path: Path | str) -> None:
-        """Write the bases to an ``.npz`` file, the same bytes every time."""
-        part = Path(path).with_name(f".{Path(path).name}.part")
-        with part.open("wb") as file:
-            np.savez(file, version=1, **vars(self))
-        part.replace(path)
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Any]) -> "Reconstruction":
-        """Make it of its fields, as arrays by name."""
-        held = dict(arrays)
-        members, method = int(held.pop("members")), str(held.pop("method"))
-        return cls(**held, members=members, method=method)
+        """Write the bases to one file, the same bytes every time."""
+        pack(Path(path), _KIND, {}, {}, self.to_arrays())
 
     @classmethod
     def load(cls, path: Path | str) -> "Reconstruction":
@@ -156,28 +147,18 @@ class Reconstruction:
         Raises:
             ValueError: the file holds no reconstruction.
         """
-        try:
-            # numpy leaves a file open that it cannot read.
-            with (
-                Path(path).open("rb") as file,
-                np.load(file, allow_pickle=False) as held,
-            ):
-                if int(held["version"]) != 1:
-                    raise ValueError(f"version {int(held['version'])}")
-                arrays = {name: held[name] for name in held.files if name != "version"}
-            return cls.from_arrays(arrays)
-        except (
-            KeyError,
-            ValueError,
-            TypeError,
-            OSError,
-            EOFError,
-            BadZipFile,
-        ) as error:
-            raise ValueError(
-                f"{path} holds no reconstruction ({error}): pass the file that "
-                "Reconstruction.save wrote."
-            ) from error
+        return restore(Path(path), _KIND, lambda _, __, held: cls.from_arrays(held))
+
+    def to_arrays(self) -> dict[str, NDArray]:
+        """Return its fields, as arrays by name."""
+        return {name: np.asarray(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> "Reconstruction":
+        """Make it of what `to_arrays` returned."""
+        held: dict[str, Any] = dict(arrays)
+        members, method = int(held.pop("members")), str(held.pop("method"))
+        return cls(**held, members=members, method=method)
 
     def _check(self, spectra: Spectra) -> None:
         if spectra.wave.shape != self.wave.shape or not np.allclose(

@@ -1,20 +1,20 @@
 """One file for a value made of tables, arrays and text: a zip without time stamps."""
 
-__all__ = ["pack", "unpack"]
+__all__ = ["below", "pack", "restore", "unpack"]
 
 import io
 import json
 import secrets
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from steadystar.calibrate.options import CalibrationError
+Value = TypeVar("Value")
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -26,7 +26,10 @@ def pack(
     tables: Mapping[str, pl.DataFrame],
     arrays: Mapping[str, NDArray],
 ) -> None:
-    """Write a value of a ``kind`` to ``path``, whole or not at all."""
+    """Write a value of a ``kind`` to ``path``, whole or not at all.
+
+    The same value gives the same bytes every time.
+    """
     parts = {"meta.json": json.dumps({"kind": kind, **meta}, indent=1).encode()}
     for name, table in tables.items():
         buffer = io.BytesIO()
@@ -47,12 +50,30 @@ def pack(
 
 
 def unpack(
-    path: Path, kind: str
+    path: Path, kind: str, refusal: type[ValueError] = ValueError
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame], dict[str, NDArray]]:
-    """Read what `pack` wrote.
+    """Read what `pack` wrote: facts, tables and arrays by name.
 
     Raises:
-        CalibrationError: the file is missing, damaged or of another kind.
+        ValueError: the file is missing, damaged or of another kind; of the type
+            ``refusal``.
+    """
+    return restore(path, kind, lambda *parts: parts, refusal)
+
+
+def restore(
+    path: Path,
+    kind: str,
+    make: Callable[
+        [dict[str, Any], dict[str, pl.DataFrame], dict[str, NDArray]], Value
+    ],
+    refusal: type[ValueError] = ValueError,
+) -> Value:
+    """Read what `pack` wrote, and make the value of facts, tables and arrays by name.
+
+    Raises:
+        ValueError: the file is missing, damaged or of another kind, or lacks what
+            ``make`` needs; of the type ``refusal``.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -70,10 +91,12 @@ def unpack(
             for name, content in parts.items()
             if name.endswith(".npy")
         }
+        return make(meta, tables, arrays)
     except (
         OSError,
         ValueError,
         KeyError,
+        TypeError,
         AttributeError,
         EOFError,
         NotImplementedError,
@@ -81,8 +104,12 @@ def unpack(
         zipfile.BadZipFile,
         pl.exceptions.PolarsError,
     ) as error:
-        raise CalibrationError(
+        raise refusal(
             f"{path} holds no {kind}: {' '.join(str(error).split())[:200]}. Give a file "
             "that was saved as such."
         ) from error
-    return meta, tables, arrays
+
+
+def below(parts: Mapping[str, Value], start: str) -> dict[str, Value]:
+    """Return the parts whose names begin with ``start``, by the rest of their names."""
+    return {k.removeprefix(start): v for k, v in parts.items() if k.startswith(start)}
