@@ -45,6 +45,7 @@ and polars tables.
 
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
     find_variables         calibrated visits -> constant or variable, of which class, and why
+    fit_orbit              visits of one star -> samples of all orbits that are possible
     find_periods           calibrated visits -> periods: errors, chances, aliases
     periodogram            one star's velocities -> power at all frequencies
     PeriodOptions          how: range, kind of noise, number of modes
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from steadystar.infer.distance_options import DistanceOptions
     from steadystar.infer.extinction import estimate_extinction
     from steadystar.infer.labels import summarize_labels
+    from steadystar.infer.orbit import fit_orbit
     from steadystar.infer.period_options import PeriodOptions
     from steadystar.infer.periodogram import periodogram
     from steadystar.infer.periods import find_periods
@@ -152,6 +154,7 @@ __all__ = [
     "fit_error_model",
     "fit_labels",
     "fit_luminosity",
+    "fit_orbit",
     "fit_zeropoints",
     "forecast_zeropoints",
     "label_visits",
@@ -205,6 +208,7 @@ _ROOMS = {
     "fit_error_model": "calibrate.errors",
     "fit_labels": "measure.label_training",
     "fit_luminosity": "measure.luminosity",
+    "fit_orbit": "infer.orbit",
     "fit_zeropoints": "calibrate.zeropoint",
     "forecast_zeropoints": "calibrate.forecast",
     "label_visits": "measure.survey_labels",

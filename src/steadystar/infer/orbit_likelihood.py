@@ -96,14 +96,21 @@ def _padded(visits: int) -> int:
 @cache
 def _compiled():
     import jax
+    import jax.numpy as jnp
 
     def run(time, whitening, weighted, place, *prior):
         def chunk(one):
             place, frequency, phase, e, cos_omega, sin_omega, k_variance = one
-            orbits = time[:, None] * frequency - phase
-            shape = shape_of_phase(orbits, e[None, :], cos_omega, sin_omega)
+            orbits = time[:, None] * frequency[None] - phase.astype(time.dtype)[None]
+            curve = (
+                jnp.broadcast_to(v, orbits.shape) for v in (e, cos_omega, sin_omega)
+            )
+            shape = shape_of_phase(orbits, *curve)
             return ln_likelihood_ratio(
-                shape.astype(time.dtype), whitening[place], weighted[place], k_variance
+                shape.astype(time.dtype),
+                whitening[place],
+                weighted[place],
+                k_variance.astype(time.dtype),
             )
 
         return jax.lax.map(chunk, (place, *prior))

@@ -95,7 +95,7 @@ class OrbitOptions:
                 ("jitter", 0 <= self.jitter < np.inf, "a width in km/s, 0 for none"),
                 (
                     "v0_mean",
-                    self.v0_mean is None or np.isfinite(self.v0_mean),
+                    self.v0_mean is None or abs(self.v0_mean) < np.inf,
                     "a velocity in km/s, or None",
                 ),
                 *((name, getattr(self, name) >= 1, "at least 1") for name in counts),

@@ -18,14 +18,16 @@ __all__ = [
     "solve_kepler",
 ]
 
+from math import factorial
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _TWO_PI = 6.283185307179586
 _PI = 3.141592653589793
-# Of sin(y)/y and cos(y) in powers of y^2, best over |y| < pi/2 (least maximal error).
-_SINE = (1.0, -1.6666654611e-1, 8.3321608736e-3, -1.9515295891e-4)
-_COSINE = (1.0, -0.5, 4.166664568298827e-2, -1.388731625493765e-3, 2.443315711809948e-5)
+# Taylor series of sin(y)/y and cos(y) in y^2: rounding is all that is left at pi/2.
+_SINE = tuple((-1) ** k / factorial(2 * k + 1) for k in range(6))
+_COSINE = tuple((-1) ** k / factorial(2 * k) for k in range(7))
 
 
 def solve_kepler(

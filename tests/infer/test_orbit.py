@@ -1,0 +1,341 @@
+"""Orbits of single-lined binaries: the likelihood, its samples, and what is told of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import kstest, multivariate_normal
+
+from steadystar.infer.orbit import fit_orbit, fit_orbits
+from steadystar.infer.orbit_likelihood import (
+    Elements,
+    StarVelocities,
+    fitted,
+    ln_likelihoods,
+)
+from steadystar.infer.orbit_modes import modes_of
+from steadystar.infer.orbit_prior import CHUNK, OrbitOptions, prior_batch
+from steadystar.simulate.orbits import orbital_velocity
+
+EPOCH = 2_458_000.0
+QUICK = OrbitOptions(
+    min_period=2.0,
+    max_period=300.0,
+    jitter=0.0,
+    n_prior=2**16,
+    max_prior=2**16,
+    n_samples=256,
+    min_survivors=1,
+)
+WELL = replace(QUICK, min_survivors=16)
+"""For stars whose orbit is known so well that samples of the prior miss it."""
+
+
+def visits(time, *, period, k, e=0.2, omega=1.0, t_peri=3.0, v0=20.0, err=0.3, seed=1):
+    """Visits of one binary, observed with noise."""
+    time = np.asarray(time, float)
+    rv = v0 + orbital_velocity(
+        time,
+        period=period,
+        eccentricity=e,
+        periastron=t_peri,
+        semi_amplitude=k,
+        omega=omega,
+    )
+    noise = np.random.default_rng(seed).normal(0, err, len(time))
+    return pl.DataFrame(
+        {
+            "star_id": ["binary"] * len(time),
+            "bjd": EPOCH + time,
+            "rv": rv + noise,
+            "rv_err": np.full(len(time), err),
+        }
+    )
+
+
+def star(count=6, constants=2, seed=3):
+    """Velocities of a star in two groups, as the likelihood takes them."""
+    rng = np.random.default_rng(seed)
+    group = np.arange(count) % 2 == 1
+    design = np.stack([np.ones(count), group.astype(float)], axis=1)[:, :constants]
+    return StarVelocities(
+        np.sort(rng.uniform(-50, 50, count)),
+        rng.normal(0, 8, count),
+        rng.uniform(0.3, 1.0, count),
+        design,
+        np.array([100.0**2, 2.0**2])[:constants],
+        ("v0", "offset_1")[:constants],
+        EPOCH,
+        0.0,
+    )
+
+
+def some_elements(options, rows=5):
+    batch = prior_batch(options, 0)
+    taken = [np.asarray(values).ravel()[:rows].astype(float) for values in batch[:5]]
+    frequency, phase, e, cosine, sine = taken
+    jitter = np.full(rows, batch.jitter[0])
+    return Elements(1 / frequency, e, np.arctan2(sine, cosine), phase, jitter)
+
+
+@pytest.fixture(scope="module")
+def uncertain():
+    """Five visits that fit many periods; the same as thejoker was given."""
+    return pl.DataFrame(
+        {
+            "star_id": ["a"] * 5,
+            "bjd": EPOCH + np.array([13.512, 18.01, 37.506, 46.541, 53.833]),
+            "rv": [27.95, 12.35, 32.6, 17.3, 11.14],
+            "rv_err": [2.0, 2.5, 2.0, 3.0, 2.5],
+        }
+    )
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5])
+def test_what_is_integrated_out_is_the_covariance_of_a_normal_distribution(jitter):
+    """The slow way: every sample's full covariance, constants and K in it."""
+    options = replace(QUICK, jitter=jitter, n_prior=CHUNK)
+    one, elements = star(), some_elements(options)
+    found = fitted(one, elements, options)
+    quick = ln_likelihoods(one, prior_batch(options, 0))[0]
+    shape = elements.shape_at(one.time)
+    variance = options.k_variance(elements.period, elements.e)
+    for row in range(5):
+        covariance = np.diag(one.err**2 + elements.jitter[row] ** 2)
+        covariance += (one.design * one.variance) @ one.design.T
+        covariance += variance[row] * np.outer(shape[row], shape[row])
+        expected = multivariate_normal(np.zeros(6), covariance).logpdf(one.rv)
+        assert found.ln_likelihood[row] == pytest.approx(expected, abs=1e-8)
+        # Shapes in single precision: 1e-6 of K / error.
+        assert quick[row] == pytest.approx(expected, abs=2e-3)
+
+
+def test_semi_amplitude_and_constants_are_drawn_from_what_visits_leave_of_them():
+    """The slow way: the mean and covariance of a linear model, one sample at a time."""
+    one, elements = star(), some_elements(QUICK, 1)
+    many = Elements(*(np.repeat(values, 20_000) for values in elements))
+    found = fitted(one, many, QUICK)
+    drawn = found.drawn(np.random.default_rng(1))
+    design = np.column_stack([elements.shape_at(one.time)[0], one.design])
+    k_variance = QUICK.k_variance(elements.period, elements.e)
+    prior = np.diag(1 / np.append(k_variance, one.variance))
+    covariance = np.linalg.inv(design.T @ np.diag(one.err**-2) @ design + prior)
+    mean = covariance @ (design.T @ (one.rv / one.err**2))
+    np.testing.assert_allclose(found.mean[0], mean, rtol=1e-9)
+    # Of 20 000 draws a mean is known to 0.7% of the width, a variance to 1%.
+    width = np.sqrt(np.diag(covariance))
+    np.testing.assert_array_less(np.abs(drawn.mean(axis=0) - mean), 0.035 * width)
+    np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.06 * width.max() ** 2)
+
+
+def test_five_visits_have_the_posterior_that_thejoker_finds(uncertain):
+    """Quantiles by thejoker 1.3.1 with the same prior and 4 000 000 samples of it."""
+    options = replace(
+        QUICK, n_prior=2**18, max_prior=2**20, v0_mean=0.0, n_samples=2000, seed=2
+    )
+    found = fit_orbit(uncertain, options)
+    assert found.summary["method"] == "rejection"
+    for name, (quantiles, number) in THEJOKER.items():
+        values = found.samples[name].to_numpy()
+        values = np.log(values) if name == "period" else values
+        share = np.searchsorted(np.sort(values), quantiles) / len(values)
+        # Error of a share: sqrt(p (1 - p) / n) of both; three and a half of them.
+        p = np.array([0.05, 0.16, 0.25, 0.5, 0.75, 0.84, 0.95])
+        allowed = 3.5 * np.sqrt(p * (1 - p) * (1 / len(values) + 1 / number))
+        assert (np.abs(share - p) < allowed).all(), (name, share)
+
+
+THEJOKER: dict[str, tuple[list[float], int]] = {}
+
+
+def test_modes_sampled_by_themselves_give_the_posterior_that_rejection_gives(uncertain):
+    options = replace(QUICK, n_prior=2**18, max_prior=2**20, n_samples=1000)
+    rejected = fit_orbit(uncertain, options)
+    by_modes = fit_orbit(
+        uncertain, replace(options, n_prior=2**16, max_prior=2**16, min_survivors=1000)
+    )
+    assert (rejected.summary["method"], by_modes.summary["method"]) == (
+        "rejection",
+        "importance",
+    )
+    for name in ("period", "e", "k", "v0"):
+        one, other = (np.sort(o.samples[name]) for o in (rejected, by_modes))
+        share = np.searchsorted(one, other) / len(one)
+        # Importance samples are worth fewer than their number: half of it is allowed.
+        assert kstest(share, "uniform").statistic < 0.08, name
+
+
+def test_limits_hold_the_truth_as_often_as_they_say():
+    """Binaries drawn from the prior: the rank of the truth among samples is uniform."""
+    options = replace(QUICK, max_prior=2**17)
+    rng = np.random.default_rng(8)
+    ranks = []
+    for number in range(24):
+        period = float(np.exp(rng.uniform(np.log(2), np.log(300))))
+        e = min(float(rng.beta(0.867, 3.03)), 0.95)
+        variance = options.k_variance(np.array([period]), np.array([e]))[0]
+        k = float(rng.normal(0, np.sqrt(variance)))
+        table = visits(
+            rng.uniform(0, 200, 4),
+            period=period,
+            e=e,
+            k=k,
+            omega=rng.uniform(0, 6.28),
+            t_peri=rng.uniform(0, period),
+            v0=0.0,
+            err=3.0,
+            seed=number,
+        )
+        found = fit_orbit(table, replace(options, v0_mean=0.0, v0_sigma=5.0)).samples
+        ranks.append(
+            [
+                (found["period"] < period).mean(),
+                (found["e"] < e).mean(),
+                (found["k"] < abs(k)).mean(),
+            ]
+        )
+    for column, name in zip(np.array(ranks).T, ("period", "e", "k"), strict=True):
+        assert kstest(column, "uniform").pvalue > 0.002, name
+
+
+def test_a_well_observed_binary_has_one_period_and_its_elements_within_errors():
+    rng = np.random.default_rng(4)
+    table = visits(rng.uniform(0, 300, 14), period=10.0, k=20.0, err=0.1)
+    found = fit_orbit(table, replace(WELL, jitter=0.05))
+    row = found.summary
+    assert row["orbit_status"] == "good"
+    assert (row["n_modes"], row["mode_share"]) == (1, 1.0)
+    truth = {"period": 10.0, "k": 20.0, "e": 0.2, "v0": 20.0, "omega": np.degrees(1.0)}
+    for name, value in truth.items():
+        width = (row[f"{name}_high"] - row[f"{name}_low"]) / 2
+        assert abs(row[name] - value) < 3.5 * width, name
+    turns = (row["t_peri"] - EPOCH - 3.0) / 10.0
+    assert abs(turns - round(turns)) < 0.02
+    # Kepler's third law: P K^3 (1 - e^2)^(3/2) / 2 pi G, by hand.
+    assert row["mass_function"] == pytest.approx(
+        1.0361e-7 * 10 * 20**3 * (1 - 0.04) ** 1.5, rel=0.03
+    )
+    assert row["chi2"] / row["dof"] < 3
+    assert row["ln_evidence_ratio"] > 20
+
+
+def test_orbits_go_through_the_velocities():
+    rng = np.random.default_rng(5)
+    table = visits(rng.uniform(0, 300, 12), period=25.0, k=15.0, e=0.5, err=0.1)
+    found = fit_orbit(table, WELL)
+    curves = found.velocity(table["bjd"].to_numpy())
+    assert curves.shape == (len(found.samples), 12)
+    assert np.abs(np.median(curves, axis=0) - table["rv"].to_numpy()).max() < 0.4
+
+
+def test_arms_with_zeros_of_their_own_do_not_bend_the_orbit():
+    rng = np.random.default_rng(6)
+    table = visits(rng.uniform(0, 200, 14), period=12.0, k=10.0, v0=0.0, err=0.1)
+    arm = np.where(np.arange(14) % 2, "red", "blue")
+    table = table.with_columns(
+        pl.col("rv") + pl.Series(np.where(arm == "red", 7.0, 0.0)),
+        arm=pl.Series(arm),
+        reference_visit_id=pl.Series(arm),
+    )
+    row = fit_orbit(table, WELL).summary
+    assert row["period"] == pytest.approx(12.0, abs=0.02)
+    assert row["k"] == pytest.approx(10.0, abs=0.4)
+
+
+def test_a_telescope_whose_zero_is_in_doubt_is_given_one():
+    rng = np.random.default_rng(7)
+    table = visits(rng.uniform(0, 200, 16), period=12.0, k=10.0, err=0.1)
+    site = np.where(np.arange(16) % 2, "lco", "apo")
+    table = table.with_columns(
+        pl.col("rv") + pl.Series(np.where(site == "lco", 1.5, 0.0)),
+        telescope=pl.Series(site),
+    )
+    options = replace(WELL, offset_by=("telescope",), offset_sigma=2.0)
+    found = fit_orbit(table, options)
+    assert found.samples["offset_1"].median() == pytest.approx(1.5, abs=0.3)
+    assert found.summary["k"] == pytest.approx(10.0, abs=0.4)
+    assert found.summary["chi2"] < 4 * found.summary["dof"]
+
+
+def test_jitter_takes_up_what_the_errors_do_not_explain():
+    rng = np.random.default_rng(9)
+    table = visits(rng.uniform(0, 200, 20), period=12.0, k=10.0, err=1.0)
+    table = table.with_columns(rv_err=pl.lit(0.05))
+    row = fit_orbit(table, replace(WELL, jitter=0.3)).summary
+    assert row["jitter_low"] < 1.0 < row["jitter_high"] * 1.3
+    width = (row["k_high"] - row["k_low"]) / 2
+    assert 0.15 < width < 0.8
+
+
+def test_modes_are_periods_that_do_not_stay_in_step():
+    period = np.array([10.0, 10.05, 20.0, 10.02, 3.0])
+    # Over 100 d these make 10, 9.95, 5, 9.98 and 33.3 turns.
+    assert modes_of(period, 100.0).tolist() == [0, 0, 1, 0, 2]
+    assert modes_of(np.empty(0), 100.0).tolist() == []
+
+
+def test_the_same_star_has_the_same_orbit_whoever_stands_beside_it():
+    rng = np.random.default_rng(10)
+    one = visits(rng.uniform(0, 200, 4), period=12.0, k=10.0)
+    other = one.with_columns(star_id=pl.lit("other"), rv=pl.col("rv") * 1.3)
+    alone = fit_orbit(one, QUICK)
+    both = fit_orbits(pl.concat([other, one]), options=QUICK)
+    again = both.samples.filter(pl.col("star_id") == "binary")
+    assert again["period"].to_list() == alone.samples["period"].to_list()
+    assert both.orbits["star_id"].to_list() == ["other", "binary"]
+
+
+def test_every_star_that_was_asked_for_has_a_row_that_says_why():
+    table = pl.concat(
+        [
+            visits([0.0, 3.0], period=12.0, k=10.0),
+            visits(range(0, 60, 12), period=12.7, k=10.0).with_columns(
+                star_id=pl.lit("fine")
+            ),
+            visits([0.0, 3.0, 9.0], period=12.0, k=10.0).with_columns(
+                star_id=pl.lit("timeless"), bjd=pl.lit(float("nan"))
+            ),
+        ]
+    )
+    found = fit_orbits(table, options=QUICK)
+    assert found.orbits["star_id"].to_list() == ["binary", "fine", "timeless"]
+    status = found.orbits["orbit_status"].to_list()
+    assert status[0] == status[2] == "fewer than 3 visits"
+    assert np.isnan(found.orbits["period"].to_numpy()[[0, 2]]).all()
+    assert found.samples["star_id"].unique().to_list() == ["fine"]
+    assert any("3 visits without a time" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (pl.DataFrame({"star_id": ["a", "b"], "bjd": [1.0, 2.0]}), "has 2"),
+        (pl.DataFrame({"star_id": ["a"], "rv": [1.0], "rv_err": [1.0]}), "bjd"),
+    ],
+)
+def test_a_table_that_cannot_be_fitted_is_refused_in_a_sentence(table, words):
+    with pytest.raises(ValueError, match=words):
+        fit_orbit(table, QUICK)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"min_period": 0.0},
+        {"max_period": 0.1},
+        {"jitter": -1.0},
+        {"n_samples": 0},
+        {"v0_mean": float("nan")},
+        {"k_sigma": float("inf")},
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        OrbitOptions(**wrong)
+
+
+def test_a_group_that_the_table_does_not_have_is_named():
+    table = visits([0.0, 3.0, 9.0], period=12.0, k=10.0)
+    with pytest.raises(ValueError, match="'site'"):
+        fit_orbit(table, replace(QUICK, offset_by=("site",)))
