@@ -59,6 +59,10 @@ _FOUND = ("variables", "periods", "orbits", "orbit-samples")
 """Tables on stars that vary."""
 
 
+_PASSING = ("offsets-", "label", "orbit")
+"""Beginnings of the names of tables that a run may have no longer."""
+
+
 def provenance(configuration: Configuration, inputs: Any) -> dict[str, str]:
     """Return what every table says of its origin."""
     chosen = [
@@ -116,7 +120,9 @@ def plan_catalog(run: Run, stage: Stage) -> list[Unit]:
         labels=ledger.path(labels, "labels") if labels else None,
         label_errors=ledger.path(labels, "errors") if labels else None,
         offsets={f: ledger.path(zero, offsets_name(f)) for f in zero.facts["families"]},
-        variables={name: ledger.path(found, name) for name in _FOUND},
+        variables={
+            name: ledger.path(found, name) for name in _FOUND if name in found.outputs
+        },
         rejections=Rejections.of(run),
         earlier=tuple(o.path for o in old.outputs.values()) if old else (),
         origin=origin,
@@ -179,7 +185,7 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
         part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     for name in job.earlier:
         path = job.directory / name
-        if path not in outputs.values() and path.name.startswith(("offsets-", "label")):
+        if path not in outputs.values() and path.name.startswith(_PASSING):
             path.unlink(missing_ok=True)
     rows = {name: len(frame) for name, frame in frames.items()}
     return Result(outputs, {"summary": summary, "rows": rows})

@@ -81,9 +81,9 @@ def judge_survey(job: _Job, prefix: Path) -> Result:
         "stars": stars,
         "variables": judged.variables,
         "periods": judged.periods,
-        "orbits": judged.orbits,
-        "orbit-samples": judged.samples,
     }
+    if job.tasks.orbits is not None:
+        tables |= {"orbits": judged.orbits, "orbit-samples": judged.samples}
     facts = variable_facts(judged) | {"notes": list(judged.notes)}
     return Result(write_tables(tables, prefix), facts)
 

@@ -110,8 +110,9 @@ def _lines(
     spectra: Spectra,
     evidence: Evidence,
 ) -> tuple[Item, ...]:
-    """What the spectra show beside the velocity, of stars that were looked at for it."""
-    if not (len(evidence.periods) or evidence.orbit or evidence.verdict):
+    """What the spectra show beside the velocity, of stars that vary or may."""
+    seen = evidence.verdict.get("variable") or evidence.verdict.get("double_lined")
+    if not (len(evidence.periods) or evidence.orbit or seen):
         return ()
     extremes = []
     for arm in facts.arms:

@@ -68,9 +68,9 @@ def extreme_spectra(
         hottest=float(hottest) if isinstance(hottest, float) else 7000.0,
     )
     chosen = sorted(lines, key=lambda line: (line.rank, line.middle))[:_LINES]
+    about = float(np.mean(_absolute(facts, visits, rows)))
     panels = []
     for place, line in enumerate(sorted(chosen, key=lambda line: line.middle)):
-        about = float(np.mean(_absolute(facts, visits, rows)))
         center = line.middle * (1 + about / C_KMS)
         reach = center * (_HALF_KMS / C_KMS) + np.ptp(line.waves) / 2
         near = np.abs(grid - center) < reach
