@@ -52,6 +52,18 @@ def binary(rng, count, options, err, baseline=1000.0, name="star"):
     return table, {"period": period, "e": e, "k": abs(k)}
 
 
+def uncertain():
+    """Five visits that fit many periods: those of tests/infer/test_orbit.py."""
+    return pl.DataFrame(
+        {
+            "star_id": ["a"] * 5,
+            "bjd": EPOCH + np.array([13.512, 18.01, 37.506, 46.541, 53.833]),
+            "rv": [27.95, 12.35, 32.6, 17.3, 11.14],
+            "rv_err": [2.0, 2.5, 2.0, 3.0, 2.5],
+        }
+    )
+
+
 def speed(args) -> None:
     import jax
 
@@ -126,15 +138,8 @@ def joker(table, options, number):
 
 
 def agreement(args) -> None:
-    """The visits of tests/infer/test_orbit.py, whose stored quantiles come from here."""
-    table = pl.DataFrame(
-        {
-            "star_id": ["a"] * 5,
-            "bjd": EPOCH + np.array([13.512, 18.01, 37.506, 46.541, 53.833]),
-            "rv": [27.95, 12.35, 32.6, 17.3, 11.14],
-            "rv_err": [2.0, 2.5, 2.0, 3.0, 2.5],
-        }
-    )
+    """Compare the posteriors of five visits; stored quantiles of a test come from here."""
+    table = uncertain()
     options = OrbitOptions(
         min_period=2.0, max_period=300.0, jitter=0.0, v0_mean=0.0, n_samples=4000
     )
