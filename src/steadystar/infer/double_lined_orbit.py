@@ -42,6 +42,8 @@ _LEAST_VISITS = 4
 # Orbits whose evidence is less by e^-12 have no share worth a sample.
 _NEAR = 12.0
 _WORTH_NAMING = 0.01
+# Of the difference in a blend's velocity: where less, it cancels.
+_LEAST_PART = 0.02
 _MULTIPLES = (0.5, 2.0, 1 / 3, 3.0)
 _WITH_MULTIPLES = 5
 _FIRST_LOOK = RefinementOptions(rounds=2, steps=40)
@@ -183,6 +185,8 @@ def fit_double_lined(
         )
         wilson = pair.wilson(exchanged)
     parts, worth = _weighed(pair, found, options, double)
+    if not parts:
+        return _without(star_id, n_both, "the prior allows none of the orbits that fit")
     samples = samples_table(star_id, parts, best)
     modes = modes_table(found, samples, float(np.ptp(pair.t)))
     notes += [*best.notes, *_remarks(modes, worth)]
@@ -254,7 +258,10 @@ def _weighed(pair: _Pair, found, options, double):
             (density.curves, weigh(density, same, options.n_samples), exchanged)
         )
     ln = np.array([w.ln_evidence + _ln_odds(x, double) for _, w, x in parts])
-    share = np.exp(ln - np.logaddexp.reduce(ln))
+    total = np.logaddexp.reduce(ln)
+    if not np.isfinite(total):
+        return [], 0.0
+    share = np.exp(ln - total)
     rng = np.random.default_rng(options.seed)
     counts = rng.multinomial(options.n_samples, share / share.sum())
     taken = [
@@ -299,16 +306,40 @@ def _orbits(pair: _Pair, options, double):
 
 
 def _starts(pair: _Pair, options, double, signed: bool):
-    rows = pair.both
+    """Search the periods; visits with one velocity help where signs are known."""
+    t, difference, err = _differences(pair, pair.both)
+    if signed and (~pair.both).any():
+        known, more = (t, difference, err), _differences(pair, ~pair.both)
+        t, difference, err = map(np.concatenate, zip(known, more, strict=True))
     starts = search(
-        pair.t[rows],
-        (pair.rv - pair.rv_2)[rows],
-        np.hypot(pair.err, pair.err_2)[rows],
+        t,
+        difference,
+        err,
         (options.min_period, options.max_period),
         signed=signed,
         number=double.starts,
     )
     return [(dict(start.elements), start.high) for start in starts]
+
+
+def _differences(pair: _Pair, rows: NDArray[np.bool_]) -> tuple[Vector, Vector, Vector]:
+    """Return times and the stars' velocity differences with errors.
+
+    A visit with one velocity has that which Wilson's line makes of it.
+    """
+    t = pair.t[rows]
+    if pair.both[rows].all():
+        rv, err, rv_2, err_2 = (
+            a[rows] for a in (pair.rv, pair.err, pair.rv_2, pair.err_2)
+        )
+        return t, rv - rv_2, np.hypot(err, err_2)
+    line = pair.wilson(np.zeros(len(pair.t), bool))
+    share = pair.share_2[rows]
+    # v - gamma = D ((1 - b) q - b) / (1 + q), with K / K_2 = q.
+    part = ((1 - share) * line.q - share) / (1 + line.q)
+    part = np.where(np.abs(part) < _LEAST_PART, _LEAST_PART, part)
+    err = np.hypot(pair.err[rows], line.gamma_err) / np.abs(part)
+    return t, (pair.rv[rows] - line.gamma) / part, err
 
 
 def _refined(pair: _Pair, exchanged, starts, options, double):

@@ -99,6 +99,9 @@ def _ln_posterior(data: _Data, shape, linear, ln_jitter):
     middle, width = data.jitter
     value = value - 0.5 * ((ln_jitter - middle) / width) ** 2
     inside = (ln_period > data.limits[0]) & (ln_period < data.limits[1])
+    if stars == 2:
+        # The stars move against each other.
+        inside &= linear[0] * linear[1] > 0
     return jnp.where(inside, value, -jnp.inf)
 
 

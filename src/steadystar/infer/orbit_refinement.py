@@ -360,7 +360,7 @@ def _result(
     widths = _widths(curves, numbers, jitter, fixed)
     errors = _errors(numbers, covariance, names, elements)
     # Flat in e and omega, in the plane of ecc_cos and ecc_sin; no pole at the circle.
-    e = max(elements["e"], errors["e"], 1e-3)
+    e = max(elements["e"], min(errors["e"], 0.3), 1e-3)
     prior = 2 * np.log(max(1 - e * e, 1e-12)) - np.log(2 * np.pi * e)
     dof = len(curves.v) - len(names)
     return Refined(

@@ -1,27 +1,31 @@
 """Samples of a posterior that several refined orbits share.
 
-Around each orbit a multivariate t distribution is drawn, as wide as the linearized problem
-says for each jitter; all draws are weighted by the posterior over the sum of all these
-densities (Veach and Guibas 1995), and drawn again by weight. So modes get the shares that
-they deserve, though none was found by its volume, and a posterior that is not normal is
-sampled as it is, as long as the clouds cover it: `worth` says how many independent samples
-the draws amount to (Kish).
+Around each orbit a cloud adapts to the posterior (a multivariate t distribution, as in
+`orbit_modes`, here in all numbers); draws of all clouds are weighted by the posterior over
+the sum of their densities, and drawn again by weight. So modes get the shares that they
+deserve, and a posterior that is not normal is sampled as it is, as long as the clouds cover
+it: `worth` says how many independent samples the draws amount to.
 """
 
 __all__ = ["Weighed", "weigh"]
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from steadystar.infer.orbit_curves import Vector
+from steadystar.infer.orbit_modes import _adapted, _Cloud
 from steadystar.infer.orbit_posterior import PosteriorDensity
-from steadystar.infer.orbit_refinement import Refined, linearized
+from steadystar.infer.orbit_refinement import Refined
 
-_FREEDOM = 5.0
-_LOW, _CELLS = 1e-3, 24  # km/s: a smaller jitter counts as this
+# The clouds of `orbit_modes` have the longitude fourth.
+_ORDER = [0, 2, 3, 1]
+# Where visits say little the linearized problem is no guide: scales are at most these.
+_WIDEST = (0.02, 0.3, 0.3, 0.5)
+_JITTER_SCALE = 0.5
+_ROUNDS, _DRAWS = 20, 1024
 
 
 @dataclass(frozen=True)
@@ -38,45 +42,49 @@ class Weighed:
     worth: float
 
 
-@dataclass(frozen=True)
-class _Cloud:
-    """``edges`` of cells in ln jitter and their ``share``; centers and roots in each."""
+class _Space:
+    """Numbers in the order of the clouds, ln jitter last, and the posterior there."""
 
-    edges: Vector
-    share: Vector
-    center: NDArray[np.float64]
-    root: NDArray[np.float64]
+    def __init__(self, density: PosteriorDensity):
+        self.density = density
+        self.order = [*_ORDER, *range(4, len(density.curves.names))]
 
-    def draw(self, rng: np.random.Generator, count: int):
-        cell = rng.choice(len(self.share), count, p=self.share)
-        ln_jitter = rng.uniform(self.edges[cell], self.edges[cell + 1])
-        size = self.center.shape[1]
-        wide = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, (count, 1)))
-        noise = rng.standard_normal((count, size)) * wide
-        moved = np.einsum("sij,sj->si", self.root[cell], noise)
-        return self.center[cell] + moved, ln_jitter
+    def coordinates(self, orbit: Refined) -> Vector:
+        jitter = max(orbit.elements["jitter"], 0.3 * float(self.density.options.jitter))
+        return np.append(orbit.numbers[self.order], np.log(max(jitter, 1e-3)))
 
-    def ln_density(self, numbers, ln_jitter) -> Vector:
-        cell = np.searchsorted(self.edges, ln_jitter, side="right") - 1
-        outside = (cell < 0) | (cell >= len(self.share))
-        cell = np.clip(cell, 0, len(self.share) - 1)
-        away = numbers - self.center[cell]
-        away[:, 1] -= 2 * np.pi * np.round(away[:, 1] / (2 * np.pi))
-        inverse = np.linalg.inv(self.root)
-        distance = np.sum(np.einsum("sij,sj->si", inverse[cell], away) ** 2, axis=1)
-        size = away.shape[1]
-        determinant = np.linalg.slogdet(self.root)[1]
-        scale = gammaln((_FREEDOM + size) / 2) - gammaln(_FREEDOM / 2)
-        scale -= 0.5 * size * np.log(_FREEDOM * np.pi)
-        value = scale - determinant[cell]
-        value -= (_FREEDOM + size) / 2 * np.log1p(distance / _FREEDOM)
-        with np.errstate(divide="ignore"):
-            value += np.log(self.share[cell] / np.diff(self.edges)[cell])
-        return np.where(outside, -np.inf, value)
+    def numbers(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], Vector]:
+        out = np.empty((len(x), len(self.order)))
+        out[:, self.order] = x[:, :-1]
+        return out, np.exp(np.clip(x[:, -1], -20, 20))
+
+    def ln_posterior(self, x: NDArray[np.float64]) -> Vector:
+        numbers, jitter = self.numbers(x)
+        # A period beyond all limits is not worth an overflow.
+        numbers[:, 0] = np.clip(numbers[:, 0], -10, 20)
+        return self.density(numbers, jitter)
+
+    def adapted(self, orbit: Refined, rng: np.random.Generator) -> _Cloud:
+        sigma = np.sqrt(np.maximum(np.diag(orbit.covariance), 1e-24))
+        widths = np.append(sigma[self.order], _JITTER_SCALE)
+        scale = np.abs(np.append(orbit.numbers[self.order], 1.0))
+        widths[:4] = np.minimum(widths[:4], _WIDEST)
+        widths[4:-1] = np.minimum(widths[4:-1], 0.1 * scale[4:-1] + 1)
+        # Correlations belong to a cloud from the start; the diagonal has none.
+        correlated = orbit.covariance[np.ix_(self.order, self.order)]
+        outer = np.zeros((len(widths), len(widths)))
+        outer[:-1, :-1] = correlated / np.outer(sigma[self.order], sigma[self.order])
+        outer[-1, -1] = 1
+        matrix = outer * np.outer(widths, widths)
+        matrix += 1e-9 * np.diag(widths**2)
+        lower = np.asarray(np.linalg.cholesky(matrix), np.float64)
+        cloud = _Cloud(self.coordinates(orbit), lower)
+        # Any space does that has a posterior.
+        return _adapted(cast(Any, self), cloud, rng, _ROUNDS, _DRAWS)[0]
 
 
 def weigh(
-    density: PosteriorDensity, orbits: list[Refined], count: int, draws: int = 2048
+    density: PosteriorDensity, orbits: list[Refined], count: int, draws: int = 4096
 ) -> Weighed:
     """Return ``count`` samples of equal weight.
 
@@ -87,38 +95,20 @@ def weigh(
         draws: of each cloud.
     """
     rng = np.random.default_rng(density.options.seed)
-    clouds = [_cloud(density, orbit) for orbit in orbits]
-    parts = [cloud.draw(rng, draws) for cloud in clouds]
-    numbers = np.concatenate([part[0] for part in parts])
-    numbers[:, 1] %= 2 * np.pi
-    ln_jitter = np.concatenate([part[1] for part in parts])
-    ln_q = np.logaddexp.reduce([c.ln_density(numbers, ln_jitter) for c in clouds])
-    ln_p = density(numbers, np.exp(ln_jitter))
+    space = _Space(density)
+    clouds = [space.adapted(orbit, rng) for orbit in orbits]
+    x = np.concatenate([cloud.draw(rng, draws) for cloud in clouds])
+    x[:, 3] %= 2 * np.pi
+    ln_q = np.logaddexp.reduce([cloud.ln_density(x) for cloud in clouds])
+    ln_p = space.ln_posterior(x)
     ln_weight = np.where(np.isfinite(ln_p), ln_p - ln_q, -np.inf)
     total = np.logaddexp.reduce(ln_weight)
+    if not np.isfinite(total):
+        # Nothing that was drawn is allowed before: no share.
+        return Weighed(np.zeros((0, len(space.order))), np.zeros(0), -np.inf, 0.0)
     weight = np.exp(ln_weight - total)
     worth = float(1 / np.sum(weight**2))
     points = (np.arange(count) + rng.random()) / count
     rows = np.minimum(np.searchsorted(np.cumsum(weight), points), len(weight) - 1)
-    rows = rng.permutation(rows)
-    evidence = float(total - np.log(draws))
-    return Weighed(numbers[rows], np.exp(ln_jitter[rows]), evidence, worth)
-
-
-def _cloud(density: PosteriorDensity, orbit: Refined) -> _Cloud:
-    curves, options = density.curves, density.options
-    model = curves.model(orbit.numbers)
-    scatter = float(np.std(curves.v - model[0])) + float(np.median(curves.err))
-    edges = np.log(np.geomspace(_LOW, max(10 * scatter, 10 * _LOW), _CELLS + 1))
-    middle = (edges[1:] + edges[:-1]) / 2
-    parts = [linearized(curves, model, np.exp(x)) for x in middle]
-    prior = np.log(max(options.jitter, _LOW))
-    ln = np.array([part[0] for part in parts])
-    ln = ln - 0.5 * ((middle - prior) / options.jitter_width) ** 2
-    share = np.exp(ln - np.logaddexp.reduce(ln))
-    # What the nearest orbit has no use for, the posterior may.
-    share = 0.95 * share / share.sum() + 0.05 / len(share)
-    root = np.stack([part[2] for part in parts])
-    shift = np.stack([part[1] for part in parts])
-    limit = 3 * np.sqrt(np.sum(root**2, axis=2))
-    return _Cloud(edges, share, orbit.numbers + np.clip(shift, -limit, limit), root)
+    numbers, jitter = space.numbers(x[rng.permutation(rows)])
+    return Weighed(numbers, jitter, float(total - np.log(draws)), worth)
