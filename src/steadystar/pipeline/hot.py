@@ -114,7 +114,7 @@ HOT_STAGES = (
         "learn",
         "Learning from the survey",
         ("hot", "emission", "luminosity"),
-        1,
+        2,
         plan_learning,
         learn,
         _learn,
