@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from steadystar.infer.sines import Array, Sampling
 
+_MEMORY = 20_000_000  # powers at once: 80 MB
 _NEIGHBORS = 8  # of these frequencies the highest is a candidate
 # The transform takes as long for 10 visits as for 1000, and the products of matrices as long
 # as the transform for about a dozen (benchmarks/periods.py speed).
@@ -54,27 +55,28 @@ def _by_transform(sampling: Sampling, z: Array, frequency: Array) -> Array:
 
 def highest_of_draws(sampling: Sampling, z: Array, frequency: Array) -> Array:
     """Highest power ``(draw,)`` of each row of z ``(draw, n)``, rows of unit length."""
+    together = max(1, _MEMORY // len(frequency))
+    parts = [z[i : i + together] for i in range(0, len(z), together)]
+    return np.concatenate([_highest(sampling, part, frequency) for part in parts])
+
+
+def _highest(sampling: Sampling, z: Array, frequency: Array) -> Array:
     draws, n = z.shape
     right = np.ascontiguousarray(z.T, np.float32)
-    tops = np.full((-(-len(frequency) // _NEIGHBORS), draws), -1, np.float32)
+    blocks = -(-len(frequency) // _NEIGHBORS)
+    power = np.full((blocks * _NEIGHBORS, draws), -1, np.float32)
     for where, u, v in sampling.columns(frequency):
-        power = (u.astype(np.float32) @ right) ** 2
-        power += (v.astype(np.float32) @ right) ** 2
-        first = where.start // _NEIGHBORS
-        for i in range(_NEIGHBORS):
-            part = power[i::_NEIGHBORS]
-            rows = tops[first : first + len(part)]
-            np.maximum(rows, part, out=rows)
-    several = min(candidates(n), len(tops))
+        power[where] = (u.astype(np.float32) @ right) ** 2
+        power[where] += (v.astype(np.float32) @ right) ** 2
+    tops = power.reshape(blocks, _NEIGHBORS, draws).max(1)
+    several = min(candidates(n), blocks)
     lowest = np.ascontiguousarray(-tops.T)
-    place = np.argpartition(lowest, several - 1, axis=1)[:, :several]
-    near = place.reshape(-1, 1) * _NEIGHBORS + np.arange(_NEIGHBORS)
-    near = np.minimum(near, len(frequency) - 1)
-    own = np.repeat(z, several, axis=0)
-    power = np.stack([sampling.power(frequency[i], own) for i in near.T], 1)
-    best = near[np.arange(len(near)), power.argmax(1)]
+    place = np.argpartition(lowest, several - 1, axis=1)[:, :several].ravel()
+    draw = np.repeat(np.arange(draws), several)
+    near = place[:, None] * _NEIGHBORS + np.arange(_NEIGHBORS)
+    best = near[np.arange(len(near)), power[near, draw[:, None]].argmax(1)]
     step = frequency[1] - frequency[0] if len(frequency) > 1 else 0.0
-    _, top = sampling.refine(frequency[best], own, 0.5 * step)
+    _, top = sampling.refine(frequency[best], z[draw], 0.5 * step)
     return top.reshape(draws, several).max(1)
 
 

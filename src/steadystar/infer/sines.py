@@ -108,7 +108,7 @@ class Sampling:
         1e-3 of ``reach``.
         """
         best, center = frequency.copy(), frequency.copy()
-        top = self.power(best, z)
+        top = np.full(len(frequency), -1.0)
         for half in reach * 0.25 ** np.arange(3):
             left, middle, right = (self.power(center + d, z) for d in (-half, 0, half))
             bend = left - 2 * middle + right
