@@ -388,7 +388,7 @@ def test_the_new_layout_holds_the_same_spectra(tmp_path):
         ({"n_stars": 300}, "n_stars is 300.*250 fibers"),
         ({"giants": 0.9, "hot_stars": 0.3}, "sum to 1.2"),
         ({"single_lined": 1.2}, "single_lined is 1.2"),
-        ({"magnitudes": (14.0, 10.0)}, "bright limit"),
+        ({"magnitudes": (14.0, 10.0)}, "lower limit, then the upper"),
         ({"cosmic_rays": float("nan")}, "cosmic_rays is nan"),
     ],
 )

@@ -5,6 +5,8 @@ __all__ = ["HotSurveyOptions"]
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from steadystar.simulate.limits import FRACTION, check_limits, check_ranges
+
 
 @dataclass(frozen=True)
 class HotSurveyOptions:
@@ -87,41 +89,28 @@ class HotSurveyOptions:
         return cls(**(ideal | changes))
 
     def __post_init__(self) -> None:
-        for name, low, high, why in _LIMITS:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(
-                    f"Option {name} is {value}, but must lie within {low} to {high}: "
-                    f"{why}."
-                )
-        for name, low, high in _RANGES:
-            first, last = getattr(self, name)
-            if not low <= first < last <= high:
-                raise ValueError(
-                    f"Option {name} is {(first, last)}: give the lower limit, then the "
-                    f"upper one, both within {low:g} to {high:g}."
-                )
+        check_limits(self, _LIMITS)
+        check_ranges(self, _RANGES)
 
 
-_FRACTION = "it is a fraction"
 _LIMITS = (
     ("n_stars", 1, 1_000_000, "a survey has at least one star"),
     ("seed", 0, 2**32 - 1, "it is a number of 32 bits"),
-    ("repeats", 0.0, 1.0, _FRACTION),
+    ("repeats", 0.0, 1.0, FRACTION),
     ("mass_slope", -5.0, 5.0, "beyond that all stars are alike"),
-    ("evolved", 0.0, 1.0, _FRACTION),
+    ("evolved", 0.0, 1.0, FRACTION),
     ("sigma_int", 0.0, 2.0, "it is a scatter in magnitudes"),
-    ("pairs", 0.0, 1.0, _FRACTION),
-    ("emission", 0.0, 1.0, _FRACTION),
-    ("broken", 0.0, 1.0, _FRACTION),
+    ("pairs", 0.0, 1.0, FRACTION),
+    ("emission", 0.0, 1.0, FRACTION),
+    ("broken", 0.0, 1.0, FRACTION),
     ("reddening", 0.0, 3.0, "stars behind more dust would not be seen"),
     ("patchiness", 0.0, 2.0, "it is the sigma of a log-normal"),
     ("parallax_error", 0.0, 100.0, "it is a ratio of standard deviations"),
     ("ivar_scale", 0.01, 100.0, "it is a ratio of standard deviations"),
     ("flux_calibration", 0.0, 0.5, "it is a relative error"),
-    ("tellurics", 0.0, 1.0, _FRACTION),
+    ("tellurics", 0.0, 1.0, FRACTION),
     ("bad_pixels", 0.0, 1000.0, "a spectrum has 3909 pixels"),
-    ("old_layout", 0.0, 1.0, _FRACTION),
+    ("old_layout", 0.0, 1.0, FRACTION),
 )
 _RANGES = (
     ("temperatures", 8000.0, 40_000.0),

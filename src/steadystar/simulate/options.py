@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from steadystar.simulate.lamost_files import Layout
+from steadystar.simulate.limits import FRACTION, check_limits, check_ranges
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,8 @@ class SurveyOptions:
         return cls(**(ideal | changes))
 
     def __post_init__(self) -> None:
-        for name, low, high, why in _LIMITS:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(
-                    f"Option {name} is {value}, but must lie within {low} to {high}: "
-                    f"{why}."
-                )
-        if not 5.0 <= self.magnitudes[0] < self.magnitudes[1] <= 20.0:
-            raise ValueError(
-                f"Option magnitudes is {self.magnitudes}: give the bright limit, then "
-                "the faint one, both within 5 to 20."
-            )
+        check_limits(self, _LIMITS)
+        check_ranges(self, (("magnitudes", 5.0, 20.0),))
         for names in (
             ("giants", "hot_stars", "cool_stars"),
             ("single_lined", "double_lined", "pulsators"),
@@ -129,7 +120,6 @@ class SurveyOptions:
             raise ValueError(f"Option layout is {self.layout!r}: choose old or new.")
 
 
-_FRACTION = "it is a fraction"
 _LIMITS = (
     ("n_fields", 1, 10_000, "a survey has at least one field"),
     ("n_spectrographs", 1, 16, "LAMOST has 16"),
@@ -139,25 +129,25 @@ _LIMITS = (
     ("n_plans", 1, 99, "a plan's number has two digits"),
     ("first_night", 51_544, 70_000, "nights are modified Julian days after 1999"),
     ("exptime", 1.0, 7200.0, "exposures last between a second and two hours"),
-    ("giants", 0.0, 1.0, _FRACTION),
-    ("hot_stars", 0.0, 1.0, _FRACTION),
-    ("cool_stars", 0.0, 1.0, _FRACTION),
-    ("single_lined", 0.0, 1.0, _FRACTION),
-    ("double_lined", 0.0, 1.0, _FRACTION),
-    ("eclipsing", 0.0, 1.0, _FRACTION),
-    ("pulsators", 0.0, 1.0, _FRACTION),
+    ("giants", 0.0, 1.0, FRACTION),
+    ("hot_stars", 0.0, 1.0, FRACTION),
+    ("cool_stars", 0.0, 1.0, FRACTION),
+    ("single_lined", 0.0, 1.0, FRACTION),
+    ("double_lined", 0.0, 1.0, FRACTION),
+    ("eclipsing", 0.0, 1.0, FRACTION),
+    ("pulsators", 0.0, 1.0, FRACTION),
     ("night_drift", 0.0, 50.0, "models reach a few hundred km/s beyond the arms"),
     ("night_range", 0.0, 50.0, "models reach a few hundred km/s beyond the arms"),
     ("exposure_drift", 0.0, 50.0, "models reach a few hundred km/s beyond the arms"),
     ("fiber_offset", 0.0, 50.0, "models reach a few hundred km/s beyond the arms"),
-    ("alternate_lamp", 0.0, 1.0, _FRACTION),
+    ("alternate_lamp", 0.0, 1.0, FRACTION),
     ("resolution_error", -0.5, 1.0, "pixels would undersample a sharper line"),
     ("resolution_scatter", 0.0, 0.2, "pixels would undersample a sharper line"),
     ("ivar_scale", 0.01, 100.0, "it is a ratio of standard deviations"),
     ("ivar_scale_scatter", 0.0, 1.0, "it is the sigma of a log-normal"),
     ("cosmic_rays", 0.0, 1000.0, "it is a number of hits in 4136 pixels"),
-    ("dead_fibers", 0.0, 1.0, _FRACTION),
-    ("sky_residuals", 0.0, 1.0, _FRACTION),
-    ("nebulae", 0.0, 1.0, _FRACTION),
-    ("cloudy", 0.0, 1.0, _FRACTION),
+    ("dead_fibers", 0.0, 1.0, FRACTION),
+    ("sky_residuals", 0.0, 1.0, FRACTION),
+    ("nebulae", 0.0, 1.0, FRACTION),
+    ("cloudy", 0.0, 1.0, FRACTION),
 )
