@@ -428,7 +428,7 @@ def _exchanges(pair: _Pair, orbit: Refined, exchanged):
 
 def _fits(orbit: Refined) -> bool:
     """Whether the errors as given explain what is left, within their chance."""
-    return orbit.chi2 < orbit.dof + 5 * np.sqrt(2 * max(orbit.dof, 1))
+    return bool(orbit.chi2 < orbit.dof + 5 * np.sqrt(2 * max(orbit.dof, 1)))
 
 
 def _ln_odds(exchanged, double: DoubleLinedOptions) -> float:

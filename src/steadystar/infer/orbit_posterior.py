@@ -155,7 +155,7 @@ class PosteriorDensity:
         sigma = self.offset_sigma
         sigma = np.full(c.families - 1, _FREE) if sigma is None else sigma
         a, b = o.eccentricity_a, o.eccentricity_b
-        unit = o.k_variance(np.array(1.0), np.array(0.0))
+        unit = o.k_variance(np.ones(1), np.zeros(1))[0]
         return _Data(
             padded(c.t - c.middle),
             padded(c.v),

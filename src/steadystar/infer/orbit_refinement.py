@@ -373,7 +373,7 @@ def _result(
         float(np.sum((left / curves.err) ** 2)),
         dof,
         ln_likelihood,
-        widths.ln_evidence + prior,
+        float(widths.ln_evidence + prior),
         converged,
         _notes(elements, errors, converged, dof),
         widths,

@@ -10,13 +10,12 @@ it: `worth` says how many independent samples the draws amount to.
 __all__ = ["Weighed", "weigh"]
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadystar.infer.orbit_curves import Vector
-from steadystar.infer.orbit_modes import _adapted, _Cloud
+from steadystar.infer.orbit_modes import _Cloud, _flattened
 from steadystar.infer.orbit_posterior import PosteriorDensity
 from steadystar.infer.orbit_refinement import Refined
 
@@ -26,6 +25,7 @@ _ORDER = [0, 2, 3, 1]
 _WIDEST = (0.02, 0.3, 0.3, 0.5)
 _JITTER_SCALE = 0.5
 _ROUNDS, _DRAWS = 20, 1024
+_ENOUGH = 0.25  # share of equally weighted draws at which a cloud fits
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,16 @@ class _Space:
         matrix += 1e-9 * np.diag(widths**2)
         lower = np.asarray(np.linalg.cholesky(matrix), np.float64)
         cloud = _Cloud(self.coordinates(orbit), lower)
-        # Any space does that has a posterior.
-        return _adapted(cast(Any, self), cloud, rng, _ROUNDS, _DRAWS)[0]
+        for _ in range(_ROUNDS):
+            draws = cloud.draw(rng, _DRAWS)
+            target = self.ln_posterior(draws)
+            if not np.isfinite(target).any():
+                break
+            power, weight = _flattened(target - cloud.ln_density(draws))
+            if power == 1 and 1 / np.sum(weight**2) > _ENOUGH * _DRAWS:
+                break
+            cloud = cloud.moved(draws, weight)
+        return cloud
 
 
 def weigh(

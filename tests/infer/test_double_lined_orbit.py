@@ -1,0 +1,171 @@
+"""Orbits of pairs: mass ratio without an orbit, exchanged stars, published orbits."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from steadystar.infer.double_lined_orbit import DoubleLinedOptions, fit_double_lined
+from steadystar.infer.orbit_prior import OrbitOptions
+from steadystar.infer.wilson import mass_ratio
+
+_FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location(
+        "double_lined", _FOLDER / "double_lined.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FEW = OrbitOptions(n_samples=256, min_period=2.0, max_period=60.0)
+QUICK = DoubleLinedOptions(starts=8)
+
+
+def table(data: dict, swap=None) -> pl.DataFrame:
+    swap = np.zeros(len(data["t"]), bool) if swap is None else swap
+    return pl.DataFrame(
+        {
+            "star_id": "pair",
+            "bjd": data["t"],
+            "rv": np.where(swap, data["rv_2"], data["rv"]),
+            "rv_err": np.where(swap, data["err_2"], data["err"]),
+            "rv_2": np.where(swap, data["rv"], data["rv_2"]),
+            "rv_2_err": np.where(swap, data["err"], data["err_2"]),
+        }
+    )
+
+
+def test_wilsons_line_has_honest_errors():
+    rng = np.random.default_rng(1)
+    pulls = []
+    for _ in range(300):
+        motion = rng.uniform(-1, 1, 12)
+        err, err_2 = rng.uniform(0.3, 1, 12), rng.uniform(0.5, 3, 12)
+        rv = 5 + 30 * motion + err * rng.normal(size=12)
+        rv_2 = 5 - 40 * motion + err_2 * rng.normal(size=12)
+        line = mass_ratio(rv, err, rv_2, err_2)
+        pulls.append([(line.q - 0.75) / line.q_err, (line.gamma - 5) / line.gamma_err])
+    # A width from 300 is known to 4%.
+    np.testing.assert_allclose(np.std(pulls, axis=0), 1, atol=0.15)
+    assert (np.abs(np.mean(pulls, axis=0)) < 0.2).all()
+
+
+def test_wilsons_line_finds_who_changed_places():
+    rng = np.random.default_rng(2)
+    motion = rng.uniform(-1, 1, 20)
+    one, two = 5 + 30 * motion, 5 - 60 * motion
+    swap = rng.uniform(size=20) < 0.3
+    rv, rv_2 = np.where(swap, two, one), np.where(swap, one, two)
+    line = mass_ratio(rv, np.full(20, 0.1), rv_2, np.full(20, 0.1), exchange=True)
+    assert line.q == pytest.approx(0.5, abs=0.01)
+    apart = np.abs(one - two) > 3
+    assert (line.exchanged == swap)[apart].all()
+    with pytest.raises(ValueError, match="two at least"):
+        mass_ratio(rv[:1], rv[:1], rv_2[:1], rv_2[:1])
+
+
+@pytest.fixture(scope="module")
+def mock(benchmark):
+    return benchmark.mock_pair(np.random.default_rng(11), visits=16)
+
+
+@pytest.fixture(scope="module")
+def plain(mock):
+    return fit_double_lined(table(mock[1]), FEW, QUICK)
+
+
+def test_a_pair_gets_its_orbit(mock, plain):
+    truth = mock[0]
+    row = plain.summary
+    assert row["orbit_status"] == "good"
+    for name in ("period", "e", "k", "k_2", "v0"):
+        half = (row[f"{name}_high"] - row[f"{name}_low"]) / 2
+        # Five numbers within 3.5 sigma.
+        assert row[name] == pytest.approx(truth[name], abs=3.5 * half), name
+    assert row["mass_ratio"] == pytest.approx(truth["k"] / truth["k_2"], rel=0.1)
+    assert row["m_2_sin3_i"] / row["m_sin3_i"] == pytest.approx(
+        row["mass_ratio"], rel=1e-2
+    )
+    assert row["a_2_sin_i"] > 0
+    assert plain.wilson.q == pytest.approx(row["mass_ratio"], rel=0.1)
+    assert len(plain.samples) == 256
+    assert plain.modes["share"][0] > 0.99
+    assert not plain.exchanged.any()
+
+
+def test_exchanged_velocities_give_the_same_orbit(mock, plain):
+    swap = np.zeros(16, bool)
+    swap[[2, 5, 6, 11]] = True
+    found = fit_double_lined(table(mock[1], swap), FEW, QUICK)
+    apart = np.abs(mock[1]["rv"] - mock[1]["rv_2"]) > 5
+    assert (found.exchanged == swap)[apart].all()
+    assert any("were exchanged" in note for note in found.notes)
+    half = plain.summary["period_high"] - plain.summary["period"]
+    assert found.summary["period"] == pytest.approx(plain.summary["period"], abs=half)
+    assert found.summary["k"] == pytest.approx(plain.summary["k"], rel=0.02)
+
+
+def test_blends_are_left_out_and_said(mock, plain):
+    visits = table(mock[1])
+    blend = visits[:3].with_columns(rv=pl.lit(500.0), rv_2=np.nan, rv_2_err=np.nan)
+    found = fit_double_lined(
+        pl.concat([visits, blend.with_columns(pl.col("bjd") + 0.3)]), FEW, QUICK
+    )
+    assert found.summary["period"] == pytest.approx(plain.summary["period"], rel=1e-6)
+    assert any("3 visits with one velocity" in note for note in found.notes)
+
+
+def test_too_few_visits_have_no_orbit(mock):
+    found = fit_double_lined(table(mock[1])[:3], FEW)
+    assert found.summary["orbit_status"] == "3 visits with both velocities: too few"
+    assert found.best is None
+    assert len(found.samples) == 0
+    assert np.isnan(found.summary["period"])
+
+
+def test_bad_calls_are_told(mock):
+    visits = table(mock[1])
+    two = visits.with_columns(star_id=pl.Series(["a", "b"] * 8))
+    with pytest.raises(ValueError, match="of 2 stars"):
+        fit_double_lined(two, FEW)
+    with pytest.raises(ValueError, match="lens"):
+        fit_double_lined(visits, OrbitOptions(offset_by=("lens",)))
+    with pytest.raises(ValueError, match="assignment"):
+        DoubleLinedOptions(assignment="maybe")
+
+
+@pytest.mark.slow
+def test_published_pairs_have_their_published_orbits(real_data, benchmark):
+    sets = benchmark.published_velocities(real_data / "velocities" / "sb2_orbits")
+    # As measured: 41 Dra P 1246.681 d, e 0.9756; Gl 570 BC P 308.855 d, e 0.7568.
+    for name, e_limit, period_limit in (
+        ("41 Dra", 5e-4, 1e-4),
+        ("Gl 570 BC", 4e-3, 2e-4),
+    ):
+        found = benchmark.fit_published(name, sets[name]).summary
+        published = benchmark.PUBLISHED[name]
+        assert found["orbit_status"] == "good"
+        assert found["period"] == pytest.approx(published.period, rel=period_limit)
+        assert found["e"] == pytest.approx(published.e, abs=e_limit)
+        assert found["omega"] == pytest.approx(published.omega, abs=1.0)
+        masses = found["m_sin3_i"], found["m_2_sin3_i"]
+        assert masses == pytest.approx(published.minimum_masses(), rel=0.03)
+
+
+@pytest.mark.slow
+def test_keplers_period_is_among_those_of_the_eclipsing_pair(real_data, benchmark):
+    visits = benchmark.lamost_velocities(real_data / "lamost_mrs")
+    found = benchmark.fit_lamost(visits, "blend", 30.0)
+    modes = found.modes.filter(pl.col("share") > 0.05)
+    assert len(modes) > 1  # two nights of split lines leave aliases
+    nearest = np.abs(modes["period"].to_numpy() - benchmark.KEPLER_PERIOD).min()
+    # 0.0013 d as measured, with an error of 0.0009.
+    assert nearest < 0.003
+    assert found.summary["mass_ratio"] == pytest.approx(0.84, abs=0.03)
