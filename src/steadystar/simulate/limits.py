@@ -8,7 +8,9 @@ from typing import Any
 FRACTION = "it is a fraction"
 
 
-def check_limits(options: Any, limits: Iterable[tuple[str, float, float, str]]) -> None:
+def check_limits(
+    options: Any, limits: Iterable[tuple[str, int | float, int | float, str]]
+) -> None:
     """Refuse the first option that is not within its limits.
 
     ``limits``: name of an option, lowest and highest value, why there are limits.
@@ -24,7 +26,9 @@ def check_limits(options: Any, limits: Iterable[tuple[str, float, float, str]]) 
             )
 
 
-def check_ranges(options: Any, limits: Iterable[tuple[str, float, float]]) -> None:
+def check_ranges(
+    options: Any, limits: Iterable[tuple[str, int | float, int | float]]
+) -> None:
     """Refuse the first range that does not rise, or is not within its limits.
 
     Raises:
