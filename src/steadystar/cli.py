@@ -513,7 +513,7 @@ def variables(
     quiet: Quiet = False,
 ) -> None:
     """Say which stars vary, with which period, and what they are likely to be."""
-    with _in_sentences(output / "run.log"), _programs():
+    with _in_sentences(output / "run.log"):
         configuration = _configuration(config)
         from steadystar.pipeline.variables import find_table_variables
 

@@ -148,7 +148,9 @@ def _with_masses(
     orbits = orbits.drop("mass", strict=False).join(
         mass, "star_id", "left", maintain_order="left"
     )
-    known = samples.join(mass, "star_id", "inner", maintain_order="left")
+    # The row of a star is that of the largest mode.
+    largest = samples.filter(pl.col("mode") == 0)
+    known = largest.join(mass, "star_id", "inner", maintain_order="left")
     known = known.filter(pl.col("mass") > 0)
     if not len(known):
         return orbits

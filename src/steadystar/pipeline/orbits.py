@@ -3,7 +3,6 @@
 __all__ = ["fit_table_orbits"]
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +12,7 @@ from steadystar.pipeline.judging import Judged, Tasks
 from steadystar.pipeline.table_variables import (
     TableJob,
     TableVelocities,
+    replaced,
     work_on_table,
 )
 from steadystar.survey.catalogs import CatalogError
@@ -58,9 +58,9 @@ def fit_table_orbits(
     options = configuration.orbits
     if prior_samples is not None:
         batch = min(prior_samples, options.n_prior)
-        options = replace(options, n_prior=batch, max_prior=prior_samples)
+        options = replaced(options, n_prior=batch, max_prior=prior_samples)
     if seed is not None:
-        options = replace(options, seed=seed)
+        options = replaced(options, seed=seed)
 
     def tasks(read: TableVelocities) -> Tasks:
         return Tasks(

@@ -4,14 +4,14 @@ A table that lies in the directory of a run brings along what the run knows: lab
 spectra, the zero points with their covariance, and the spectra themselves for the pages.
 """
 
-__all__ = ["TableJob", "TableVelocities", "with_class", "work_on_table"]
+__all__ = ["TableJob", "TableVelocities", "replaced", "with_class", "work_on_table"]
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -19,7 +19,7 @@ from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data.tables import write_parquet
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.summary import SummaryOptions, summarize_stars
-from steadystar.pipeline.config import Configuration
+from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.inputs import printable
 from steadystar.pipeline.judging import (
     Judged,
@@ -103,6 +103,18 @@ def work_on_table(
         for line in _lines(summary, frames, directory):
             log.say(line)
     return judged
+
+
+def replaced(options: Any, **values: Any) -> Any:
+    """Return options with other values, given on the command line.
+
+    Raises:
+        ConfigurationError: a value cannot be.
+    """
+    try:
+        return replace(options, **values)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _read(job: TableJob) -> TableVelocities:

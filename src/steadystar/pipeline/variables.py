@@ -7,7 +7,7 @@ __all__ = [
 ]
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +20,12 @@ from steadystar.pipeline.judging import (
     judge_stars,
     variable_facts,
 )
-from steadystar.pipeline.table_variables import TableJob, with_class, work_on_table
+from steadystar.pipeline.table_variables import (
+    TableJob,
+    replaced,
+    with_class,
+    work_on_table,
+)
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 
 
@@ -120,7 +125,7 @@ def find_table_variables(
     configuration = configuration or Configuration()
     options = configuration.variables
     if rate is not None:
-        options = replace(options, false_discovery_rate=rate)
+        options = replaced(options, false_discovery_rate=rate)
     tasks = Tasks(options, configuration.periods if periods else None)
     job = TableJob("variables", table, directory, survey, columns, configuration)
     return work_on_table(job, lambda _: tasks, quiet=quiet)

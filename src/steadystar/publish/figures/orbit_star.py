@@ -9,6 +9,7 @@ points of arms were free in the fit too.
 __all__ = ["folded_orbits", "period_posterior", "wilson_plot"]
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -47,7 +48,7 @@ _SECOND = "green"
 class _Mode:
     """One mode: its best sample, others to be drawn, and the data as it sees them."""
 
-    best: dict[str, float]
+    best: dict[str, Any]
     samples: pl.DataFrame
     share: float
     phase: Array
@@ -101,7 +102,7 @@ def _modes(evidence: Evidence) -> list[_Mode]:
 
 
 def _seen(
-    visits: pl.DataFrame, best: dict[str, float], samples: pl.DataFrame, share: float
+    visits: pl.DataFrame, best: dict[str, Any], samples: pl.DataFrame, share: float
 ) -> _Mode:
     """Bring the zeros of arms together where the best sample has them."""
     time, rv = visits["bjd"].to_numpy(), visits["rv"].to_numpy()

@@ -104,7 +104,9 @@ def _envelope(period: Array, leading: Array, curves: Sequence[Array]) -> list[Ar
 
 
 def _numbered(peaks: pl.DataFrame) -> list[Mark]:
-    peaks = peaks.filter(pl.col("period").is_finite()).head(_NAMED)
+    peaks = peaks.filter(
+        pl.col("period").is_finite(), pl.col("power").is_finite()
+    ).head(_NAMED)
     if not len(peaks):
         return []
     period, power = peaks["period"].to_numpy(), peaks["power"].to_numpy()

@@ -59,8 +59,8 @@ def extreme_spectra(
     usable = _quiet(spectra, usable, grid, velocity)
     if len(usable) < 2:
         return None
-    both = usable[0], usable[-1]
-    curves = [normalized(spectra, int(i), grid) for i in both]
+    both = int(usable[0]), int(usable[-1])
+    curves = [normalized(spectra, i, grid) for i in both]
     hottest = visits["teff"].max() if "teff" in visits.columns else None
     lines = named_lines(
         float(grid[0]),
@@ -174,7 +174,7 @@ def _joined(rows: pl.DataFrame, table: pl.DataFrame) -> Array:
 
 
 def _night(visits: pl.DataFrame, rows: pl.DataFrame, place: int) -> str:
-    found = visits.filter(pl.col("visit_id") == rows["visit_id"][int(place)])
+    found = visits.filter(pl.col("visit_id") == rows["visit_id"][place])
     if not len(found):
         return "an exposure"
     night, bjd = found["night"][0], found["bjd"][0]

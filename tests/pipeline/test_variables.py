@@ -1,0 +1,246 @@
+"""steadystar variables and orbits: files, rows, sentences, exit codes, pages."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from steadystar import cli
+from steadystar.data.schema import columns
+from steadystar.infer.orbit_masses import companion_mass, mass_function
+from steadystar.pipeline.config import Configuration
+from steadystar.pipeline.judging import visit_temperatures
+from steadystar.pipeline.results import NoResults, export_tables, rewrite_report
+
+PERIOD, K = 3.7, 20.0
+CONFIG = "[report]\npaper_figures = false\nstar_pages = 3\n[periods]\ndraws = 20\n"
+SMALL = ("--prior-samples", "8192")
+TABLES = {"variables.parquet", "periods.parquet"}
+ORBITS = {"orbits.parquet", "orbit-samples.parquet", "orbit-modes.parquet"}
+BESIDE = {"summary.json", "run.log", "report"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs():
+    """Leave the cache of compiled programs alone, as for a user who has one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", "the user's own")
+        yield
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twelve stars of which number 3 is on an orbit; the last has one visit."""
+    rng = np.random.default_rng(4)
+    star, visit = (grid.ravel() for grid in np.mgrid[:12, :10])
+    keep = (star < 11) | (visit == 0)
+    star, visit = star[keep], visit[keep]
+    bjd = 2458400.3 + 7.3 * visit + rng.uniform(0, 0.4, star.size)
+    rv = 4.0 * star + rng.normal(0, 0.2, star.size)
+    rv += np.where(star == 3, K * np.sin(2 * np.pi * bjd / PERIOD), 0)
+    folder = tmp_path_factory.mktemp("table")
+    pl.DataFrame(
+        {
+            "star_id": [f"<i>HD {n}" for n in star],
+            "bjd": bjd,
+            "rv": rv,
+            "rv_err": np.full(star.size, 0.2),
+            "mass": np.where(star == 3, 0.8, np.nan),
+            "note": [f"n{n}" for n in range(star.size)],
+        }
+    ).write_csv(folder / "table.csv")
+    (folder / "small.toml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def judged(folder):
+    out = folder / "variables"
+    result = call(
+        *("variables", folder / "table.csv", "-o", out),
+        *("--config", folder / "small.toml"),
+    )
+    assert result.exit_code == 0, result.output
+    return result, out
+
+
+@pytest.fixture(scope="module")
+def fitted(folder):
+    out = folder / "orbits"
+    result = call(
+        *("orbits", folder / "table.csv", "-o", out, *SMALL, "--mass", "mass"),
+        *("--star", "<i>HD 11", "--star", "<i>HD 3"),
+        *("--config", folder / "small.toml"),
+    )
+    assert result.exit_code == 0, result.output
+    return result, out
+
+
+def test_every_star_has_a_row_and_the_one_that_moves_its_period(judged):
+    result, out = judged
+    assert {path.name for path in out.iterdir()} == TABLES | BESIDE
+    table = pl.read_parquet(out / "variables.parquet")
+    assert table.columns == list(columns("variables"))
+    assert sorted(table["star_id"]) == sorted(f"<i>HD {n}" for n in range(12))
+    assert table.filter("variable")["star_id"].to_list() == ["<i>HD 3"]
+    found = table.filter("variable").row(0, named=True)
+    assert found["class"] == "single-lined binary"
+    # Ten visits over 66 d: a period is good to a few thousandths.
+    assert found["period"] == pytest.approx(PERIOD, rel=0.01)
+    periods = pl.read_parquet(out / "periods.parquet")
+    assert set(periods["star_id"]) == {"<i>HD 3"}
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["stars"], summary["variable_stars"]) == (12, 1)
+    assert summary["classes"]["single-lined binary"] == 1
+    for line in result.stderr.strip().splitlines():
+        assert line in (out / "run.log").read_text()
+
+
+def test_pages_escape_names_and_begin_with_the_candidate(judged):
+    _, out = judged
+    page = (out / "report" / "index.html").read_text()
+    assert "<i>HD" not in page
+    assert "&lt;i&gt;HD 3" in page
+    assert len(list((out / "report" / "stars").iterdir())) == 3
+    star = next((out / "report" / "stars").glob("*HD_3-*")).read_text()
+    for words in ("Periodogram", "Folded velocities", "single-lined binary"):
+        assert words in star
+
+
+def test_equal_calls_give_equal_bytes(judged, fitted, folder, tmp_path):
+    again = call(
+        *("orbits", folder / "table.csv", "-o", tmp_path, *SMALL, "--mass", "mass"),
+        *("--star", "<i>HD 11", "--star", "<i>HD 3", "--quiet"),
+        *("--config", folder / "small.toml"),
+    )
+    assert again.exit_code == 0
+    assert again.output == ""
+    files = [p for p in fitted[1].rglob("*") if p.is_file() and p.name != "run.log"]
+    assert len(files) > 8
+    for path in files:
+        other = tmp_path / path.relative_to(fitted[1])
+        assert other.read_bytes() == path.read_bytes(), path.name
+
+
+def test_stars_that_were_asked_for_have_an_orbit_or_the_reason(fitted):
+    _, out = fitted
+    assert {path.name for path in out.iterdir()} == TABLES | ORBITS | BESIDE
+    orbits = pl.read_parquet(out / "orbits.parquet")
+    assert orbits["star_id"].to_list() == ["<i>HD 11", "<i>HD 3"]
+    assert orbits["orbit_status"][0].startswith("fewer than")
+    row = orbits.row(1, named=True)
+    assert row["n_samples"] > 0
+    samples = pl.read_parquet(out / "orbit-samples.parquet")
+    modes = pl.read_parquet(out / "orbit-modes.parquet")
+    assert modes.columns == list(columns("orbit-modes"))
+    assert modes["n_samples"].sum() == len(samples) == row["n_samples"]
+    assert modes["share"].sum() == pytest.approx(1)
+    variables = pl.read_parquet(out / "variables.parquet")
+    assert len(variables) == 12
+
+
+def test_a_mass_gives_the_least_mass_of_the_companion(fitted):
+    _, out = fitted
+    row = pl.read_parquet(out / "orbits.parquet").row(1, named=True)
+    samples = pl.read_parquet(out / "orbit-samples.parquet").filter(mode=0)
+    assert row["mass"] == 0.8
+    numbers = (samples[name].to_numpy() for name in ("period", "k", "e"))
+    least = companion_mass(mass_function(*numbers), 0.8)
+    # The same medians by another way: rounding.
+    assert row["m2_min"] == pytest.approx(np.median(least), rel=1e-9)
+    assert row["m2_min_low"] <= row["m2_min"] <= row["m2_min_high"]
+
+
+def test_a_page_of_orbits_shows_them_and_why_there_is_none(fitted):
+    _, out = fitted
+    page = (out / "report" / "index.html").read_text()
+    assert "fewer than" in page
+    star = next((out / "report" / "stars").glob("*HD_3-*")).read_text()
+    assert "Which periods the velocities allow" in star
+    without = next((out / "report" / "stars").glob("*HD_11-*")).read_text()
+    assert "fewer than" in without
+
+
+def test_results_can_be_exported_but_not_reported_again(fitted, tmp_path):
+    _, out = fitted
+    names = {path.stem for path in export_tables(out, "fits")}
+    assert names == {name.removesuffix(".parquet") for name in TABLES | ORBITS}
+    with pytest.raises(NoResults, match="give that command again"):
+        rewrite_report(out, Configuration())
+    assert "Orbits" in call("status", out).stdout
+
+
+def test_without_times_stars_are_judged_and_the_reason_is_said(folder, tmp_path):
+    table = pl.read_csv(folder / "table.csv").drop("bjd")
+    table.write_csv(tmp_path / "table.csv")
+    result = call(
+        *("variables", tmp_path / "table.csv", "-o", tmp_path / "out"),
+        *("--config", folder / "small.toml", "--rate", "0.001"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "no times of the visits" in result.stderr
+    found = pl.read_parquet(tmp_path / "out" / "variables.parquet")
+    assert found.filter("variable")["star_id"].to_list() == ["<i>HD 3"]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["false_discovery_rate"] == 0.001
+
+
+def test_periods_need_not_be_looked_for(folder, tmp_path):
+    result = call(
+        *("variables", folder / "table.csv", "-o", tmp_path, "--no-periods"),
+        *("--config", folder / "small.toml", "--quiet"),
+    )
+    assert result.exit_code == 0, result.output
+    assert not len(pl.read_parquet(tmp_path / "periods.parquet"))
+
+
+def test_mistakes_get_one_sentence_and_status_2(folder, tmp_path):
+    table = folder / "table.csv"
+    (tmp_path / "bad.toml").write_text("[orbits]\nmin_period = -1\n")
+    for arguments, words in (
+        (("variables", tmp_path / "none.csv"), "no such file"),
+        (("variables", table, "--survey", "nobody"), "no survey 'nobody'"),
+        (("variables", table, "--rate", "2"), "is no rate"),
+        (("orbits", table, "--star", "HD 99"), "no star 'HD 99'"),
+        (("orbits", table, "--mass", "heavy"), "no column 'heavy'"),
+        (("orbits", table, "--mass", "note"), "no positive number"),
+        (("orbits", table, "--mass", "-2"), "none of a star"),
+        (("orbits", table, "--config", tmp_path / "bad.toml"), "min_period"),
+    ):
+        result = call(*arguments, "-o", tmp_path / "out")
+        assert result.exit_code == 2, arguments
+        lines = result.stderr.strip().splitlines()
+        assert len(lines) == 1, result.stderr
+        assert words in lines[0], lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fit_to_all_arms_counts_once():
+    visits = pl.DataFrame(
+        {
+            "visit_id": ["a-blue", "a-red", "b-blue"],
+            "star_id": ["s"] * 3,
+            "exposure_id": ["a", "a", "b"],
+            "rv": [1.0, 1.0, 1.0],
+            "rv_err": [0.3, 0.2, 0.1],
+        }
+    )
+    labels = pl.DataFrame(
+        {
+            "visit_id": ["a-all", "b-blue", "c-all"],
+            "star_id": ["s"] * 3,
+            "exposure_id": ["a", "b", "c"],
+            "arm": ["all", "blue", "all"],
+            "teff": [5000.0, 5100.0, 5200.0],
+            "teff_err": [50.0] * 3,
+            "status": [0] * 3,
+        }
+    )
+    found = dict(visit_temperatures(visits, labels).select("visit_id", "teff").rows())
+    assert found == {"b-blue": 5100.0, "a-red": 5000.0}
