@@ -13,18 +13,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+from scipy.special import gammaln
 
 from steadystar.infer.orbit_curves import Vector
-from steadystar.infer.orbit_modes import _Cloud, _flattened
 from steadystar.infer.orbit_posterior import PosteriorDensity
 from steadystar.infer.orbit_refinement import Refined
 
-# The clouds of `orbit_modes` have the longitude fourth.
+# The longitude is fourth, as in `orbit_modes`.
 _ORDER = [0, 2, 3, 1]
 # Where visits say little the linearized problem is no guide: scales are at most these.
 _WIDEST = (0.02, 0.3, 0.3, 0.5)
 _JITTER_SCALE = 0.5
+_FREEDOM = 5.0
 _ROUNDS, _DRAWS = 20, 1024
+_LEFT = 0.06  # share of equally weighted draws that a flattened posterior leaves
 _ENOUGH = 0.25  # share of equally weighted draws at which a cloud fits
 
 
@@ -40,6 +43,61 @@ class Weighed:
     jitter: Vector
     ln_evidence: float
     worth: float
+
+
+@dataclass(frozen=True)
+class _Cloud:
+    """A multivariate t distribution; ``lower (dimension, dimension)`` its scale."""
+
+    center: Vector
+    lower: NDArray[np.float64]
+
+    def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+        noise = rng.standard_normal((count, len(self.center)))
+        wide = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, (count, 1)))
+        return self.center + wide * (noise @ self.lower.T)
+
+    def away(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        out = x - self.center
+        out[:, 3] -= 2 * np.pi * np.round(out[:, 3] / (2 * np.pi))
+        return out
+
+    def ln_density(self, x: NDArray[np.float64]) -> Vector:
+        size = len(self.center)
+        white = solve_triangular(self.lower, self.away(x).T, lower=True)
+        scale = gammaln((_FREEDOM + size) / 2) - gammaln(_FREEDOM / 2)
+        scale -= size / 2 * np.log(_FREEDOM * np.pi)
+        scale -= np.log(np.diag(self.lower)).sum()
+        return scale - (_FREEDOM + size) / 2 * np.log1p((white**2).sum(0) / _FREEDOM)
+
+    def moved(self, x: NDArray[np.float64], weight: Vector) -> "_Cloud":
+        away = self.away(x)
+        shift = weight @ away
+        spread = away - shift
+        matrix = (spread * weight[:, None]).T @ spread
+        # A cloud never becomes flat: draws of a few would not span it.
+        matrix += np.diag(1e-6 * np.diag(matrix) + 1e-24)
+        return _Cloud(self.center + shift, np.asarray(np.linalg.cholesky(matrix)))
+
+
+def _flattened(ln_ratio: Vector) -> tuple[float, Vector]:
+    """Return the largest power of the ratio that leaves enough draws, and the weights."""
+
+    def weights(power: float) -> Vector:
+        value = np.where(np.isfinite(ln_ratio), power * ln_ratio, -np.inf)
+        return np.exp(value - np.logaddexp.reduce(value))
+
+    def worth(power: float) -> float:
+        return float(1 / np.sum(weights(power) ** 2))
+
+    least = _LEFT * len(ln_ratio)
+    if worth(1.0) >= least:
+        return 1.0, weights(1.0)
+    low, high = 1e-12, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if worth(middle) >= least else (low, middle)
+    return low, weights(low)
 
 
 class _Space:
