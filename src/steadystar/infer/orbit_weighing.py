@@ -77,7 +77,8 @@ class _Cloud:
         matrix = (spread * weight[:, None]).T @ spread
         # A cloud never becomes flat: draws of a few would not span it.
         matrix += np.diag(1e-6 * np.diag(matrix) + 1e-24)
-        return _Cloud(self.center + shift, np.asarray(np.linalg.cholesky(matrix)))
+        lower = np.asarray(np.linalg.cholesky(matrix), np.float64)
+        return _Cloud(self.center + shift, lower)
 
 
 def _flattened(ln_ratio: Vector) -> tuple[float, Vector]:
