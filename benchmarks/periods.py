@@ -1,11 +1,12 @@
 """Periods: are the right ones found, with honest errors and chances, and how fast?
 
-    python benchmarks/periods.py [binaries] [modes] [chances] [speed]
+    python benchmarks/periods.py [binaries] [modes] [noise] [chances] [speed]
                                  [--seeds 20] [--figure modes.png]
 
 ``binaries``: the three of Xiong et al. 2021 (table 1) among their 250 mock stars of section
 3.3, seen through exposures with offsets and found after calibration. ``modes``: a star like
-HD 167858 in Saydjari (2025, figure 11), four periods and 50 visits. ``chances``: false-alarm
+HD 167858 in Saydjari (2025, figure 11), four periods and 50 visits.
+``noise``: how many sines are found in stars of noise. ``chances``: false-alarm
 probabilities of stars of noise, which are to be below a number as often as it says, and of
 stars that vary from night to night without a period. ``speed``: stars a second, and astropy
 in the same run on the same frequencies. All if none is named.
@@ -22,6 +23,7 @@ import polars as pl
 from astropy.timeseries import LombScargle
 
 from steadystar.calibrate.zeropoint import fit_zeropoints
+from steadystar.infer.modes import find_modes
 from steadystar.infer.peaks import search
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.periodogram import Periodogram, periodogram
@@ -104,7 +106,8 @@ def tell_binaries(seeds: int) -> None:
     for name, (period, _) in XIONG.items():
         one = found.filter(star_id=name, rank=1)
         good = one.filter(pl.col("pull").abs() < 5)
-        widths = [np.sqrt((good[c] ** 2).mean()) for c in ("pull", "amplitude_pull")]
+        pulls = good.select("pull", "amplitude_pull").to_numpy()
+        widths = np.sqrt(np.square(pulls).mean(0))
         print(
             f"  ({name}) {period:7.4f} {len(good):10d} of {len(one):2d} "
             f"{good['period_err'].median():17.5f} {widths[0]:12.2f} {widths[1]:10.2f}"
@@ -246,6 +249,22 @@ def tell_chances(stars: int) -> None:
         print(f"{n:6d} {k:8d}  {noise:>6} {scatter:12.1f} km/s   {share}", flush=True)
 
 
+def tell_noise(stars: int) -> None:
+    print(f"\nSeveral sines in {stars} stars of noise, of four that were looked for")
+    options = PeriodOptions(min_period=0.5, n_modes=4)
+    for n in (15, 30, 50):
+        found = []
+        for seed in range(stars):
+            rng = np.random.default_rng(seed)
+            t = noise_times(rng, n, 1)
+            curve = Curve.of(t, rng.normal(0, 0.5, n), np.full(n, 0.5), None)
+            first = search(curve, options, np.empty(0))
+            found.append(len(find_modes(curve, options, first)))
+        print(
+            f"{n:6d} visits: {np.bincount(found, minlength=5)} with 0 to 4", flush=True
+        )
+
+
 def seconds(work, least: float = 0.3) -> float:
     """Seconds of processor time, all threads: others at the machine do not count."""
     work()
@@ -293,14 +312,14 @@ def tell_speed() -> None:
         t = np.sort(rng.uniform(0, 1000, n))
         curve = Curve.of(t, rng.normal(size=n), np.ones(n), None)
         sampling = curve.sampling(0.0, np.empty(0))
-        z, f = sampling.whiten(curve.rv), 0.001 + 0.0002 * np.arange(25_000)
+        z, f = sampling.whiten(curve.rv), np.linspace(0.001, 5.0008, 25_000)
         columns = seconds(lambda s=sampling, z=z, f=f: _by_columns(s, z, f))
         transform = seconds(lambda s=sampling, z=z, f=f: _by_transform(s, z, f))
         print(f"{n:6d} visits {1000 * columns:8.1f} {1000 * transform:8.1f}")
 
 
 def main() -> None:
-    parts = ("binaries", "modes", "chances", "speed")
+    parts = ("binaries", "modes", "noise", "chances", "speed")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
     parser.add_argument("--seeds", type=int, default=20)
@@ -312,6 +331,8 @@ def main() -> None:
         tell_binaries(options.seeds)
     if "modes" in wanted:
         tell_modes(options.seeds, options.figure)
+    if "noise" in wanted:
+        tell_noise(5 * options.seeds // 4)
     if "chances" in wanted:
         tell_chances(10 * options.seeds)
     if "speed" in wanted:

@@ -8,8 +8,8 @@ what is climbed is in double.
 
 __all__ = ["grid_power", "highest_of_draws", "local_peaks"]
 
-import nifty_ls
 import numpy as np
+from nifty_ls import finufft
 from numpy.typing import NDArray
 
 from steadystar.infer.sines import Array, Sampling
@@ -40,7 +40,7 @@ def _by_columns(sampling: Sampling, z: Array, frequency: Array) -> Array:
 def _by_transform(sampling: Sampling, z: Array, frequency: Array) -> Array:
     """The same for one constant, by a non-uniform Fourier transform (nifty-ls)."""
     err = 1 / np.sqrt(sampling.weight)
-    found = nifty_ls.finufft.lombscargle(
+    found = finufft.lombscargle(
         sampling.t,
         z * err,
         frequency[0],
