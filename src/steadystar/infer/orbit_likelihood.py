@@ -57,7 +57,9 @@ class StarVelocities:
         base = np.diag(self.err**2) + (self.design * self.variance) @ self.design.T
         matrix = base + jitter[:, None, None] ** 2 * unit
         lower = np.linalg.cholesky(matrix)
-        whitening = np.linalg.solve(lower, np.broadcast_to(unit, matrix.shape))
+        whitening = np.asarray(
+            np.linalg.solve(lower, np.broadcast_to(unit, matrix.shape)), float
+        )
         white = whitening @ self.rv
         weighted = np.einsum("jab,ja->jb", whitening, white)
         diagonal = np.diagonal(lower, axis1=1, axis2=2)
@@ -143,20 +145,21 @@ class Elements(NamedTuple):
         return _shapes(orbits.ravel(), *wide).reshape(orbits.shape)
 
 
-_BLOCK = 16384
+_BLOCKS = (2048, 16384)
 
 
 def _shapes(*columns: Array) -> Array:
-    """Shapes in blocks of one size, so that they are compiled once."""
+    """Shapes in blocks of two sizes, so that they are compiled but twice."""
     import jax
 
     count = len(columns[0])
-    blocks = max(1, -(-count // _BLOCK))
-    padded = [np.pad(c, (0, blocks * _BLOCK - count)) for c in columns]
+    size = _BLOCKS[count > 4 * _BLOCKS[0]]
+    blocks = max(1, -(-count // size))
+    padded = [np.pad(c, (0, blocks * size - count)) for c in columns]
     with jax.enable_x64(True):
         parts = [
-            np.asarray(_compiled_shapes()(*(c[i : i + _BLOCK] for c in padded)))
-            for i in range(0, blocks * _BLOCK, _BLOCK)
+            np.asarray(_compiled_shapes()(*(c[i : i + size] for c in padded)))
+            for i in range(0, blocks * size, size)
         ]
     return np.concatenate(parts)[:count]
 
@@ -202,8 +205,8 @@ def fitted(star: StarVelocities, elements: Elements, options: OrbitOptions) -> F
     normal, right = turned @ design, turned @ star.rv
     diagonal = np.arange(design.shape[2])
     normal[:, diagonal, diagonal] += 1 / variance
-    factor = np.linalg.cholesky(normal).transpose(0, 2, 1)
-    mean = np.linalg.solve(normal, right[..., None])[..., 0]
+    factor = np.asarray(np.linalg.cholesky(normal), float).transpose(0, 2, 1)
+    mean = np.asarray(np.linalg.solve(normal, right[..., None])[..., 0], float)
     total = weight @ star.rv**2 - np.einsum("si,si->s", right, mean)
     log_size = (
         2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)

@@ -35,6 +35,7 @@ _ROUNDS, _DRAWS = 15, 512
 _FINAL = 16384
 """Draws of all modes together, at least; a mode has at least _DRAWS."""
 _SMALL = 1e-3
+_WORTH = 200
 _ENOUGH = 0.25
 """Share of equally weighted draws at which a cloud fits."""
 _KEPT = 0.06
@@ -194,7 +195,9 @@ class _Cloud:
         matrix = (spread * weight[:, None]).T @ spread
         # A cloud never becomes flat: draws of a few would not span it.
         matrix += np.diag(1e-6 * np.diag(matrix) + 1e-24)
-        return _Cloud(self.center + shift, np.linalg.cholesky(matrix))
+        return _Cloud(
+            self.center + shift, np.asarray(np.linalg.cholesky(matrix), float)
+        )
 
 
 def sample_modes(
@@ -220,7 +223,7 @@ def sample_modes(
         # A second time only where it is needed, and for the modes that matter.
         clouds = [_adapted(space, c, rng, _ROUNDS, draws_each)[0] for c in clouds]
         draws, weight, share = _weighted(space, clouds, rng)
-        if 1 / (weight**2).sum() > options.n_samples:
+        if 1 / (weight**2).sum() > _WORTH:
             break
         clouds = [c for c, s in zip(clouds, share, strict=True) if s > _SMALL]
     worth = float(1 / (weight**2).sum())
@@ -239,7 +242,8 @@ def _weighted(
     draws[:, 3] %= _TURN
     density = np.logaddexp.reduce([cloud.ln_density(draws) for cloud in clouds])
     weight = space.ln_posterior(draws) - density
-    weight = np.exp(weight - np.logaddexp.reduce(weight))
+    weight = np.exp(weight - weight.max())
+    weight /= weight.sum()
     return draws, weight, weight.reshape(len(clouds), count).sum(axis=1)
 
 
@@ -276,18 +280,21 @@ def _distinct(clouds: list[_Cloud]) -> list[_Cloud]:
 def _flattened(ln_ratio: Array) -> tuple[float, Array]:
     """Return the largest power of the ratio that leaves enough draws, and the weights."""
 
-    def weights(power: float) -> Array:
-        value = np.where(np.isfinite(ln_ratio), power * ln_ratio, -np.inf)
-        return np.exp(value - np.logaddexp.reduce(value))
+    known = np.isfinite(ln_ratio)
+    value = np.where(known, ln_ratio - ln_ratio[known].max(), -np.inf)
 
-    low, high = 0.0, 1.0
-    least = _KEPT * len(ln_ratio)
-    if 1 / (weights(1.0) ** 2).sum() >= least:
-        return 1.0, weights(1.0)
-    for _ in range(30):
-        middle = (low + high) / 2
-        if 1 / (weights(middle) ** 2).sum() >= least:
-            low = middle
-        else:
-            high = middle
-    return low, weights(max(low, 1e-12))
+    def weights(power: float) -> Array:
+        weight = np.exp(power * value)
+        return weight / weight.sum()
+
+    def enough(weight: Array) -> bool:
+        return bool((weight @ weight) * _KEPT * len(value) <= 1)
+
+    low, high = 1e-12, 1.0
+    if enough(weights(high)):
+        return high, weights(high)
+    for _ in range(20):
+        # By the geometric mean, for the power can be tiny.
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if enough(weights(middle)) else (low, middle)
+    return low, weights(low)

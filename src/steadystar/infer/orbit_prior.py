@@ -153,9 +153,9 @@ def prior_batch(options: OrbitOptions, index: int) -> PriorBatch:
         options.k_variance(period, e).astype(single),
     )
     with jax.enable_x64(True):
-        frequency, *others = (jax.device_put(values) for values in on_device)
+        found = [jax.device_put(values) for values in on_device]
     ln_uniform = np.log1p(-rng.random(shape, dtype=single))
-    return PriorBatch(frequency, *others, _jitters(rng, options), ln_uniform)
+    return PriorBatch._make([*found, _jitters(rng, options), ln_uniform])
 
 
 def _periods(rng, options: OrbitOptions, shape) -> Array:

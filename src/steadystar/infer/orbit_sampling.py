@@ -59,7 +59,8 @@ def sample_orbit(
     for index in range(max(1, -(-options.max_prior // options.n_prior))):
         batch = prior_batch(options, index)
         tried.add(star, batch, ln_likelihoods(star, batch))
-        if tried.survivors >= options.n_samples:
+        hoped = tried.survivors * options.max_prior / tried.number
+        if tried.survivors >= options.n_samples or hoped < options.min_survivors:
             break
     notes: list[str] = []
     method = "rejection"
