@@ -28,8 +28,9 @@ def real_data() -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep compiled programs where other processes of the tests find them."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ or not hasattr(config, "cache"):
-        return
-    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        if not hasattr(config, "cache"):
+            return
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

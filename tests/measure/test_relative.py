@@ -183,11 +183,11 @@ def test_noise_has_no_velocity():
 
 
 def test_beyond_the_search_range_is_an_edge_not_a_velocity():
-    options = RelativeOptions(search_kms=60.0)
-    visits, spectra = mock(1, 6, velocities=[0.0, 1, -1, 2, -2, 150.0])
-    found = measure_relative(visits, spectra, options).table
-    outlier = found["rv_raw"].to_numpy()[5]
-    assert np.isnan(outlier) or found["status"][5] & Status.TWO_MINIMA
+    # 400 km/s are searched.
+    visits, spectra = mock(1, 6, velocities=[0.0, 1, -1, 2, -2, 450.0])
+    found = measure_relative(visits, spectra).table
+    assert np.isnan(found["rv_raw"].to_numpy()[5])
+    assert found["status"][5] & Status.GRID_EDGE
     others = differences(found, visits["truth"])[:5]
     assert_allclose(others, 0, atol=5 * found["rv_raw_err"][0])
 

@@ -111,8 +111,8 @@ def test_exposures_too_faint_to_be_measured_have_a_velocity_together():
 
 def test_the_motion_of_the_earth_and_known_zero_points_are_taken_off_each_spectrum():
     velocity, clean = one_hundred()
-    star = clean[:1].repeat(4, axis=0)
-    bary, zero = np.array([-30.0, -10.0, 10.0, 30.0]), np.array([5.0, -5.0, 2.0, 0.0])
+    star = clean[:1].repeat(2, axis=0)
+    bary, zero = np.array([-30.0, 20.0]), np.array([5.0, -5.0])
     moved = (1 + zero / C_KMS) / (1 + bary / C_KMS)
     spectra = [
         noisy(PIXELS * factor, row[None], 200, i, frame="observatory")
@@ -123,8 +123,9 @@ def test_the_motion_of_the_earth_and_known_zero_points_are_taken_off_each_spectr
         for i, one in enumerate(spectra)
     ]
     found = measure_together(parts)
-    assert found["n_spectra"].to_list() == [4]
-    assert found["rv_raw"][0] == pytest.approx(velocity[0], abs=0.06)
+    assert found["n_spectra"].to_list() == [2]
+    # Photons leave 14 m/s, the templates 20: three of both.
+    assert found["rv_raw"][0] == pytest.approx(velocity[0], abs=0.075)
     # Were one of them not taken off, the lines would be smeared, and the fit poor.
     assert found["ivar_scale"][0] == pytest.approx(1, abs=0.05)
 

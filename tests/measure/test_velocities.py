@@ -142,9 +142,13 @@ def test_beyond_the_search_there_is_no_velocity():
     assert has(found, Status.GRID_EDGE)[:2].all()
 
 
-@pytest.mark.parametrize("snr", [4.0, 30.0, 300.0])
-def test_noise_holds_no_velocity(snr):
-    spectra = observe(np.ones((192, len(PIXELS))), snr, 10)
+@pytest.mark.parametrize(
+    ("snr", "number"),
+    [(4.0, 64), (30.0, 64), (300.0, 64)]
+    + [pytest.param(snr, 640, marks=pytest.mark.slow) for snr in (4.0, 30.0, 300.0)],
+)
+def test_noise_holds_no_velocity(snr, number):
+    spectra = observe(np.ones((number, len(PIXELS))), snr, 10)
     found = measure_velocities(spectra, templates())
     # Of 640 at each of five S/N none had more contrast than 18.8; 20 are asked for.
     assert found["rv_raw"].is_nan().all()
@@ -281,8 +285,8 @@ def test_sharper_templates_serve():
 
 def test_templates_of_the_spectra_s_own_resolution_are_sharp_enough():
     _, clean = one_hundred()
-    # Resolutions are grouped to 2 percent, which may round the spectra's up.
-    for resolution in (7440.0, 7500.0, 7560.0):
+    # Resolutions are grouped to 2 percent: 7410 counts as 7480. Both share their grid.
+    for resolution in (7410.0, 7500.0):
         own = bundled_templates(WINDOW, resolution)
         found = measure_velocities(observe(clean[:2], 50.0, 20, resolution), own)
         assert found["rv_raw"].is_finite().all()
