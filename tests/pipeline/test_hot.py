@@ -31,7 +31,7 @@ SMALL = {
     "luminosity": {"members": 1, "steps": 40},
     "hot": {"held_out": 0.05},
 }
-QUICK = ("hot.parquet", "luminosity.npz", "emission.npz", "composites.parquet")
+QUICK = ("hot.parquet", "luminosity.zip", "emission.zip", "composites.parquet")
 TABLE_1 = (
     "specid fitsname ra dec uniqflag star_id snr_g rv rv_err m_ks m_ks_err m_ks_geo "
     "m_ks_geo_err dis dis_low dis_high logdis logdis_err ebv ebv_err snr_dparallax "
@@ -273,7 +273,7 @@ def test_a_run_of_another_kind_is_refused(survey, again):
     ("given", "sentence"),
     [
         ({"photometry": Path("nowhere.csv")}, "--photometry: .*no such file"),
-        ({"model": Path("nowhere")}, r"--model: .*emission\.npz is not there"),
+        ({"model": Path("nowhere")}, r"--model: .*emission\.zip is not there"),
         ({"columns": "ks=NOT_THERE"}, "--photometry: .*NOT_THERE"),
     ],
 )
@@ -288,9 +288,9 @@ def test_what_is_not_there_is_said_before_all_reading(
 def test_damaged_models_and_tables_without_positions_are_refused(
     survey, again, tmp_path
 ):
-    model = (again / "luminosity.npz").read_bytes()
-    (again / "luminosity.npz").write_bytes(model[:3000])
-    with pytest.raises(ConfigurationError, match=r"luminosity\.npz is damaged"):
+    model = (again / "luminosity.zip").read_bytes()
+    (again / "luminosity.zip").write_bytes(model[:3000])
+    with pytest.raises(ConfigurationError, match=r"luminosity\.zip is damaged"):
         go(survey, tmp_path / "out", model=again)
     table = pl.read_parquet(survey / "photometry.parquet").drop("ra", "dec")
     table.write_parquet(tmp_path / "lost.parquet")
