@@ -78,7 +78,7 @@ def test_labels_that_are_not_wanted_are_not_there(go, survey):
     assert (outcome.directory / "labels.parquet").exists()
     assert (outcome.directory / "work" / "labels").exists()
     outcome = go(survey, labels={"measure": False})
-    assert done(outcome) == {"stars", "catalog", "report"}
+    assert done(outcome) == {"stars", "variables", "catalog", "report"}
     assert results(outcome.directory) == before
     assert not set(OF_STARS) & set(table(outcome, "stars").columns)
     work = outcome.directory / "work"
@@ -121,7 +121,14 @@ def test_options_of_labels_redo_labels_and_no_velocities(go, survey):
     outcome = go(survey, labels={"max_vsini": 200.0})
     assert stand_in.MEASURED == []
     assert len(stand_in.LABELED) == 32
-    assert done(outcome) == {"labels", "parameters", "stars", "catalog", "report"}
+    assert done(outcome) == {
+        "labels",
+        "parameters",
+        "stars",
+        "variables",
+        "catalog",
+        "report",
+    }
     assert (table(outcome)["teff"] == whole["teff"]).all()
     assert table(outcome)["teff_err"].to_list() != whole["teff_err"].to_list()
     # Those of zero points are no matter of labels.
@@ -290,7 +297,7 @@ def test_stars_are_looked_up_in_catalogs(go, survey, kic):
     # The content counts: with another catalog stars are looked up again.
     write_parquet(pl.read_parquet(kic).with_columns(kic=pl.col("kic") + 5), kic)
     again = go(survey, **values)
-    assert done(again) == {"stars", "catalog", "report"}
+    assert done(again) == {"stars", "variables", "catalog", "report"}
     assert table(again, "stars").sort("star_id")["kic_id"][0] == 8_000_005
     # And without one, nothing of it stays.
     gone = go(survey)
