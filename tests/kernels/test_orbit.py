@@ -83,13 +83,15 @@ def test_a_velocity_curve_is_that_of_the_simulator(e, omega):
 def test_the_likelihood_ratio_is_that_of_two_normal_distributions():
     rng = np.random.default_rng(2)
     rv, shape = rng.normal(0, 5, 6), rng.normal(0, 1, (6, 3))
-    root = rng.normal(0, 1, (6, 6))
-    covariance = root @ root.T + np.eye(6)
+    weight = rng.uniform(0.2, 3.0, 6)
+    constants = rng.normal(0, 1, (6, 2))
+    covariance = np.diag(1 / weight) + constants @ constants.T
+    inverse = np.linalg.inv(covariance)
+    value, vector = np.linalg.eigh(np.diag(weight) - inverse)
+    known = (vector * np.sqrt(np.maximum(value, 0))).T
     variance = np.array([0.5, 20.0, 300.0])
-    whitening = np.linalg.inv(np.linalg.cholesky(covariance))
-    weighted = np.linalg.solve(covariance, rv)
     ratio = ln_likelihood_ratio(
-        *map(jnp.asarray, (shape, whitening, weighted, variance))
+        *map(jnp.asarray, (shape, weight, known, inverse @ rv, variance))
     )
     without = multivariate_normal(np.zeros(6), covariance).logpdf(rv)
     for one in range(3):

@@ -48,24 +48,32 @@ class StarVelocities:
         """Days from the first visit to the last."""
         return float(np.ptp(self.time))
 
-    def factored(self, jitter: Array) -> tuple[Array, Array, Array]:
-        """Return, for each jitter, ``L^-1``, ``C^-1 rv`` and ln likelihood without orbit.
+    def inverted(self, jitter: Array) -> tuple[Array, Array, Array, Array]:
+        """Return, for each jitter, what the covariance C of the visits comes to.
 
-        Shapes ``(jitter, visit, visit)``, ``(jitter, visit)``, ``(jitter,)``.
+        ``weight (jitter, visit)`` and ``known (jitter, constant, visit)``, with
+        ``C^-1 = diag(weight) - known^T known``; ``C^-1 rv (jitter, visit)``; and the ln
+        likelihood without an orbit, ``(jitter,)``. By Woodbury's identity: constants are
+        few, visits may be many.
         """
-        unit = np.eye(len(self))
-        base = np.diag(self.err**2) + (self.design * self.variance) @ self.design.T
-        matrix = base + jitter[:, None, None] ** 2 * unit
-        lower = np.linalg.cholesky(matrix)
-        whitening = np.asarray(
-            np.linalg.solve(lower, np.broadcast_to(unit, matrix.shape)), float
+        weight = 1 / (self.err**2 + jitter[:, None] ** 2)
+        turned = self.design.T * weight[:, None, :]
+        inner = turned @ self.design
+        diagonal = np.arange(len(self.variance))
+        inner[:, diagonal, diagonal] += 1 / self.variance
+        lower = np.asarray(np.linalg.cholesky(inner), float)
+        known = np.asarray(np.linalg.solve(lower, turned), float)
+        part = known @ self.rv
+        weighted = (
+            weight * self.rv - (known.transpose(0, 2, 1) @ part[..., None])[..., 0]
         )
-        white = whitening @ self.rv
-        weighted = np.einsum("jab,ja->jb", whitening, white)
-        diagonal = np.diagonal(lower, axis1=1, axis2=2)
-        constant = len(self) * np.log(2 * np.pi) / 2
-        plain = -(white**2).sum(axis=1) / 2 - np.log(diagonal).sum(axis=1) - constant
-        return whitening, weighted, plain
+        log_size = (
+            2 * np.log(lower[:, diagonal, diagonal]).sum(axis=1)
+            + np.log(self.variance).sum()
+            - np.log(weight / (2 * np.pi)).sum(axis=1)
+        )
+        plain = -(weighted @ self.rv + log_size) / 2
+        return weight, known, weighted, plain
 
 
 def ln_likelihoods(star: StarVelocities, batch: PriorBatch) -> Array:
@@ -77,13 +85,12 @@ def ln_likelihoods(star: StarVelocities, batch: PriorBatch) -> Array:
     import jax
 
     jitter, place = np.unique(batch.jitter, return_inverse=True)
-    whitening, weighted, plain = star.factored(jitter)
+    *parts, plain = star.inverted(jitter)
     more = _padded(len(star)) - len(star)
+    parts = [np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, more)]) for x in parts]
     time = np.pad(star.time, (0, more))
-    whitening = np.pad(whitening, ((0, 0), (0, more), (0, more)))
-    weighted = np.pad(weighted, ((0, 0), (0, more)))
     with jax.enable_x64(True):
-        ratio = _compiled()(time, whitening, weighted, place, *batch[:6])
+        ratio = _compiled()(time, *parts, place, *batch[:6])
         return np.asarray(ratio) + plain[place][:, None]
 
 
@@ -100,7 +107,7 @@ def _compiled():
     import jax
     import jax.numpy as jnp
 
-    def run(time, whitening, weighted, place, *prior):
+    def run(time, weight, known, weighted, place, *prior):
         def chunk(one):
             place, frequency, phase, e, cos_omega, sin_omega, k_variance = one
             orbits = time[:, None] * frequency[None] - phase.astype(time.dtype)[None]
@@ -110,7 +117,8 @@ def _compiled():
             shape = shape_of_phase(orbits, *curve)
             return ln_likelihood_ratio(
                 shape.astype(time.dtype),
-                whitening[place],
+                weight[place],
+                known[place],
                 weighted[place],
                 k_variance.astype(time.dtype),
             )

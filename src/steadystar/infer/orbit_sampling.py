@@ -111,7 +111,7 @@ class _Tried:
         rows = np.flatnonzero(keep)
         elements = _elements(batch, rows)
         self._parts.append((elements, value[rows], ln_uniform[rows]))
-        plain = star.factored(np.unique(batch.jitter))[2]
+        plain = star.inverted(np.unique(batch.jitter))[3]
         count = np.log(len(value)), np.log(len(plain))
         self._sums.append(
             (

@@ -4,8 +4,8 @@ A velocity curve is ``v0 + K shape(t)`` with ``shape = cos(omega + nu) + e cos(o
 so that for given period, eccentricity, angle and time of periastron the rest is linear:
 semi-amplitude, mean velocity and zero points have normal priors, and are integrated out
 (Price-Whelan et al. 2017, ApJ 837, 20). All of them but the semi-amplitude are the same
-for every shape, so they belong to the covariance of the visits, which is factorized once;
-a shape adds one rank to it.
+for every shape, so they belong to the covariance of the visits, which is inverted once; a
+shape adds one rank to it.
 
 In single precision the sine and cosine are polynomials, for the compiler calls a library
 for each of its own: most of the time went there.
@@ -131,16 +131,20 @@ def _shape(phase, eccentricity, cos_omega, sin_omega):
 
 def ln_likelihood_ratio(
     shape: Float[Array, "visit *sample"],
-    whitening: Float[Array, "visit visit"],
+    weight: Float[Array, "visit"],
+    known: Float[Array, "constant visit"],
     weighted: Float[Array, "visit"],
     k_variance: Float[Array, "*sample"],
 ) -> Float[Array, "*sample"]:
     """Return ln of how much likelier the visits are with an orbit than without.
 
+    The covariance C of the visits is that of independent errors and of constants with
+    normal priors, so that ``C^-1 = diag(weight) - known^T known``.
+
     Arguments:
         shape: of the orbit, at each visit.
-        whitening: ``L^-1``, with ``L L^T`` the covariance of the visits: their errors,
-            and the variances of mean velocity and zero points.
+        weight: one over the variance of each visit, (km/s)^-2; 0 leaves it out.
+        known: what the constants take of every visit, (km/s)^-1.
         weighted: ``C^-1 (rv - prior mean)``.
         k_variance: variance of the normal prior of K, (km/s)^2.
 
@@ -148,6 +152,7 @@ def ln_likelihood_ratio(
         Price-Whelan et al. 2017, equation 15, by the matrix determinant lemma.
     """
     explained = jnp.tensordot(weighted, shape, axes=1)
-    size = jnp.sum(jnp.tensordot(whitening, shape, axes=1) ** 2, axis=0)
+    size = jnp.tensordot(weight, shape**2, axes=1)
+    size = size - jnp.sum(jnp.tensordot(known, shape, axes=1) ** 2, axis=0)
     gain = 1 + k_variance * size
     return (k_variance * explained**2 / gain - jnp.log(gain)) / 2
