@@ -45,7 +45,8 @@ _WORTH_NAMING = 0.01
 # Of the difference in a blend's velocity: where less, it cancels.
 _LEAST_PART = 0.02
 _MULTIPLES = (0.5, 2.0, 1 / 3, 3.0)
-_WITH_MULTIPLES = 5
+_WITH_MULTIPLES = 3
+_ROUNDS = 4
 _FIRST_LOOK = RefinementOptions(rounds=2, steps=40)
 
 
@@ -345,25 +346,7 @@ def _differences(pair: _Pair, rows: NDArray[np.bool_]) -> tuple[Vector, Vector, 
 def _refined(pair: _Pair, exchanged, starts, options, double):
     """Refine all starts quickly, and fully what is near the best."""
     found = _looked(pair, exchanged, starts, options, double)
-    found.sort(key=lambda each: -_merit(each, double))
-    multiples = [
-        (_passing_alike(one.elements, factor), None)
-        for one, _ in found[:_WITH_MULTIPLES]
-        for factor in _MULTIPLES
-        if options.min_period < one.elements["period"] * factor < options.max_period
-    ]
-    found += _looked(pair, exchanged, multiples, options, double)
     return _sharpened(pair, found, options, double)
-
-
-def _passing_alike(elements: dict[str, float], factor: float) -> dict[str, float]:
-    """Return an orbit of another period whose passages of periastron are the same.
-
-    Of eccentric orbits the passages are what is seen, and some of them may be missing.
-    The distance at periastron, ``a (1 - e)``, stays; ``a`` goes with P^(2/3).
-    """
-    e = 1 - (1 - elements["e"]) / factor ** (2 / 3)
-    return elements | {"period": elements["period"] * factor, "e": min(max(e, 0), 0.99)}
 
 
 def _looked(pair: _Pair, exchanged, starts, options, double):
@@ -390,13 +373,79 @@ def _looked(pair: _Pair, exchanged, starts, options, double):
 def _sharpened(pair: _Pair, found, options, double):
     """Refine fully what is near the best; return each orbit once, the best first."""
     full = RefinementOptions(eccentricity_b=max(options.eccentricity_b, 1.0))
+    rank = _Rank(pair, options, double)
+    sharp = [
+        (refine_curves(pair.curves(x), one.elements, full), x)
+        for one, x in rank.near(found, 2 * _NEAR)
+    ]
+    # What was found from few visits near periastron may be a part of the period, or a
+    # multiple: as long as that makes a better one.
+    for _ in range(_ROUNDS):
+        best = rank.near(sharp)[:_WITH_MULTIPLES]
+        sharp += [
+            (refine_curves(pair.curves(x), start, full), x)
+            for one, x in best
+            for by in _MULTIPLES
+            for start in _passing_alike(one.elements, by)
+            if options.min_period < start["period"] < options.max_period
+        ]
+        if not best or rank.near(sharp)[0][0] is best[0][0]:
+            break
+    return rank.near(sharp)
 
-    def order(each):
-        return -_merit(each, double)
 
-    near = _near(sorted(found, key=order), double, 2 * _NEAR)
-    sharp = [(refine_curves(pair.curves(x), one.elements, full), x) for one, x in near]
-    return _near(sorted(sharp, key=order), double)
+class _Rank:
+    """Orbits in order: by the posterior at their best, with the odds of exchanges."""
+
+    def __init__(self, pair: _Pair, options, double: DoubleLinedOptions):
+        self.pair, self.options, self.double = pair, options, double
+
+    def merit(self, found: tuple[Refined, Any]) -> float:
+        orbit, exchanged = found
+        sigma = self.pair.sigma if len(self.pair.sigma) else None
+        density = PosteriorDensity(self.pair.curves(exchanged), self.options, sigma)
+        jitter = max(orbit.elements["jitter"], 0.3 * self.options.jitter)
+        value = density(orbit.numbers[None], np.array([jitter]))
+        return float(value[0]) + _ln_odds(exchanged, self.double)
+
+    def near(self, found, room: float = _NEAR):
+        """Return those near the best, each orbit once, the best first."""
+        merits = [self.merit(one) for one in found]
+        kept: list[tuple[Refined, Any]] = []
+        for i in sorted(range(len(found)), key=lambda i: -merits[i]):
+            one, exchanged = found[i]
+            if not merits[i] >= max(merits) - room or not np.isfinite(merits[i]):
+                continue
+            again = any(
+                (exchanged == other).all()
+                and abs(one.numbers[0] - same.numbers[0])
+                < 0.3 * np.sqrt(same.covariance[0, 0]) + 1e-9
+                and abs(one.ln_likelihood - same.ln_likelihood) < 0.05
+                for same, other in kept
+            )
+            if not again:
+                kept.append((one, exchanged))
+        return kept
+
+
+def _passing_alike(elements: dict[str, float], factor: float) -> list[dict[str, float]]:
+    """Return orbits of another period that share passages of periastron.
+
+    Of eccentric orbits the passages are what is seen, and of the passages of a short
+    period any may be those of the long one. The distance at periastron, ``a (1 - e)``,
+    stays; ``a`` goes with P^(2/3).
+    """
+    e = min(max(1 - (1 - elements["e"]) / factor ** (2 / 3), 0), 0.99)
+    period = elements["period"]
+    return [
+        elements
+        | {
+            "period": period * factor,
+            "e": e,
+            "t_peri": elements["t_peri"] + turn * period,
+        }
+        for turn in range(max(round(factor), 1))
+    ]
 
 
 def _exchanges(pair: _Pair, orbit: Refined, exchanged):
@@ -435,28 +484,6 @@ def _ln_odds(exchanged, double: DoubleLinedOptions) -> float:
     """Logarithm of how likely just these visits were to be exchanged, over none."""
     share = 0.5 if double.assignment == "free" else double.exchange_share
     return int(exchanged.sum()) * float(np.log(share / (1 - share)))
-
-
-def _merit(found: tuple[Refined, Any], double: DoubleLinedOptions) -> float:
-    return found[0].ln_evidence + _ln_odds(found[1], double)
-
-
-def _near(found, double, room: float = _NEAR):
-    """Return those near the best, each orbit once."""
-    kept = []
-    for one, exchanged in found:
-        if _merit((one, exchanged), double) < _merit(found[0], double) - room:
-            continue
-        again = any(
-            (exchanged == other).all()
-            and abs(one.numbers[0] - same.numbers[0])
-            < 0.3 * np.sqrt(same.covariance[0, 0]) + 1e-9
-            and abs(one.ln_likelihood - same.ln_likelihood) < 0.05
-            for same, other in kept
-        )
-        if not again:
-            kept.append((one, exchanged))
-    return kept
 
 
 def _remarks(modes: pl.DataFrame, worth: float) -> list[str]:
