@@ -173,25 +173,22 @@ class ArmOnGrid:
                 continue
             self._record(group, fit, at, flags)
             good = ~(lost | unsettled)
-            if not good.any():
-                continue
-            group, at = group[good], at[good]
-            information = fit.information[at]
-            step, covariance, sigma = solve_gauge(
-                fit.fisher[np.ix_(at, at)],
-                information,
-                fit.step[at],
-                fit.response[at[0]],
-            )
-            shift = fit.shift[at] + np.clip(step, -0.5, 0.5)
-            zero = np.average(shift, weights=information)
-            self._velocities(group, shift - zero, sigma)
-            if (flags[good] & int(Status.DOUBLE_LINED)).any():
-                template = fit.template[i].astype(np.float32)
-                self._doubles.append((group, fit.gain[at], template))
-            best = self._best(group)
-            self._keep(group, best, zero, fit.template[i], covariance)
+            if good.any():
+                self._settled(group[good], fit, at[good], flags[good], fit.template[i])
         return again
+
+    def _settled(self, group, fit, at, flags, template) -> None:
+        """Fill velocities about the star's mean, and keep its template."""
+        information = fit.information[at]
+        step, covariance, sigma = solve_gauge(
+            fit.fisher[np.ix_(at, at)], information, fit.step[at], fit.response[at[0]]
+        )
+        shift = fit.shift[at] + np.clip(step, -0.5, 0.5)
+        zero = np.average(shift, weights=information)
+        self._velocities(group, shift - zero, sigma)
+        if (flags & int(Status.DOUBLE_LINED)).any():
+            self._doubles.append((group, fit.gain[at], template.astype(np.float32)))
+        self._keep(group, self._best(group), zero, template, covariance)
 
     def _double(self, group, gain, template) -> None:
         """Measure a star again as what it is: two."""

@@ -198,12 +198,61 @@ def _measure(
     reach = reach_of(arms[0].prepared.grid, options.search_kms)
     search = _search(arms, visits, reach)
     lowest = search.argmin(axis=1)
-    rank = arms[0].prior.lines.shape[1] - 1
-    star = np.zeros((visits, rank))
-    tenths = PHASES * (lowest - reach)
-    spacing = np.full(visits, PHASES)
+    fit = _settled(arms, lowest - reach, count == 0, reach, options)
+    sums, step = fit.sums, arms[0].prepared.grid.step
+    shift = fit.shift * step
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = C_KMS * np.exp(shift) * fit.sigma * step
+        limit = C_KMS * np.exp(shift) * step / np.sqrt(sums.information)
+    status = _status(search, lowest, sums, options, error)
+    status |= np.where(fit.lost, int(Status.NOT_CONVERGED), 0)
+    status |= np.where(snr < options.min_snr, int(Status.LOW_SNR), 0)
+    status = np.where(count == 0, int(Status.NO_DATA), status)
+    good = (status & int(FATAL)) == 0
+    pooled = _pooled(arms, fit.scales, visits)
+    return pl.DataFrame(
+        {
+            "visit": names,
+            "rv_raw": np.where(good, C_KMS * np.expm1(shift), np.nan),
+            "rv_raw_err": np.where(good, error, np.nan),
+            "rv_limit": np.where(good, limit, np.nan),
+            "chi2": np.where(count > 0, sums.chi2, np.nan),
+            "dof": np.maximum(sums.n_good - 1, 0).astype(np.int64),
+            "n_good": sums.n_good.astype(np.int64),
+            "n_spectra": count,
+            "snr": snr,
+            "ivar_scale": np.where(count > 0, pooled, np.nan),
+            "status": status.astype(np.int64),
+        }
+    )
+
+
+class _Fit(NamedTuple):
+    """Where visits settled: ``shift, sigma`` in steps of the grid; ``lost`` did not."""
+
+    shift: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    lost: NDArray[np.bool_]
+    sums: _Sums
+    scales: list[NDArray[np.float64]]
+
+
+def _settled(
+    arms: list[_Arm],
+    start: NDArray[np.intp],
+    flat: NDArray[np.bool_],
+    reach: int,
+    options: VelocityOptions,
+) -> _Fit:
+    """Go from the lags ``start`` to the best velocities, round by round.
+
+    Star, weights and the spacing of the three trials follow what the last round found.
+    """
+    visits = len(start)
+    star = np.zeros((visits, arms[0].prior.lines.shape[1] - 1))
+    tenths, spacing = PHASES * start, np.full(visits, PHASES)
     scales = [np.ones(len(arm.usable)) for arm in arms]
-    offset, sigma, flat = np.zeros(visits), np.full(visits, np.inf), count == 0
+    offset, sigma = np.zeros(visits), np.full(visits, np.inf)
     sums = None
     for number in range(_ROUNDS):
         clip = CLIP if number >= _UNCLIPPED else np.inf
@@ -222,32 +271,9 @@ def _measure(
                 for scale, one in zip(scales, found, strict=True)
             ]
     assert sums is not None
-    step = arms[0].prepared.grid.step
-    shift = (tenths + offset * spacing) / PHASES * step
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = C_KMS * np.exp(shift) * sigma / PHASES * step
-        limit = C_KMS * np.exp(shift) * step / np.sqrt(sums.information)
-    status = _status(search, lowest, sums, options, error)
-    status |= np.where(flat | (np.abs(offset) > 1), int(Status.NOT_CONVERGED), 0)
-    status |= np.where(snr < options.min_snr, int(Status.LOW_SNR), 0)
-    status = np.where(count == 0, int(Status.NO_DATA), status)
-    good = (status & int(FATAL)) == 0
-    pooled = _pooled(arms, scales, visits)
-    return pl.DataFrame(
-        {
-            "visit": names,
-            "rv_raw": np.where(good, C_KMS * np.expm1(shift), np.nan),
-            "rv_raw_err": np.where(good, error, np.nan),
-            "rv_limit": np.where(good, limit, np.nan),
-            "chi2": np.where(count > 0, sums.chi2, np.nan),
-            "dof": np.maximum(sums.n_good - 1, 0).astype(np.int64),
-            "n_good": sums.n_good.astype(np.int64),
-            "n_spectra": count,
-            "snr": snr,
-            "ivar_scale": np.where(count > 0, pooled, np.nan),
-            "status": status.astype(np.int64),
-        }
-    )
+    shift = (tenths + offset * spacing) / PHASES
+    lost = flat | (np.abs(offset) > 1)
+    return _Fit(shift, sigma / PHASES, lost, sums, scales)
 
 
 def _search(arms: list[_Arm], visits: int, reach: int) -> NDArray[np.float64]:

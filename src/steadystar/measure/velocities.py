@@ -180,23 +180,17 @@ def measure_velocities(
         options.margin,
         options.search_kms,
     )
-    # As recorded: the star moves, and the search is over its whole motion.
-    moved = np.zeros(n)
     with jax.enable_x64(True):
         for resolution, rows in by_resolution(spectra):
-            some = spectra[rows]
-            grid = grid_of(some, resolution, window, options.search_kms)
-            fraction = options.min_good_fraction
-            prepared = prepare(some, moved[rows], window, grid, "spline", fraction)
-            orders = orders_of(window, options.continuum_scale)
-            stretch = Stretch(templates, grid, window, resolution, orders, standing)
-            (prior,) = line_priors((stretch,), options.rank)
+            prepared, prior = _ready(
+                spectra[rows], resolution, window, templates, standing, options
+            )
             low = ~(out["snr"][rows] >= options.min_snr)
             flags = prepared.flags | np.where(low, int(Status.LOW_SNR), 0)
             out["status"][rows] = flags
             out["n_good"][rows] = prepared.n_good
             usable = np.flatnonzero((flags & int(FATAL)) == 0)
-            reach = reach_of(grid, options.search_kms)
+            grid, reach = prepared.grid, reach_of(prepared.grid, options.search_kms)
             for members, _ in chunks(usable, _ON_DEVICE):
                 found = _measure_some(prepared, members, prior, reach)
                 _fill(out, rows[members], found, grid, options)
@@ -216,6 +210,20 @@ def measure_velocities(
             search_chi2=pl.Series(curves, dtype=pl.List(pl.Float64)),
         )
     return table
+
+
+def _ready(
+    some: Spectra, resolution: float, window, templates, standing, options
+) -> tuple[Prepared, velocity.LinePrior]:
+    """Place spectra of one resolution on a grid, with what their lines may be."""
+    grid = grid_of(some, resolution, window, options.search_kms)
+    # As recorded: the star moves, and the search is over its whole motion.
+    moved, fraction = np.zeros(len(some)), options.min_good_fraction
+    prepared = prepare(some, moved, window, grid, "spline", fraction)
+    orders = orders_of(window, options.continuum_scale)
+    stretch = Stretch(templates, grid, window, resolution, orders, standing)
+    (prior,) = line_priors((stretch,), options.rank)
+    return prepared, prior
 
 
 _FLOATS = (

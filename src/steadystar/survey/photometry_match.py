@@ -81,21 +81,18 @@ def matched_photometry(
             f"{missing} of {len(stars)} rows have no photometry by identifier or within "
             f"{radius_arcsec:g} arcsec."
         )
-    at = (
-        pl.Series(index.astype(np.int64))
-        .to_frame("at")
-        .with_columns(at=pl.when(pl.col("at") >= 0).then(pl.col("at")))
-    )
-    table = photometry[at["at"].fill_null(0).to_list()] if len(photometry) else None
-    hit = pl.Series(index >= 0)
-    if table is None:
-        table = photometry.clear(len(stars))
-    else:
-        table = table.select(
-            pl.when(hit).then(pl.col(c)).alias(c) for c in table.columns
-        )
     away = pl.Series("photometry_separation", separation, nan_to_null=True)
-    return table.with_columns(away), notes
+    return _rows_at(photometry, index).with_columns(away), notes
+
+
+def _rows_at(photometry: pl.DataFrame, index: NDArray[np.intp]) -> pl.DataFrame:
+    """Return the rows of ``index``; nulls where it is negative."""
+    if not len(photometry):
+        return photometry.clear(len(index))
+    hit = pl.Series(index >= 0)
+    return photometry[np.maximum(index, 0)].select(
+        pl.when(hit).then(pl.all()),
+    )
 
 
 def _fullest_first(photometry: pl.DataFrame) -> NDArray[np.intp]:

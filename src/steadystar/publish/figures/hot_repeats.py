@@ -105,33 +105,10 @@ def object_figure(facts: HotFacts) -> Figure | Missing:
     own = _object(facts)
     if own is None:
         return Missing("hot-object", title, "No star has more than one spectrum.")
-    rows = own.head(_MOST)
-    m_ks, error = values(rows, "m_ks"), values(rows, "m_ks_meas_err")
-    at = np.arange(1, len(rows) + 1, dtype=float)
-    good = np.isfinite(m_ks) & (error > 0)
-    marks: list[Mark] = []
-    best = own.row(0, named=True)
-    geo, geo_err = best["m_ks_geo"], best["m_ks_geo_err"]
-    geometric = ""
-    if _known(geo) and _known(geo_err):
-        marks.append(Band(geo - geo_err, geo + geo_err, along="y", color="orange"))
-        marks.append(_across(len(rows), geo, "orange", "geometric", "dash"))
-        geometric = f"; geometric magnitude {_mag(geo)} ± {geo_err:.2f} mag"
-    said = "no spectrum has a magnitude with an error"
-    if good.any():
-        mean, its, chi2, chance = _combined(m_ks[good], error[good])
-        marks.append(_across(len(rows), mean, "blue", "mean", "solid"))
-        hover = [str(s) for s in rows["specid"].fill_null(DASH)]
-        hover = [h for h, g in zip(hover, good.tolist(), strict=True) if g]
-        marks.append(
-            Points(at[good], m_ks[good], "blue", "spectra", error=error[good], hover=hover, size=7)
-        )  # fmt: skip
-        said = f"weighted mean {_mag(mean)} ± {its:.3f} mag (noise alone)"
-        if good.sum() > 1:
-            said += (
-                f", chi2 {chi2:.1f} for {int(good.sum()) - 1} degrees of freedom "
-                f"(probability {probability(chance)})"
-            )
+    rows, best = own.head(_MOST), own.row(0, named=True)
+    band, geometric = _geometric(best, len(rows))
+    points, said = _spectra(rows)
+    marks = [*band, *points]
     if not marks:
         return Missing("hot-object", title, "None of its spectra has a magnitude.")
     name = str(best["star_id"])
@@ -161,6 +138,45 @@ def object_figure(facts: HotFacts) -> Figure | Missing:
         here=f"Here: {counted(len(own), 'spectrum', 'spectra')}; {said}{geometric}.",
         wide=True,
     )
+
+
+def _geometric(best: dict, size: int) -> tuple[list[Mark], str]:
+    """The magnitude from the parallax, drawn and in words; nothing if it is unknown."""
+    geo, error = best["m_ks_geo"], best["m_ks_geo_err"]
+    if not (_known(geo) and _known(error)):
+        return [], ""
+    marks: list[Mark] = [
+        Band(geo - error, geo + error, along="y", color="orange"),
+        _across(size, geo, "orange", "geometric", "dash"),
+    ]
+    return marks, f"; geometric magnitude {_mag(geo)} ± {error:.2f} mag"
+
+
+def _spectra(rows: pl.DataFrame) -> tuple[list[Mark], str]:
+    """The magnitudes from spectra and their mean, drawn and in words."""
+    m_ks, error = values(rows, "m_ks"), values(rows, "m_ks_meas_err")
+    good = np.isfinite(m_ks) & (error > 0)
+    if not good.any():
+        return [], "no spectrum has a magnitude with an error"
+    mean, its, chi2, chance = _combined(m_ks[good], error[good])
+    at = np.arange(1, len(rows) + 1, dtype=float)[good]
+    hover = [str(name) for name in rows["specid"].fill_null(DASH).filter(good)]
+    marks: list[Mark] = [
+        _across(len(rows), mean, "blue", "mean", "solid"),
+        Points(
+            *(at, m_ks[good], "blue", "spectra"),
+            error=error[good],
+            hover=hover,
+            size=7,
+        ),
+    ]
+    said = f"weighted mean {_mag(mean)} ± {its:.3f} mag (noise alone)"
+    if good.sum() > 1:
+        said += (
+            f", chi2 {chi2:.1f} for {int(good.sum()) - 1} degrees of freedom "
+            f"(probability {probability(chance)})"
+        )
+    return marks, said
 
 
 def _across(size: int, level: float, color: str, label: str, dash) -> Line:
