@@ -158,21 +158,44 @@ def test_five_visits_have_the_posterior_that_thejoker_finds(uncertain):
         assert (np.abs(share - SHARES) < allowed).all(), (name, share)
 
 
-def test_modes_sampled_by_themselves_give_the_posterior_that_rejection_gives(uncertain):
-    options = replace(QUICK, n_prior=2**18, max_prior=2**20, n_samples=1000)
-    rejected = fit_orbit(uncertain, options)
-    by_modes = fit_orbit(
-        uncertain, replace(options, n_prior=2**16, max_prior=2**16, min_survivors=1000)
-    )
-    assert (rejected.summary["method"], by_modes.summary["method"]) == (
-        "rejection",
-        "importance",
-    )
+@pytest.fixture(scope="module")
+def both_ways(uncertain):
+    """The same visits by rejection, and by sampling their sixty modes by themselves."""
+    some = replace(QUICK, min_period=5.0, max_period=60.0, n_samples=1000)
+    rejected = replace(some, n_prior=2**18, max_prior=2**20)
+    by_modes = replace(some, n_prior=2**17, max_prior=2**17, min_survivors=1000)
+    return [fit_orbit(uncertain, options) for options in (rejected, by_modes)]
+
+
+def test_modes_sampled_by_themselves_give_the_posterior_that_rejection_gives(both_ways):
+    methods = [orbit.summary["method"] for orbit in both_ways]
+    assert methods == ["rejection", "importance"]
     for name in ("period", "e", "k", "v0"):
-        one, other = (np.sort(o.samples[name]) for o in (rejected, by_modes))
+        one, other = (np.sort(orbit.samples[name]) for orbit in both_ways)
         share = np.searchsorted(one, other) / len(one)
         # Importance samples are worth fewer than their number: half of it is allowed.
         assert kstest(share, "uniform").statistic < 0.08, name
+
+
+def test_both_ways_find_the_same_evidence_of_an_orbit(both_ways):
+    one, other = (orbit.summary["ln_evidence_ratio"] for orbit in both_ways)
+    # Some 700 samples of the prior matter: an error of 0.04.
+    assert one == pytest.approx(other, abs=0.15)
+
+
+def test_a_constant_star_has_no_evidence_of_an_orbit():
+    rng = np.random.default_rng(12)
+    table = visits(rng.uniform(0, 200, 8), period=12.0, k=0.0, err=0.5)
+    row = fit_orbit(table, QUICK).summary
+    assert row["ln_evidence_ratio"] < 0
+    assert row["orbit_status"] == "no evidence of an orbit"
+
+
+def test_days_of_visits_do_not_make_a_period_of_months_sure():
+    """All periods far longer than the baseline are one mode, and still unknown."""
+    table = visits(np.linspace(0, 6, 8), period=90.0, k=30.0, err=0.1)
+    row = fit_orbit(table, WELL).summary
+    assert row["orbit_status"] in ("uncertain period", "several periods")
 
 
 def test_limits_hold_the_truth_as_often_as_they_say():

@@ -26,6 +26,7 @@ from scipy.special import stdtr
 
 from steadystar.data import schema
 from steadystar.infer.orbit_masses import companion_mass
+from steadystar.survey.columns import numbers
 
 CLASSES = (
     "double-lined binary",
@@ -93,13 +94,13 @@ def classify_stars(
     Fills ``period, period_err, period_fap, mass_function, m2_min, class, evidence,
     massive_companion``. A companion counts as massive if its least mass, or where no
     star's mass is given the mass function itself, which it exceeds, is beyond the
-    limit, and beyond the star's own mass where that is known: it would be seen.
+    limit at its lower error (16%), and beyond the star's own mass where that is known:
+    it would be seen.
     """
     table = _with_orbits(_with_periods(variables, periods), orbits)
     flags = _flags(table, options)
     which = np.select([flags[name] for name in CLASSES[:-1]], range(5), 5)
-    m2 = table["m2_min"].to_numpy()
-    least = np.where(np.isfinite(m2), m2, table["mass_function"].to_numpy())
+    least = table["_least"].to_numpy()
     own = np.nan_to_num(table["_mass"].to_numpy(), nan=0.0)
     massive = (which == 2) & (np.nan_to_num(least) > np.maximum(options.massive, own))
     out = table.with_columns(
@@ -109,7 +110,9 @@ def classify_stars(
     evidence = [_evidence(row, options) for row in out.iter_rows(named=True)]
     out = out.with_columns(evidence=pl.Series(evidence, dtype=pl.String))
     return schema.conform(
-        out.drop("_orbit", "_mass", "_periodic"), "variables", keep_dtype=("star_id",)
+        out.drop("_orbit", "_mass", "_periodic", "_least"),
+        "variables",
+        keep_dtype=("star_id",),
     )
 
 
@@ -127,36 +130,50 @@ def _with_orbits(table: pl.DataFrame, orbits: pl.DataFrame | None) -> pl.DataFra
     periodic = pl.col("period_fap")
     if orbits is None:
         return table.with_columns(
-            _orbit=pl.lit(value=False), _mass=pl.lit(float("nan")), _periodic=periodic
+            _orbit=pl.lit(value=False),
+            _mass=pl.lit(float("nan")),
+            _least=pl.lit(float("nan")),
+            _periodic=periodic,
         )
-    good = orbits.filter(pl.col("orbit_status") == "good").unique(
-        "star_id", keep="first"
-    )
-    mass = pl.col("mass") if "mass" in good.columns else pl.lit(float("nan"))
-    good = good.select(
-        "star_id",
-        "mass_function",
-        "m2_min",
-        _period=pl.col("period"),
-        _mass=mass.cast(pl.Float64).fill_null(float("nan")),
-        _orbit=pl.lit(value=True),
-    )
-    known = good.filter(pl.col("_mass") > 0, pl.col("mass_function") > 0)
-    if len(known):
-        least = companion_mass(
-            known["mass_function"].to_numpy(), known["_mass"].to_numpy()
-        )
-        own = known.select("star_id", _m2=pl.Series(least))
-        good = good.join(own, on="star_id", how="left").with_columns(
-            m2_min=pl.when(pl.col("m2_min").is_finite())
-            .then("m2_min")
-            .otherwise(pl.col("_m2").fill_null(float("nan")))
-        )
-    out = _replaced(table, good.drop("_m2", strict=False)).with_columns(
+    good = _masses(orbits.filter(pl.col("orbit_status") == "good"))
+    out = _replaced(table, good).with_columns(
         pl.col("_orbit").fill_null(value=False), pl.col("_mass").fill_null(float("nan"))
     )
     period = pl.when("_orbit").then("_period").otherwise("period")
     return out.with_columns(period=period, _periodic=periodic).drop("_period")
+
+
+def _masses(orbits: pl.DataFrame) -> pl.DataFrame:
+    """Return period and masses of good orbits; ``_least``: at the lower limit."""
+    orbits = orbits.unique("star_id", keep="first", maintain_order=True)
+    function, low, given, given_low, mass = (
+        numbers(orbits, name)
+        for name in (
+            "mass_function",
+            "mass_function_low",
+            "m2_min",
+            "m2_min_low",
+            "mass",
+        )
+    )
+    low = np.where(np.isfinite(low), low, function)
+    known = (mass > 0) & (function > 0)
+    own, least = given.copy(), np.where(np.isfinite(given_low), given_low, given)
+    own[known] = np.where(
+        np.isfinite(given[known]),
+        given[known],
+        companion_mass(function[known], mass[known]),
+    )
+    least[known] = companion_mass(np.maximum(low[known], 0.0), mass[known])
+    return orbits.select(
+        "star_id",
+        "mass_function",
+        m2_min=pl.Series(own),
+        _least=pl.Series(np.where(np.isfinite(least), least, low)),
+        _period=pl.col("period"),
+        _mass=pl.Series(mass),
+        _orbit=pl.lit(value=True),
+    )
 
 
 def _replaced(table: pl.DataFrame, given: pl.DataFrame) -> pl.DataFrame:
@@ -223,7 +240,7 @@ def _evidence(row: dict, options: ClassOptions) -> str:
         return "; ".join([*parts, f"{_visits(n)}: nothing to compare"])
     parts.append(
         f"chi2 {row['chi2']:.1f} for {row['dof']} degrees of freedom (p "
-        f"{row['p_value']:.2g}, q {row['q_value']:.2g})"
+        f"{_chance(row['p_value'])}, q {_chance(row['q_value'])})"
     )
     if row["variable"]:
         parts.append(
@@ -252,6 +269,10 @@ def _companion(row: dict) -> str:
     if np.isfinite(row["m2_min"]):
         return f"unseen companion of at least {row['m2_min']:.2f} solar masses"
     return f"mass function {row['mass_function']:.2f} solar masses"
+
+
+def _chance(p: float) -> str:
+    return f"{p:.2g}" if p > 0 else "< 1e-300"
 
 
 def _visits(count: int) -> str:

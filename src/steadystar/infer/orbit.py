@@ -26,6 +26,9 @@ from steadystar.infer.orbit_summary import samples_table, summary_row, velocitie
 from steadystar.infer.star_visits import usable_visits
 
 _DEFAULT = OrbitOptions()
+_SURE = 0.1
+"""A period with a larger relative error is uncertain."""
+_EVIDENCE = 3.0
 _DOUBLE = 3
 """Epochs with both velocities from which an orbit of two stars follows."""
 
@@ -174,14 +177,20 @@ def _fit(star_id: Any, visits: pl.DataFrame, options: OrbitOptions) -> Orbit:
     star = _velocities(single, options)
     found = sample_orbit(star, options, crc32(str(star_id).encode()))
     samples = samples_table(star_id, star, found)
-    row |= summary_row(samples, star, found) | {"orbit_status": _status(found, samples)}
+    row |= summary_row(samples, star, found)
+    row["orbit_status"] = _status(found, row)
     return Orbit(star_id, samples, row, (*notes, *found.notes))
 
 
-def _status(found: Posterior, samples: pl.DataFrame) -> str:
-    if found.notes:
-        return "few samples"
-    return "good" if samples["mode"].n_unique() == 1 else "several periods"
+def _status(found: Posterior, row: dict[str, Any]) -> str:
+    """Say whether follow-up can be planned on this orbit."""
+    if row["ln_evidence_ratio"] < _EVIDENCE:
+        return "no evidence of an orbit"
+    if row["n_modes"] > 1:
+        return "several periods"
+    if row["period_high"] - row["period_low"] > 2 * _SURE * row["period"]:
+        return "uncertain period"
+    return "few samples" if found.notes else "good"
 
 
 def _velocities(visits: pl.DataFrame, options: OrbitOptions) -> StarVelocities:

@@ -205,11 +205,12 @@ def sample_modes(
     starts: Elements,
     options: OrbitOptions,
     rng: np.random.Generator,
-) -> tuple[Elements, float]:
-    """Return equally weighted samples of the posterior, and how many they are worth.
+) -> tuple[Elements, float, float]:
+    """Return equally weighted samples of the posterior, their worth, and ln evidence.
 
-    ``starts``: an orbit near each mode. The number is that of independent samples with the
-    same information (Kish's effective sample size).
+    ``starts``: an orbit near each mode. The worth is the number of independent samples
+    with the same information (Kish's effective sample size). The evidence is the
+    likelihood, averaged over the prior.
     """
     space = _Space(star, options)
     first = [
@@ -218,11 +219,12 @@ def sample_modes(
     ]
     best = max(value for _, value in first)
     clouds = _distinct([cloud for cloud, value in first if value > best - _FAR])
-    draws, weight = np.empty((0, 0)), np.empty(0)
+    draws, weight, ln_evidence = np.empty((0, 0)), np.empty(0), -np.inf
     for draws_each in (_DRAWS, 4 * _DRAWS):
         # A second time only where it is needed, and for the modes that matter.
         clouds = [_adapted(space, c, rng, _ROUNDS, draws_each)[0] for c in clouds]
-        draws, weight, share = _weighted(space, clouds, rng)
+        draws, weight, ln_evidence = _weighted(space, clouds, rng)
+        share = weight.reshape(len(clouds), -1).sum(axis=1)
         if 1 / (weight**2).sum() > _WORTH:
             break
         clouds = [c for c, s in zip(clouds, share, strict=True) if s > _SMALL]
@@ -230,21 +232,23 @@ def sample_modes(
     edges = np.cumsum(weight)
     points = (np.arange(options.n_samples) + rng.random()) / options.n_samples
     rows = np.minimum(np.searchsorted(edges, points), len(draws) - 1)
-    return space.elements(draws).at(rng.permutation(rows)), worth
+    return space.elements(draws).at(rng.permutation(rows)), worth, ln_evidence
 
 
 def _weighted(
     space: _Space, clouds: list[_Cloud], rng: np.random.Generator
-) -> tuple[Array, Array, Array]:
-    """Draws of all clouds, their weights, and what each cloud's draws weigh."""
+) -> tuple[Array, Array, float]:
+    """Draws of all clouds, as many of each, their weights, and ln of the evidence."""
     count = max(_DRAWS, _FINAL // len(clouds))
     draws = np.concatenate([cloud.draw(rng, count) for cloud in clouds])
     draws[:, 3] %= _TURN
     density = np.logaddexp.reduce([cloud.ln_density(draws) for cloud in clouds])
-    weight = space.ln_posterior(draws) - density
-    weight = np.exp(weight - weight.max())
-    weight /= weight.sum()
-    return draws, weight, weight.reshape(len(clouds), count).sum(axis=1)
+    value = space.ln_posterior(draws) - density
+    weight = np.exp(value - value.max())
+    total = float(weight.sum())
+    # The density of a draw is the mean of the clouds', of which the sum was taken.
+    ln_evidence = float(value.max() + np.log(total / count))
+    return draws, weight / total, ln_evidence
 
 
 def _adapted(

@@ -172,10 +172,11 @@ def _jitters(rng: np.random.Generator, options: OrbitOptions) -> Array:
 
 
 def ln_prior(options: OrbitOptions, ln_period: Array, e: Array, ln_jitter: Array):
-    """Logarithm of the prior's density in ln P, (sqrt(e) cos w, sqrt(e) sin w), ln jitter.
+    """Logarithm of the prior's density in the coordinates of `orbit_modes`.
 
-    Angles have a constant density, which is left out; outside of the ranges -inf. In
-    these coordinates the density of eccentricities is that of e itself, times a constant.
+    ln P, sqrt(e) cos(omega), sqrt(e) sin(omega), mean longitude (radians), and ln jitter
+    where there is one; outside of the ranges -inf. An element of the plane of the second
+    and third is ``de d(omega) / 2``.
     """
     a, b = options.eccentricity_a, options.eccentricity_b
     inside = (ln_period > np.log(options.min_period)) & (
@@ -184,7 +185,10 @@ def ln_prior(options: OrbitOptions, ln_period: Array, e: Array, ln_jitter: Array
     inside &= e < 0.999
     safe = np.clip(e, 1e-12, 0.999)
     value = (a - 1) * np.log(safe) + (b - 1) * np.log1p(-safe) - betaln(a, b)
+    # Densities of ln P, of omega (with the 2 of the plane) and of the longitude.
+    value -= np.log(np.log(options.max_period / options.min_period))
+    value -= np.log(np.pi) + np.log(2 * np.pi)
     if options.jitter > 0:
         distance = (ln_jitter - np.log(options.jitter)) / options.jitter_width
-        value = value - distance**2 / 2
+        value -= distance**2 / 2 + np.log(options.jitter_width * np.sqrt(2 * np.pi))
     return np.where(inside, value, -np.inf)

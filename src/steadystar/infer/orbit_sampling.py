@@ -26,8 +26,13 @@ from steadystar.infer.orbit_prior import CHUNK, OrbitOptions, PriorBatch, prior_
 Array = NDArray[np.float64]
 
 _BEST = 4000
-_COVERED = 0.99
+_COVERED = 0.95
 _WORTH = 100
+_WORTHLESS = "The samples are worth {:.0f} independent ones: limits are uncertain."
+_FEW = (
+    "Only {} of {} samples of the prior survived, in too many modes to sample each: more "
+    "(max_prior) say more."
+)
 
 
 class Posterior(NamedTuple):
@@ -55,30 +60,27 @@ def sample_orbit(
     ``seed`` is the star's own; samples of the prior are the same for all stars.
     """
     rng = np.random.default_rng([options.seed, seed])
-    tried = _Tried()
-    for index in range(max(1, -(-options.max_prior // options.n_prior))):
-        batch = prior_batch(options, index)
-        tried.add(star, batch, ln_likelihoods(star, batch))
-        hoped = tried.survivors * options.max_prior / tried.number
-        if tried.survivors >= options.n_samples or hoped < options.min_survivors:
-            break
-    notes: list[str] = []
-    method = "rejection"
-    elements = tried.surviving().at(np.arange(min(tried.survivors, options.n_samples)))
+    tried = _Tried(star, options)
+    tried.go_on(options.min_survivors)
     if tried.survivors < min(options.min_survivors, options.n_samples):
-        method = "importance"
         starts, share = starts_of(star, tried.best(), options)
-        elements, worth = sample_modes(star, starts, options, rng)
-        if share < _COVERED:
-            notes.append(
-                f"Only {tried.survivors} of {tried.number} samples of the prior survived; "
-                f"of their many modes the {len(starts.e)} best were sampled."
-            )
-        if worth < _WORTH:
-            notes.append(
-                f"The samples are worth {worth:.0f} independent ones: limits are uncertain."
-            )
-    found = fitted(star, elements, options)
+        if share > _COVERED:
+            elements, worth, ln_evidence = sample_modes(star, starts, options, rng)
+            notes = [] if worth > _WORTH else [_WORTHLESS.format(worth)]
+            how = ("importance", ln_evidence, notes)
+            return _posterior(tried, elements, how, rng)
+        # Too many modes to sample each: samples of the prior, though few, are of all.
+        tried.go_on(0)
+    few = tried.survivors < options.min_survivors
+    notes = [_FEW.format(tried.survivors, tried.number)] if few else []
+    taken = np.arange(min(tried.survivors, options.n_samples))
+    how = ("rejection", tried.ln_evidence, notes)
+    return _posterior(tried, tried.surviving().at(taken), how, rng)
+
+
+def _posterior(tried: "_Tried", elements: Elements, how, rng) -> Posterior:
+    method, ln_evidence, notes = how
+    found = fitted(tried.star, elements, tried.options)
     return Posterior(
         elements,
         found.drawn(rng),
@@ -86,7 +88,7 @@ def sample_orbit(
         found.chi2,
         method,
         tried.number,
-        tried.ln_evidence_ratio,
+        ln_evidence - tried.ln_evidence_without,
         notes,
     )
 
@@ -94,29 +96,40 @@ def sample_orbit(
 class _Tried:
     """Samples of the prior that were tried so far, those kept that still may survive."""
 
-    def __init__(self) -> None:
+    def __init__(self, star: StarVelocities, options: OrbitOptions) -> None:
+        self.star, self.options = star, options
         self.number = 0
         self.largest = -np.inf
         self._parts: list[tuple[Elements, Array, Array]] = []
         self._sums: list[tuple[float, float]] = []
 
-    def add(self, star: StarVelocities, batch: PriorBatch, value: Array) -> None:
-        value = value.ravel()
+    def go_on(self, hoped: int) -> None:
+        """Try batches while more can come to ``hoped`` survivors, or enough survive."""
+        options = self.options
+        batches = max(1, -(-options.max_prior // options.n_prior))
+        for index in range(len(self._parts), batches):
+            self._add(prior_batch(options, index))
+            survivors = self.survivors
+            in_all = survivors * batches / (index + 1)
+            if survivors >= options.n_samples or in_all < hoped:
+                break
+
+    def _add(self, batch: PriorBatch) -> None:
+        value = ln_likelihoods(self.star, batch).ravel()
         self.number += len(value)
         self.largest = max(self.largest, float(value.max()))
-        ln_uniform = _ln(batch.ln_uniform).ravel()
+        ln_uniform = np.asarray(batch.ln_uniform, float).ravel()
         keep = value - ln_uniform > self.largest
         best = np.argpartition(value, -_BEST)[-_BEST:] if len(value) > _BEST else keep
         keep[best] = True
         rows = np.flatnonzero(keep)
         elements = _elements(batch, rows)
         self._parts.append((elements, value[rows], ln_uniform[rows]))
-        plain = star.inverted(np.unique(batch.jitter))[3]
-        count = np.log(len(value)), np.log(len(plain))
+        plain = self.star.inverted(np.unique(batch.jitter))[3]
         self._sums.append(
             (
-                float(np.logaddexp.reduce(value) - count[0]),
-                float(np.logaddexp.reduce(plain) - count[1]),
+                float(np.logaddexp.reduce(value) - np.log(len(value))),
+                float(np.logaddexp.reduce(plain) - np.log(len(plain))),
             )
         )
 
@@ -145,13 +158,16 @@ class _Tried:
         return elements.at(np.argsort(-value, kind="stable")[:_BEST])
 
     @property
-    def ln_evidence_ratio(self) -> float:
-        orbit, none = np.array(self._sums).T
-        return float(np.logaddexp.reduce(orbit) - np.logaddexp.reduce(none))
+    def ln_evidence(self) -> float:
+        """Likelihood of an orbit, averaged over the prior."""
+        values = [orbit for orbit, _ in self._sums]
+        return float(np.logaddexp.reduce(values) - np.log(len(values)))
 
-
-def _ln(values) -> Array:
-    return np.asarray(values, float)
+    @property
+    def ln_evidence_without(self) -> float:
+        """Likelihood without an orbit, averaged over the prior of the jitter."""
+        values = [none for _, none in self._sums]
+        return float(np.logaddexp.reduce(values) - np.log(len(values)))
 
 
 def _elements(batch: PriorBatch, rows: NDArray[np.intp]) -> Elements:
