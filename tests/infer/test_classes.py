@@ -137,6 +137,19 @@ def test_stars_without_period_or_orbit_keep_their_rows():
     assert found.schema == schema.empty("variables").schema
 
 
+def test_a_companion_is_massive_only_if_its_lower_limit_is():
+    orbit = ORBIT.with_columns(mass_function=pl.lit(3.0))
+    sure = orbit.with_columns(mass_function_low=pl.lit(2.0))
+    unsure = orbit.with_columns(mass_function_low=pl.lit(0.1))
+    assert classified(star(), orbits=sure)["massive_companion"] is True
+    assert classified(star(), orbits=unsure)["massive_companion"] is False
+    # Beside a star of one solar mass m^3 = f (1 + m)^2: 4.5 for f = 3, 0.65 for 0.1.
+    with_mass = unsure.with_columns(mass=pl.lit(1.0))
+    found = classified(star(), orbits=with_mass)
+    assert found["m2_min"] == pytest.approx(4.48, abs=0.02)
+    assert found["massive_companion"] is False
+
+
 @pytest.mark.parametrize(
     "bad", [{"pulsator_p": 2.0}, {"double_lined_visits": 0}, {"massive": -1.0}]
 )
