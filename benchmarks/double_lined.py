@@ -6,10 +6,11 @@
 
 FOLDER holds ``velocities/sb2_orbits`` and ``lamost_mrs``.
 
-Published elements. 41 Dra: Tokovinin et al. 2003, A&A 409, 245, e and P from the abstract,
-the other numbers, like those of Gl 570 BC (Forveille et al. 1999, A&A 351, 619) and HD
-10009 (Tokovinin 1993), as the tests of PSOAP quote them, from whose repository the
-velocities are; amplitudes follow from the masses and the inclination quoted there.
+Published elements. 41 Dra: Tokovinin et al. 2003, A&A 409, 245: e and P from its abstract.
+All other numbers as the tests of PSOAP (github.com/iancze/PSOAP, where the velocities come
+from) quote them; that those of Gl 570 BC are of Forveille et al. 1999, and its period, is
+from memory. Masses times sin^3 i follow from the masses and inclinations quoted there, and
+the period of HD 10009 from its axis, distance and masses.
 """
 
 import argparse

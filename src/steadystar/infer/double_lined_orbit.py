@@ -96,7 +96,7 @@ class DoubleLined:
         modes: a row a period that fits: ``mode, share, period, period_err, e, k, k_2,
             v0, jitter, chi2, delta_chi2, ln_evidence, exchanged`` (the number of visits
             whose velocities were exchanged), the largest share first.
-        best: the refined orbit of the highest evidence, None without one.
+        best: the refined orbit of the largest mode, None without one.
         exchanged: visits (of those used, in order) whose velocities were exchanged.
         wilson: mass ratio and center of mass without an orbit, None without one.
         notes: sentences for people.
@@ -178,18 +178,21 @@ def fit_double_lined(
     found = _orbits(pair, options, double)
     if not found:
         return _without(star_id, n_both, "no period fits")
-    (best, exchanged), *_ = found
+    parts, worth = _weighed(pair, found, options, double)
+    if not parts:
+        return _without(star_id, n_both, "the prior allows none of the orbits that fit")
+    samples = samples_table(star_id, parts, found[0][0])
+    modes = modes_table(found, samples, float(np.ptp(pair.t)))
+    # The largest mode need not be the one with the highest peak.
+    period = modes["period"][0]
+    best, exchanged = next(one for one in found if one[0].elements["period"] == period)
+    samples = samples_table(star_id, parts, best)
     if exchanged.any():
         notes.append(
             f"The velocities of {int(exchanged.sum())} of {n_both} visits were "
             "exchanged: as given, they make no such orbit."
         )
         wilson = pair.wilson(exchanged)
-    parts, worth = _weighed(pair, found, options, double)
-    if not parts:
-        return _without(star_id, n_both, "the prior allows none of the orbits that fit")
-    samples = samples_table(star_id, parts, best)
-    modes = modes_table(found, samples, float(np.ptp(pair.t)))
     notes += [*best.notes, *_remarks(modes, worth)]
     summary = summary_of(star_id, n_both, samples, best)
     return DoubleLined(summary, samples, modes, best, exchanged, wilson, tuple(notes))
