@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from steadystar.data import schema
+from steadystar.data.status import Status
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.periods import find_periods
 
@@ -105,6 +106,34 @@ def test_stars_that_cannot_be_searched_keep_a_row_if_they_were_asked_for():
     assert find_periods(visits, options=PeriodOptions(draws=0))[
         "star_id"
     ].unique().to_list() == ["good"]
+
+
+def test_double_lined_visits_are_not_mixed_with_the_others():
+    rng = np.random.default_rng(5)
+    blends = list(
+        zip(rng.uniform(0, 90, 6).tolist(), rng.normal(0, 60, 6).tolist(), strict=True)
+    )
+    star = table(both=swinging(3.3) + blends, two=swinging(3.3))
+    few = table(few=swinging(3.3)[:2] + blends)
+    blended = pl.Series([False] * 12 + [True] * 18 + [False] * 2 + [True] * 6)
+    visits = pl.concat([star, few]).with_columns(
+        status=pl.when(blended).then(int(Status.DOUBLE_LINED)).otherwise(0)
+    )
+    options = PeriodOptions(1.0, draws=0)
+    found = find_periods(visits, ["both", "two", "few"], options).filter(
+        pl.col("rank") < 2
+    )
+    assert found["period"].fill_null(np.nan).to_list() == pytest.approx(
+        [3.3, np.nan, 3.3], abs=1e-6, nan_ok=True
+    )
+    assert found["period_status"].to_list() == [
+        "good",
+        "2 visits with times, 4 are needed (6 double-lined left out)",
+        "good, all visits double-lined: the first star's velocities",
+    ]
+    # The control: with the blends another period is higher.
+    mixed = find_periods(visits.drop("status"), ["both"], options)
+    assert abs(mixed["period"][0] - 3.3) > 0.01
 
 
 def test_each_star_has_its_own_period_whatever_the_order_of_rows():

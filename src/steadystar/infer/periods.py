@@ -21,6 +21,7 @@ from steadystar.infer.star_visits import usable_visits
 from steadystar.infer.velocity_curve import Curve
 
 _DEFAULT = PeriodOptions()
+_DOUBLE = "good, all visits double-lined: the first star's velocities"
 
 
 def find_periods(
@@ -39,6 +40,10 @@ def find_periods(
     are the sines that were found, each with the power that it explains beside the others;
     then come other peaks. A star named in ``star_ids`` that cannot be searched has a row
     of rank 0 without a period, and ``period_status`` says why.
+
+    Double-lined visits are left out: the velocity of a blend is nobody's, and the first
+    star's beside it would make another curve. A star that has no others is searched in
+    them (``rv`` is then the first star's), and ``period_status`` says so.
 
     Raises:
         ValueError: a column is missing, or ``star_ids`` has a star without a visit.
@@ -61,16 +66,30 @@ def find_periods(
         table = table.filter(pl.col("star_id").is_in(wanted.implode()))
     found = {}
     for (star_id,), own in table.group_by("star_id", maintain_order=True):
-        columns = [own[name].to_numpy() for name in ("bjd", "rv", "rv_err", "zero")]
-        curve = Curve.of(*columns)
-        refusal = curve.refusal(options)
-        if refusal is None:
-            found[star_id] = _rows(curve, options)
-        elif wanted is not None:
-            found[star_id] = _refused(refusal)
+        rows = _searched(own, options)
+        if rows["rank"] != [0] or wanted is not None:
+            found[star_id] = rows
     for star_id in () if wanted is None else wanted.unique():
         found.setdefault(star_id, _refused("no usable visit has a time"))
     return _table(found, visits)
+
+
+def _searched(visits: pl.DataFrame, options: PeriodOptions) -> dict[str, list]:
+    """Return the rows of one star, from its single-lined visits if it has any."""
+    double = visits["double_lined"]
+    mixed = double.any() and not double.all()
+    if mixed:
+        visits = visits.filter(~double)
+    columns = [visits[name].to_numpy() for name in ("bjd", "rv", "rv_err", "zero")]
+    curve = Curve.of(*columns)
+    refusal = curve.refusal(options)
+    if refusal is not None:
+        left_out = f" ({double.sum()} double-lined left out)" if mixed else ""
+        return _refused(refusal + left_out)
+    rows = _rows(curve, options)
+    if double.all():
+        rows["period_status"] = [_DOUBLE] * len(rows["rank"])
+    return rows
 
 
 def _refused(reason: str) -> dict[str, list]:
