@@ -191,6 +191,60 @@ def test_a_constant_star_has_no_evidence_of_an_orbit():
     assert row["orbit_status"] == "no evidence of an orbit"
 
 
+def test_noise_far_beyond_the_errors_is_no_orbit():
+    rng = np.random.default_rng(13)
+    table = visits(rng.uniform(0, 300, 30), period=12.0, k=0.0, err=20.0)
+    table = table.with_columns(rv_err=pl.lit(0.1))
+    row = fit_orbit(table, replace(WELL, jitter=0.05)).summary
+    assert row["ln_evidence_ratio"] < 3
+    assert row["orbit_status"] == "no evidence of an orbit"
+
+
+@pytest.mark.parametrize("period", [320.0, 1.0])
+def test_an_orbit_beyond_the_periods_that_were_searched_is_not_good(period):
+    rng = np.random.default_rng(14)
+    table = visits(rng.uniform(0, 900, 20), period=period, k=20.0, err=0.1)
+    row = fit_orbit(table, replace(WELL, jitter=0.05)).summary
+    assert row["orbit_status"] != "good"
+
+
+def test_samples_of_few_visits_have_all_the_jitters_of_the_prior():
+    """A jitter is that of a chunk of prior samples: survivors come from all chunks."""
+    table = visits([0.0, 30.0, 55.0], period=12.0, k=2.0, err=2.0)
+    options = replace(QUICK, jitter=0.05, n_prior=2**18, max_prior=2**18)
+    jitter = fit_orbit(table, options).samples["jitter"].to_numpy()
+    assert len(np.unique(jitter)) > 40
+    shape = kstest(np.log(jitter / 0.05) / 1.5, "norm")
+    # Errors of 2 km/s say nothing of 0.05: the prior comes back, from 64 chunks.
+    assert shape.statistic < 0.15
+
+
+def test_what_all_visits_share_is_in_the_error_of_the_mean_velocity_alone():
+    table = visits(range(0, 90, 9), period=12.7, k=10.0, err=0.3)
+    alone = fit_orbit(table, WELL).summary
+    shared = table.with_columns(
+        rv_err=np.hypot(0.3, 2.0), correction_common_err=pl.lit(2.0)
+    )
+    both = fit_orbit(shared, WELL).summary
+    assert (both["v0_high"] - both["v0_low"]) / 2 == pytest.approx(2.0, rel=0.2)
+    assert both["k"] == pytest.approx(alone["k"], abs=0.02)
+
+
+def test_a_star_with_three_blends_keeps_the_orbit_of_its_other_visits():
+    rng = np.random.default_rng(15)
+    table = visits(rng.uniform(0, 120, 18), period=12.7, k=10.0, err=0.1)
+    blend = np.arange(len(table)) < 3
+    table = table.with_columns(
+        rv=pl.Series(np.where(blend, -70.0, table["rv"].to_numpy())),
+        rv_2=pl.Series(np.where(blend, 90.0, np.nan)),
+        rv_2_err=pl.Series(np.where(blend, 1.0, np.nan)),
+    )
+    found = fit_orbit(table, WELL)
+    assert found.summary["period"] == pytest.approx(12.7, abs=0.05)
+    assert found.summary["n_visits"] == len(table) - 3
+    assert any("3 visits that show the lines of two" in note for note in found.notes)
+
+
 def test_days_of_visits_do_not_make_a_period_of_months_sure():
     """All periods far longer than the baseline are one mode, and still unknown."""
     table = visits(np.linspace(0, 6, 8), period=90.0, k=30.0, err=0.1)

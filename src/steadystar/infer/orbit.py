@@ -2,9 +2,9 @@
 
 Few visits leave many orbits possible: the answer is samples of all of them. The row of a
 star describes the largest mode of its period, and says how many there are and what share of
-the samples this one has. Double-lined visits have two velocities: a star with three or more
-of them gets an orbit of both stars; a single one, with fewer, is fitted without them, since a
-blend's velocity is nobody's.
+the samples this one has. Double-lined visits have two velocities: a star with four or more
+of them gets an orbit of both stars; with fewer it is fitted without them, since a blend's
+velocity is nobody's.
 """
 
 __all__ = ["Orbit", "Orbits", "fit_orbit", "fit_orbits"]
@@ -29,7 +29,11 @@ _DEFAULT = OrbitOptions()
 _SURE = 0.1
 """A period with a larger relative error is uncertain."""
 _EVIDENCE = 3.0
-_DOUBLE = 3
+_EDGE = 1.1
+"""So near to the first or last period of the prior, the true one may be beyond."""
+_LOOSE = 0.3
+"""A scatter beyond the errors of such a share of K is more than an orbit."""
+_DOUBLE = 4
 """Epochs with both velocities from which an orbit of two stars follows."""
 
 
@@ -153,6 +157,22 @@ def _usable(visits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fit(star_id: Any, visits: pl.DataFrame, options: OrbitOptions) -> Orbit:
+    try:
+        return _fitted(star_id, visits, options)
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        # One star whose numbers do not work out costs no other its orbit.
+        row = {"star_id": star_id, "n_visits": len(visits)}
+        row["orbit_status"] = f"the fit failed: {error}"
+        return Orbit(star_id, _none(star_id), row)
+
+
+def _none(star_id: Any) -> pl.DataFrame:
+    return schema.empty("orbit-samples").with_columns(
+        star_id=pl.Series([star_id]).clear()
+    )
+
+
+def _fitted(star_id: Any, visits: pl.DataFrame, options: OrbitOptions) -> Orbit:
     notes = []
     timed = visits.filter(pl.col("bjd").is_finite())
     if lost := len(visits) - len(timed):
@@ -162,7 +182,10 @@ def _fit(star_id: Any, visits: pl.DataFrame, options: OrbitOptions) -> Orbit:
         from steadystar.infer.double_lined_orbit import fit_double_lined
 
         double = fit_double_lined(timed, options)
-        return Orbit(star_id, double.samples, double.summary, (*notes, *double.notes))
+        notes += double.notes
+        if len(double.samples):
+            return Orbit(star_id, double.samples, double.summary, tuple(notes))
+        notes.append(f"No orbit of both stars: {double.summary['orbit_status']}.")
     single = timed.filter(~pl.col("double_lined"))
     if lost := len(timed) - len(single):
         notes.append(
@@ -170,19 +193,33 @@ def _fit(star_id: Any, visits: pl.DataFrame, options: OrbitOptions) -> Orbit:
             f"both takes {_DOUBLE} of them with both velocities."
         )
     row: dict[str, Any] = {"star_id": star_id, "n_visits": len(single)}
-    none = schema.empty("orbit-samples").with_columns(star_id=pl.lit(star_id).first())
     if single["bjd"].n_unique() < options.min_visits:
         row["orbit_status"] = f"fewer than {options.min_visits} visits"
-        return Orbit(star_id, none.clear(), row, tuple(notes))
+        return Orbit(star_id, _none(star_id), row, tuple(notes))
     star = _velocities(single, options)
-    found = sample_orbit(star, options, crc32(str(star_id).encode()))
+    seed = crc32(str(star_id).encode())
+    found = sample_orbit(star, options, seed)
     samples = samples_table(star_id, star, found)
+    if (common := _common_err(single)) > 0:
+        # What all visits share moves the star as a whole.
+        rng = np.random.default_rng([options.seed, seed, 1])
+        moved = pl.Series(rng.normal(0, common, len(samples)))
+        samples = samples.with_columns(v0=pl.col("v0") + moved)
     row |= summary_row(samples, star, found)
-    row["orbit_status"] = _status(found, row)
+    row["orbit_status"] = _status(found, row, options)
     return Orbit(star_id, samples, row, (*notes, *found.notes))
 
 
-def _status(found: Posterior, row: dict[str, Any]) -> str:
+def _common_err(visits: pl.DataFrame) -> float:
+    """Return the error of the weighted mean that comes from what the visits share."""
+    common, weight = (
+        visits["rv_common_err"].to_numpy(),
+        visits["rv_err"].to_numpy() ** -2,
+    )
+    return float(np.sqrt(weight @ common**2 / weight.sum()))
+
+
+def _status(found: Posterior, row: dict[str, Any], options: OrbitOptions) -> str:
     """Say whether follow-up can be planned on this orbit."""
     if row["ln_evidence_ratio"] < _EVIDENCE:
         return "no evidence of an orbit"
@@ -190,6 +227,13 @@ def _status(found: Posterior, row: dict[str, Any]) -> str:
         return "several periods"
     if row["period_high"] - row["period_low"] > 2 * _SURE * row["period"]:
         return "uncertain period"
+    if (
+        row["period_high"] > options.max_period / _EDGE
+        or row["period_low"] < options.min_period * _EDGE
+    ):
+        return "at the limit of the periods"
+    if row["jitter"] > _LOOSE * row["k"]:
+        return "scatter beyond the orbit"
     return "few samples" if found.notes else "good"
 
 

@@ -73,7 +73,8 @@ def sample_orbit(
         tried.go_on(0)
     few = tried.survivors < options.min_survivors
     notes = [_FEW.format(tried.survivors, tried.number)] if few else []
-    taken = np.arange(min(tried.survivors, options.n_samples))
+    # Not the first: samples of a chunk have one jitter.
+    taken = rng.permutation(tried.survivors)[: options.n_samples]
     how = ("rejection", tried.ln_evidence, notes)
     return _posterior(tried, tried.surviving().at(taken), how, rng)
 
@@ -88,9 +89,24 @@ def _posterior(tried: "_Tried", elements: Elements, how, rng) -> Posterior:
         found.chi2,
         method,
         tried.number,
-        ln_evidence - tried.ln_evidence_without,
+        ln_evidence - _ln_evidence_without(tried.star, tried.options),
         notes,
     )
+
+
+def _ln_evidence_without(star: StarVelocities, options: OrbitOptions) -> float:
+    """Likelihood without an orbit, averaged over the prior of the jitter.
+
+    As far into its tail as the scatter of the velocities asks for.
+    """
+    if options.jitter == 0:
+        return float(star.inverted(np.zeros(1))[3][0])
+    most = max(3 * float(np.ptp(star.rv)), 10 * options.jitter)
+    end = np.log(most / options.jitter) / options.jitter_width
+    z = np.arange(-5.0, max(end, 5.0), 0.02)
+    plain = star.inverted(options.jitter * np.exp(options.jitter_width * z))[3]
+    density = plain - z**2 / 2 + np.log(0.02 / np.sqrt(2 * np.pi))
+    return float(np.logaddexp.reduce(density))
 
 
 class _Tried:
@@ -101,7 +117,7 @@ class _Tried:
         self.number = 0
         self.largest = -np.inf
         self._parts: list[tuple[Elements, Array, Array]] = []
-        self._sums: list[tuple[float, float]] = []
+        self._sums: list[float] = []
 
     def go_on(self, hoped: int) -> None:
         """Try batches while more can come to ``hoped`` survivors, or enough survive."""
@@ -125,13 +141,7 @@ class _Tried:
         rows = np.flatnonzero(keep)
         elements = _elements(batch, rows)
         self._parts.append((elements, value[rows], ln_uniform[rows]))
-        plain = self.star.inverted(np.unique(batch.jitter))[3]
-        self._sums.append(
-            (
-                float(np.logaddexp.reduce(value) - np.log(len(value))),
-                float(np.logaddexp.reduce(plain) - np.log(len(plain))),
-            )
-        )
+        self._sums.append(float(np.logaddexp.reduce(value) - np.log(len(value))))
 
     def _all(self) -> tuple[Elements, Array, Array]:
         columns = zip(*(part[0] for part in self._parts), strict=True)
@@ -160,14 +170,7 @@ class _Tried:
     @property
     def ln_evidence(self) -> float:
         """Likelihood of an orbit, averaged over the prior."""
-        values = [orbit for orbit, _ in self._sums]
-        return float(np.logaddexp.reduce(values) - np.log(len(values)))
-
-    @property
-    def ln_evidence_without(self) -> float:
-        """Likelihood without an orbit, averaged over the prior of the jitter."""
-        values = [none for _, none in self._sums]
-        return float(np.logaddexp.reduce(values) - np.log(len(values)))
+        return float(np.logaddexp.reduce(self._sums) - np.log(len(self._sums)))
 
 
 def _elements(batch: PriorBatch, rows: NDArray[np.intp]) -> Elements:
