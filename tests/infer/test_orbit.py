@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
@@ -119,6 +120,23 @@ def test_what_is_integrated_out_is_the_covariance_of_a_normal_distribution(jitte
         assert found.ln_likelihood[row] == pytest.approx(expected, abs=1e-8)
         # Shapes in single precision: 1e-6 of K / error.
         assert quick[row] == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_the_likelihoods_that_the_processor_finds():
+    try:
+        gpu = jax.devices("gpu")[0]
+    except RuntimeError:
+        pytest.skip("no GPU")
+    one, options = star(), replace(QUICK, n_prior=CHUNK)
+    with jax.default_device(gpu):
+        prior_batch.cache_clear()
+        there = ln_likelihoods(one, prior_batch(options, 0))
+    with jax.default_device(jax.devices("cpu")[0]):
+        prior_batch.cache_clear()
+        here = ln_likelihoods(one, prior_batch(options, 0))
+    # Shapes are single precision on both: see the test above.
+    np.testing.assert_allclose(there, here, rtol=1e-5, atol=5e-3)
 
 
 def test_semi_amplitude_and_constants_are_drawn_from_what_visits_leave_of_them():
