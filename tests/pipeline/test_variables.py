@@ -1,6 +1,7 @@
 """steadystar variables and orbits: files, rows, sentences, exit codes, pages."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -10,9 +11,13 @@ from typer.testing import CliRunner
 from steadystar import cli
 from steadystar.data import schema
 from steadystar.data.schema import columns
+from steadystar.infer.moonlight import moonlight_velocity
 from steadystar.infer.orbit import Orbits
 from steadystar.infer.orbit_masses import companion_mass, mass_function
 from steadystar.infer.orbit_prior import OrbitOptions
+from steadystar.infer.period_options import PeriodOptions
+from steadystar.infer.star_visits import usable_visits
+from steadystar.infer.variability import VariabilityOptions
 from steadystar.pipeline import judging
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.judging import visit_temperatures
@@ -243,6 +248,62 @@ def test_a_star_that_cannot_be_fitted_costs_no_other_its_orbit(folder, monkeypat
     said = found.orbits["orbit_status"].to_list()
     assert said == ["few", "the fit failed: SVD did not converge", "few"]
     assert found.notes == ("noted", "noted")
+
+
+def moonlit_binary():
+    """A star on an orbit, of which three visits are at the velocity of the Moon."""
+    full = 2_458_504.7 + 29.53 * np.arange(3)
+    bjd = np.sort(np.r_[full, 2_458_500.2 + np.arange(20) ** 1.5])
+    rv = K * np.sin(2 * np.pi * bjd / PERIOD)
+    table = pl.DataFrame(
+        {
+            "star_id": ["a"] * len(bjd),
+            "visit_id": [f"v{n}" for n in range(len(bjd))],
+            "bjd": bjd,
+            "bary_corr": np.full(len(bjd), 400.0),
+            "rv": rv,
+            "rv_err": np.full(len(bjd), 0.2),
+        }
+    )
+    moon, _ = moonlight_velocity(table)
+    lit = np.isin(bjd, full)
+    return table.with_columns(rv=pl.Series(np.where(lit, moon, rv))), full
+
+
+def test_moonlit_visits_enter_neither_periods_nor_orbits(monkeypatch):
+    seen = []
+
+    def fit(visits, stars, options):
+        seen.append(usable_visits(visits)["bjd"].to_list())
+        return Orbits(schema.empty("orbits"), schema.empty("orbit-samples"))
+
+    monkeypatch.setattr(judging, "fit_orbits", fit)
+    table, full = moonlit_binary()
+    tasks = judging.Tasks(periods=PeriodOptions(1.0, draws=0), orbits=OrbitOptions())
+    found = judging.judge_stars(table, tasks)
+    assert found.variables["n_moonlight"].to_list() == [3]
+    # Without noise the period is exact, but for the steps of the search.
+    assert found.periods["period"][0] == pytest.approx(PERIOD, abs=1e-6)
+    assert seen.pop() == [t for t in table["bjd"] if t not in full]
+    assert found.notes == (
+        "Moonlit visits left out of periods and orbits: 3, of stars: 1.",
+    )
+    use = replace(tasks, variables=VariabilityOptions(use_moonlit=True))
+    assert judging.judge_stars(table, use).notes == ()
+    assert seen.pop() == table["bjd"].to_list()
+
+
+def test_double_lined_stars_come_first():
+    judged = pl.DataFrame(
+        {
+            "star_id": list("abcde"),
+            "variable": [True, True, False, False, False],
+            "double_lined": [False, False, True, True, False],
+            "n_double_lined": [0, 0, 2, 5, 0],
+            "rv_max_difference_snr": [9.0, 90.0, 3.0, np.nan, 1.0],
+        }
+    )
+    assert judging._changing(judged) == ["d", "c", "b", "a"]
 
 
 def test_a_fit_to_all_arms_counts_once():

@@ -11,7 +11,13 @@ begins here, so that all judge the same velocities with the same errors:
   ``zero`` numbers them within the star.
 """
 
-__all__ = ["groups_of", "standard_velocities", "usable_rows", "usable_visits"]
+__all__ = [
+    "groups_of",
+    "standard_velocities",
+    "usable_rows",
+    "usable_visits",
+    "without_visits",
+]
 
 import numpy as np
 import polars as pl
@@ -111,6 +117,23 @@ def usable_rows(table: pl.DataFrame, allowed: Status = Status.GOOD) -> pl.DataFr
         rv_err=pl.Series(np.sqrt(err**2 - common**2)),
         rv_common_err=pl.Series(common),
     ).filter(pl.Series(good))
+
+
+def without_visits(visits: pl.DataFrame, out: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with some visits flagged as excluded, by all methods.
+
+    Arguments:
+        visits: as given to `usable_visits`.
+        out: those rows of what it returned that shall not count.
+    """
+    left = np.zeros(len(visits), bool)
+    left[out["row"].to_numpy()] = True
+    if "visit_id" in visits.columns:
+        named = out["visit_id"].drop_nulls().implode()
+        left |= visits["visit_id"].is_in(named).fill_null(value=False).to_numpy()
+    status = standard_velocities(visits)["status"].to_numpy()
+    status = np.where(left, status | int(Status.USER_EXCLUDED), status)
+    return visits.with_columns(status=pl.Series(status, dtype=pl.Int64))
 
 
 def groups_of(table: pl.DataFrame, stars: int) -> Groups:

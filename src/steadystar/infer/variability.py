@@ -30,10 +30,9 @@ from scipy.special import chdtrc
 from steadystar.calibrate.correction import ZeroPoints
 from steadystar.calibrate.visitsums import Groups, Vector, sums
 from steadystar.data import schema
-from steadystar.data.status import Status
 from steadystar.infer.classes import ClassOptions, classify_stars
 from steadystar.infer.moonlight import MoonlightOptions, moonlit_visits
-from steadystar.infer.star_visits import groups_of, standard_velocities, usable_visits
+from steadystar.infer.star_visits import groups_of, usable_visits, without_visits
 from steadystar.infer.summary import SummaryOptions, discoveries, summarize_stars
 from steadystar.infer.variability_covariance import (
     exact_covariance,
@@ -136,7 +135,7 @@ def find_variables(
     out = double & (not options.use_double_lined)
     out = out | (moonlit & (not options.use_moonlit))
     stars = summarize_stars(
-        _without(visits, table.filter(out)),
+        without_visits(visits, table.filter(out)),
         SummaryOptions(options.false_discovery_rate),
     )
     n_stars = len(stars)
@@ -159,18 +158,6 @@ def find_variables(
     )
     found = schema.conform(found, "variables", keep_dtype=("star_id",))
     return classify_stars(found, periods, orbits, options.classes)
-
-
-def _without(visits: pl.DataFrame, out: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with the visits in ``out`` excluded, by all methods."""
-    left = np.zeros(len(visits), bool)
-    left[out["row"].to_numpy()] = True
-    if "visit_id" in visits.columns:
-        named = out["visit_id"].drop_nulls().implode()
-        left |= visits["visit_id"].is_in(named).fill_null(value=False).to_numpy()
-    status = standard_velocities(visits)["status"].to_numpy()
-    status = np.where(left, status | int(Status.USER_EXCLUDED), status)
-    return visits.with_columns(status=pl.Series(status, dtype=pl.Int64))
 
 
 def _times(table: pl.DataFrame, stars: int) -> dict[str, NDArray]:

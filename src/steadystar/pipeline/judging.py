@@ -26,12 +26,13 @@ from steadystar.calibrate.label_rows import trusted
 from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data import schema
 from steadystar.infer.classes import CLASSES, classify_stars
+from steadystar.infer.moonlight import moonlit_visits
 from steadystar.infer.orbit import Orbits, fit_orbits
 from steadystar.infer.orbit_masses import companion_mass, mass_function
 from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.periods import find_periods
-from steadystar.infer.star_visits import usable_visits
+from steadystar.infer.star_visits import usable_visits, without_visits
 from steadystar.infer.variability import VariabilityOptions, find_variables
 
 _NOTES = 20
@@ -99,6 +100,8 @@ def judge_stars(
             "looked for."
         )
     elif wanted and stars:
+        visits, said = _without_moonlight(visits, judged, stars, tasks.variables)
+        notes += said
         if tasks.periods is not None:
             periods = find_periods(visits, stars, tasks.periods)
         if tasks.orbits is not None:
@@ -121,11 +124,37 @@ def _timed(visits: pl.DataFrame) -> bool:
 
 
 def _changing(judged: pl.DataFrame) -> list[Any]:
-    """The stars that vary or show two stars, the surest first."""
+    """The stars that vary or show two stars, the surest first.
+
+    Double-lined ones come before the others, by the number of such visits: they may have
+    no other visits to differ, and their masses are to be had.
+    """
     flags = [pl.col(n).fill_null(value=False) for n in ("variable", "double_lined")]
     found = judged.filter(flags[0] | flags[1])
     order = -pl.col("rv_max_difference_snr").abs().fill_nan(0.0).fill_null(0.0)
-    return found.sort(order, "star_id")["star_id"].to_list()
+    double = pl.when(flags[1]).then(-pl.col("n_double_lined").fill_null(0)).otherwise(1)
+    return found.sort(double, order, "star_id")["star_id"].to_list()
+
+
+def _without_moonlight(
+    visits: pl.DataFrame,
+    judged: pl.DataFrame,
+    stars: list[Any],
+    options: VariabilityOptions,
+) -> tuple[pl.DataFrame, list[str]]:
+    """Flag the moonlit visits of ``stars``, which say nothing of them, and count them."""
+    lit = pl.col("star_id").is_in(
+        pl.Series(stars, dtype=judged["star_id"].dtype).implode()
+    )
+    lit = judged.filter(lit & (pl.col("n_moonlight") > 0))["star_id"]
+    if options.use_moonlit or not len(lit):
+        return visits, []
+    table = usable_visits(visits)
+    table = table.filter(pl.col("star_id").is_in(lit.implode()))
+    moonlit, _ = moonlit_visits(table, options.moonlight)
+    out = table.filter(pl.Series(moonlit))
+    said = f"Moonlit visits left out of periods and orbits: {len(out)}, of stars: {len(lit)}."
+    return without_visits(visits, out), [said]
 
 
 def _orbits(
