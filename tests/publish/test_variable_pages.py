@@ -8,7 +8,7 @@ import pytest
 
 from steadystar.data import schema
 from steadystar.publish.facts import gather
-from steadystar.publish.figures.orbit_curve import orbit_shapes
+from steadystar.publish.figures.folded_visits import above_center
 from steadystar.publish.figures.orbit_star import (
     folded_orbits,
     period_posterior,
@@ -134,12 +134,15 @@ def judged(survey) -> ReportInputs:
 
 def test_the_curves_are_those_of_the_simulator():
     time = START + np.linspace(-20, 20, 301)
-    sample = {"period": PERIOD, "e": E, "omega": OMEGA, "t_peri": START}
+    sample = {"period": PERIOD, "e": E, "omega": OMEGA, "t_peri": START, "v0": V0}
+    sample |= {"k": K, "k_2": K / RATIO}
     both = pl.DataFrame([sample, sample | {"omega": OMEGA + 180}])
-    shapes = orbit_shapes(both, time)
+    curves = above_center(both, time)
     # Kepler's equation by Markley and by Newton: rounding, times of 2.5e6 d over P.
-    assert np.allclose(K * shapes[0], orbit(time), atol=1e-7)
-    assert np.allclose(shapes[1], -shapes[0], atol=1e-9)
+    assert np.allclose(curves[0], orbit(time), atol=1e-7)
+    assert np.allclose(curves[1], -curves[0], atol=1e-7)
+    second = above_center(both, time, second=True)
+    assert np.allclose(second, -curves / RATIO, atol=1e-7)
 
 
 def test_each_mode_has_a_panel_and_the_best_curve_goes_through_the_velocities(pair):
@@ -161,17 +164,61 @@ def test_each_mode_has_a_panel_and_the_best_curve_goes_through_the_velocities(pa
     assert wrong.title.startswith("0.88")
 
 
+def test_velocities_of_stars_that_changed_places_are_drawn_where_they_belong(pair):
+    turned = pl.int_range(pl.len()) % 3 == 0
+    names = ("rv", "rv_2")
+    swapped = pair.velocities.with_columns(
+        pl.when(turned).then(other).otherwise(own).alias(own)
+        for own, other in (names, names[::-1])
+    )
+    figure = folded_orbits(
+        evidence_of(replace(pair, velocities=swapped), "A & B"), ("all",)
+    )
+    first, second = (m.y for m in figure.panels[2].marks if isinstance(m, Points))
+    # Where the curves cross either way fits: the errors are 0.3 km/s.
+    assert np.std(first) < 0.45
+    assert np.std(second) < 0.45
+    number = int(figure.here.split("velocities of ")[1].split()[0])
+    assert 6 <= number <= 10  # 8, but for visits where the curves cross
+
+
+def test_visits_that_were_not_fitted_are_open_and_not_in_the_residuals(pair):
+    blend = pl.int_range(pl.len()) < 6
+    # One star's orbit: visits that show two, 40 km/s off, were left out.
+    single = pair.velocities.with_columns(
+        pl.when(blend).then(pl.col("rv") + 40).otherwise("rv").alias("rv"),
+        double_lined=blend,
+        rv_2=pl.lit(float("nan")),
+    )
+    samples = pair.orbit_samples.with_columns(k_2=pl.lit(float("nan")))
+    one = replace(pair, velocities=single, orbit_samples=samples)
+    # A pair's: those of one velocity were.
+    lost = pl.when(blend).then(float("nan")).otherwise("rv_2").alias("rv_2")
+    two = replace(pair, velocities=pair.velocities.with_columns(lost))
+    for inputs, why in ((one, "two stars"), (two, "one velocity")):
+        figure = folded_orbits(evidence_of(inputs, "A & B"), ("all",))
+        points = [m for m in figure.panels[0].marks if isinstance(m, Points)]
+        left = next(m for m in points if m.symbol == "open")
+        assert left.label == f"{why}: not fitted"
+        assert len(left.x) == 2 * 6
+        assert len(points[0].x) == 2 * 18
+        residual = next(m for m in figure.panels[2].marks if isinstance(m, Points)).y
+        assert len(residual) == 2 * 18
+        assert np.std(residual) < 0.45  # 0.3 km/s of noise
+        assert float(figure.here.split("leaves ")[1].split()[0]) < 0.45
+
+
 def test_zeros_of_arms_are_put_where_the_orbit_has_them(pair):
     moved = pair.velocities.with_columns(
         arm=pl.Series(["blue", "red"] * 12),
         reference_visit_id=pl.lit("v0"),
         method=pl.lit("joint"),
-        rv=pl.col("rv") + pl.Series([0.0, 50.0] * 12),
+        **{n: pl.col(n) + pl.Series([0.0, 50.0] * 12) for n in ("rv", "rv_2")},
     )
     evidence = evidence_of(replace(pair, velocities=moved), "A & B")
     figure = folded_orbits(evidence, ("blue", "red"))
     residuals = [m.y for m in figure.panels[2].marks if isinstance(m, Points)]
-    assert len(residuals) == 2
+    assert len(residuals) == 3  # of two arms, and of the second star
     assert all(np.std(one) < 0.5 and abs(np.mean(one)) < 0.3 for one in residuals)
 
 

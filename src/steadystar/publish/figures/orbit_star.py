@@ -8,16 +8,21 @@ points of arms were free in the fit too.
 
 __all__ = ["folded_orbits", "period_posterior", "wilson_plot"]
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from steadystar.publish.figures.orbit_curve import orbit_shapes
+from steadystar.publish.figures.folded_visits import (
+    FoldedVisits,
+    above_center,
+    modes_seen,
+    sine_seen,
+)
 from steadystar.publish.numbers import (
     Array,
     counted,
+    finite,
     kms,
     percent,
     significant,
@@ -37,23 +42,10 @@ from steadystar.publish.plot import (
 from steadystar.publish.variable_facts import Evidence, star_modes
 
 _MODES = 3
-_DRAWN = 40
 _PHASES = np.linspace(0, 1, 121)
 MODE_COLORS = ("purple", "sky", "green")
 """Colors of the modes of a posterior, the largest first."""
 _SECOND = "green"
-
-
-@dataclass(frozen=True)
-class _Mode:
-    """One mode: its best sample, others to be drawn, and the data as it sees them."""
-
-    best: dict[str, Any]
-    samples: pl.DataFrame
-    share: float
-    phase: Array
-    rv: Array
-    residual: Array
 
 
 def folded_orbits(evidence: Evidence, arms: tuple[str, ...]) -> Figure | Missing:
@@ -63,9 +55,9 @@ def folded_orbits(evidence: Evidence, arms: tuple[str, ...]) -> Figure | Missing
     if not len(visits):
         return Missing(name, title, "No velocity of this star can be used.")
     if len(evidence.samples):
-        modes = _modes(evidence)
+        modes = modes_seen(evidence, _MODES)
     elif np.isfinite(evidence.period):
-        modes = [_sine(evidence)]
+        modes = [sine_seen(evidence)]
     else:
         status = evidence.orbit.get("orbit_status")
         reason = f" No orbit: {status}." if status else ""
@@ -90,73 +82,40 @@ def folded_orbits(evidence: Evidence, arms: tuple[str, ...]) -> Figure | Missing
     )
 
 
-def _modes(evidence: Evidence) -> list[_Mode]:
-    table = star_modes(evidence.samples)
-    out = []
-    for number, share in table.select("mode", "share").head(_MODES).iter_rows():
-        samples = evidence.samples.filter(pl.col("mode") == number)
-        best = samples.row(samples["ln_likelihood"].arg_max() or 0, named=True)
-        step = -(-len(samples) // _DRAWN)
-        out.append(_seen(evidence.visits, best, samples[::step], share))
-    return out
-
-
-def _seen(
-    visits: pl.DataFrame, best: dict[str, Any], samples: pl.DataFrame, share: float
-) -> _Mode:
-    """Bring the zeros of arms together where the best sample has them."""
-    time, rv = visits["bjd"].to_numpy(), visits["rv"].to_numpy()
-    model = best["k"] * orbit_shapes(pl.DataFrame([best]), time)[0]
-    weight = visits["rv_err"].to_numpy() ** -2
-    zero = visits["zero"].to_numpy()
-    level = np.bincount(zero, weight * (rv - model)) / np.maximum(
-        np.bincount(zero, weight), 1e-300
-    )
-    residual = rv - model - level[zero]
-    shown = rv if len(level) == 1 else model + residual
-    phase = ((time - best["t_peri"]) / best["period"]) % 1
-    return _Mode(best, samples, share, phase, shown, residual)
-
-
-def _sine(evidence: Evidence) -> _Mode:
-    """Take the best sine at the star's period for an orbit: what a periodogram fits."""
-    visits, period = evidence.visits, evidence.period
-    time, rv = visits["bjd"].to_numpy(), visits["rv"].to_numpy()
-    angle = 2 * np.pi * (time - time.mean()) / period
-    zeros = np.eye(int(visits["zero"].max()) + 1)[visits["zero"].to_numpy()]  # pyright: ignore[reportArgumentType]
-    terms = np.column_stack([np.cos(angle), np.sin(angle), zeros])
-    weight = visits["rv_err"].to_numpy() ** -1
-    found = np.linalg.lstsq(terms * weight[:, None], rv * weight, rcond=None)[0]
-    best = {
-        "period": period,
-        "e": 0.0,
-        "omega": 0.0,
-        "k": float(np.hypot(found[0], found[1])),
-        "k_2": float("nan"),
-        "t_peri": time.mean() + period * np.arctan2(found[1], found[0]) / (2 * np.pi),
-        "ln_likelihood": 0.0,
-    }
-    return _seen(visits, best, pl.DataFrame([best]), 1.0)
-
-
 def _curve_panel(
-    evidence: Evidence, mode: _Mode, number: int, arms: tuple[str, ...], label: str
+    evidence: Evidence,
+    mode: FoldedVisits,
+    number: int,
+    arms: tuple[str, ...],
+    label: str,
 ) -> Panel:
     visits = evidence.visits
     color = MODE_COLORS[number % len(MODE_COLORS)]
     marks: list[Mark] = _curves(visits, mode, color)
     for arm, chosen in _by_arm(visits):
+        if (seen := chosen & mode.fitted).any():
+            marks.append(
+                _twice(
+                    mode.phase[seen],
+                    mode.rv[seen],
+                    mode.rv_err[seen],
+                    color=arm_color(arm, arms),
+                    label=arm_title(arm) if number == 0 else "",
+                )
+            )
+    second = mode.fitted & np.isfinite(mode.rv_2)
+    if second.any():
         marks.append(
-            Points(
-                np.concatenate([mode.phase[chosen], mode.phase[chosen] + 1]),
-                np.tile(mode.rv[chosen], 2),
-                arm_color(arm, arms),
-                arm_title(arm) if number == 0 else "",
-                error=np.tile(visits["rv_err"].to_numpy()[chosen], 2),
-                size=6,
+            _twice(
+                mode.phase[second],
+                mode.rv_2[second],
+                mode.rv_2_err[second],
+                color=_SECOND,
+                label="second star" if number == 0 else "",
+                symbol="diamond",
             )
         )
-    marks += _second_points(visits, mode, number)
+    marks += _left_out(mode, number)
     share = f", {percent(mode.share, 1)} of the samples" if mode.share < 1 else ""
     return Panel(
         Axis("phase", low=0, high=2),
@@ -166,29 +125,54 @@ def _curve_panel(
     )
 
 
-def _curves(visits: pl.DataFrame, mode: _Mode, color: str) -> list[Mark]:
+def _twice(phase: Array, y: Array, error: Array, **drawn: Any) -> Points:
+    """Points over two cycles."""
+    drawn = {"size": 6} | drawn
+    return Points(
+        np.concatenate([phase, phase + 1]),
+        np.tile(y, 2),
+        error=np.tile(error, 2),
+        **drawn,
+    )
+
+
+def _left_out(mode: FoldedVisits, number: int) -> list[Mark]:
+    """Visits that the orbit was not fitted to, open, with all velocities they have."""
+    left = ~mode.fitted
+    if not left.any():
+        return []
+    why = "one velocity" if mode.of_pair else "two stars"
+    y = np.concatenate([mode.rv[left], mode.rv_2[left]])
+    error = np.concatenate([mode.rv_err[left], mode.rv_2_err[left]])
+    known = np.isfinite(y)
+    return [
+        _twice(
+            np.tile(mode.phase[left], 2)[known],
+            y[known],
+            error[known],
+            color="muted",
+            label=f"{why}: not fitted" if number == 0 else "",
+            symbol="open",
+        )
+    ]
+
+
+def _curves(visits: pl.DataFrame, mode: FoldedVisits, color: str) -> list[Mark]:
     """The samples as one line each, joined with gaps; the best one on top."""
     best, time = mode.best, visits["bjd"].to_numpy()
     turns = np.round((time.mean() - best["t_peri"]) / best["period"])
     grid = best["t_peri"] + (turns + _PHASES) * best["period"]
-    curves = orbit_shapes(mode.samples, np.concatenate([grid, time]))
-    k = mode.samples["k"].to_numpy()[:, None]
-    weight = visits["rv_err"].to_numpy() ** -2
-    at_visits = k * curves[:, grid.size :]
-    level = ((mode.rv - at_visits) @ weight / weight.sum())[:, None]
     marks: list[Mark] = []
     if len(mode.samples) > 1:
-        marks.append(_joined(k * curves[:, : grid.size] + level, color))
-    shape = orbit_shapes(pl.DataFrame([best]), grid)[0]
-    fit = float(weight @ (mode.rv - mode.residual) / weight.sum())
-    model_mean = float(
-        weight @ (best["k"] * orbit_shapes(pl.DataFrame([best]), time)[0])
-    ) / float(weight.sum())
-    base = fit - model_mean
-    marks.append(_joined((base + best["k"] * shape)[None, :], "ink", 1.6))
-    k_2 = best.get("k_2")
-    if k_2 is not None and np.isfinite(k_2):
-        marks.append(_joined((base - k_2 * shape)[None, :], _SECOND, 1.6))
+        curves = above_center(mode.samples, np.concatenate([grid, time]))
+        weight = mode.weight / mode.weight.sum()
+        level = (mode.rv - curves[:, grid.size :]) @ weight
+        marks.append(_joined(curves[:, : grid.size] + level[:, None], color))
+    sample = pl.DataFrame([best])
+    marks.append(_joined(mode.center + above_center(sample, grid), "ink", 1.6))
+    if mode.of_pair:
+        second = above_center(sample, grid, second=True)
+        marks.append(_joined(mode.center + second, _SECOND, 1.6))
     return marks
 
 
@@ -200,40 +184,24 @@ def _joined(curves: Array, color: str, width: float = 0.7) -> Line:
     return Line(np.tile(phases, len(curves)), y, color, width=width)
 
 
-def _second_points(visits: pl.DataFrame, mode: _Mode, number: int) -> list[Mark]:
-    second = visits["rv_2"].to_numpy()
-    seen = np.isfinite(second)
-    if not seen.any():
-        return []
-    moved = second - visits["rv"].to_numpy() + mode.rv
-    return [
-        Points(
-            np.concatenate([mode.phase[seen], mode.phase[seen] + 1]),
-            np.tile(moved[seen], 2),
-            _SECOND,
-            "second star" if number == 0 else "",
-            error=np.tile(visits["rv_2_err"].to_numpy()[seen], 2),
-            symbol="diamond",
-            size=6,
-        )
-    ]
-
-
-def _residual_panel(evidence: Evidence, mode: _Mode, arms: tuple[str, ...]) -> Panel:
-    visits = evidence.visits
+def _residual_panel(
+    evidence: Evidence, mode: FoldedVisits, arms: tuple[str, ...]
+) -> Panel:
     marks: list[Mark] = [
         Line(np.array([0.0, 2.0]), np.zeros(2), "muted", dash="dash", width=1)
     ]
-    for arm, chosen in _by_arm(visits):
-        marks.append(
-            Points(
-                np.concatenate([mode.phase[chosen], mode.phase[chosen] + 1]),
-                np.tile(mode.residual[chosen], 2),
-                arm_color(arm, arms),
-                error=np.tile(visits["rv_err"].to_numpy()[chosen], 2),
-                size=5,
+    drawn = [
+        (chosen, mode.residual, mode.rv_err, {"color": arm_color(arm, arms)})
+        for arm, chosen in _by_arm(evidence.visits)
+    ]
+    everyone = np.ones(len(mode.rv), bool)
+    style = {"color": _SECOND, "symbol": "diamond"}
+    drawn.append((everyone, mode.residual_2, mode.rv_2_err, style))
+    for chosen, residual, error, look in drawn:
+        if (seen := chosen & np.isfinite(residual)).any():
+            marks.append(
+                _twice(mode.phase[seen], residual[seen], error[seen], size=5, **look)
             )
-        )
     return Panel(
         Axis("phase", low=0, high=2), Axis("residual (km/s)"), tuple(marks), tall=0.6
     )
@@ -262,9 +230,8 @@ def _shows(evidence: Evidence, several: bool) -> str:
     )
 
 
-def _here(evidence: Evidence, modes: list[_Mode]) -> str:
-    left = kms(float(np.std(modes[0].residual))) if len(modes[0].residual) > 1 else ""
-    rms = f" It leaves {left} rms." if left else ""
+def _here(evidence: Evidence, modes: list[FoldedVisits]) -> str:
+    rms = _what_is_left(modes[0])
     if not len(evidence.samples):
         return f"Here: {significant(evidence.period, 6)} d.{rms}"
     number = evidence.samples["mode"].n_unique()
@@ -274,6 +241,19 @@ def _here(evidence: Evidence, modes: list[_Mode]) -> str:
         f"{counted(number, 'mode')}{hidden}; the largest holds "
         f"{percent(modes[0].share, 1)}.{rms}"
     )
+
+
+def _what_is_left(mode: FoldedVisits) -> str:
+    """Say how much the fitted visits scatter about the best sample."""
+    first, second = finite(mode.residual), finite(mode.residual_2)
+    if len(first) < 2:
+        return ""
+    text = f" It leaves {kms(float(np.std(first)))} rms"
+    if len(second) > 1:
+        text += f", {kms(float(np.std(second)))} of the second star"
+    if number := int(mode.exchanged.sum()):
+        text += f"; the two velocities of {counted(number, 'visit')} are exchanged"
+    return text + "."
 
 
 def period_posterior(evidence: Evidence) -> Figure | Missing | None:
