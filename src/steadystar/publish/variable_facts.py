@@ -5,7 +5,7 @@ them may be missing. Velocities are `infer.star_visits`, those that were judged.
 """
 
 __all__ = [
-    "CLASSES",
+    "PAGE_ORDER",
     "Evidence",
     "candidates",
     "evidence_of",
@@ -26,7 +26,7 @@ from steadystar.infer.star_visits import usable_visits
 from steadystar.publish.facts import Facts
 from steadystar.publish.inputs import ReportInputs
 
-CLASSES = (
+PAGE_ORDER = (
     "double-lined binary",
     "single-lined binary",
     "likely pulsator",
@@ -138,7 +138,7 @@ def candidates(inputs: ReportInputs) -> pl.DataFrame:
     classed = pl.col("class").is_not_null() & ~pl.col("class").is_in(_STILL)
     table = table.filter(flags[0] | flags[1] | classed)
     rank = pl.col("class").replace_strict(
-        {name: i for i, name in enumerate(CLASSES)}, default=len(CLASSES)
+        {name: i for i, name in enumerate(PAGE_ORDER)}, default=len(PAGE_ORDER)
     )
     massive = pl.col("massive_companion").fill_null(value=False)
     table = table.sort(

@@ -48,7 +48,7 @@ def periodogram_items(evidence: Evidence, options: PeriodOptions) -> tuple[Item,
 
 
 def periodogram_figure(found: Periodogram, peaks: pl.DataFrame) -> Figure:
-    """Power against period with its jackknife band, and the window function below.
+    """Power against period with its jackknife error, and the window function below.
 
     Arguments:
         found: of the star's velocities.
@@ -60,7 +60,7 @@ def periodogram_figure(found: Periodogram, peaks: pl.DataFrame) -> Figure:
     low_x, high_x = float(period.min()), float(period.max())
     x = Axis("period (d)", log=True, low=low_x, high=high_x)
     band: list[Mark] = [
-        Line(high[0], high[2], "orange", "least and most without one visit", width=0.8),
+        Line(high[0], high[2], "orange", "± jackknife error", width=0.8),
         Line(high[0], high[3], "orange", width=0.8),
         Line(high[0], high[1], "blue", "power", width=1.2),
     ]
@@ -80,13 +80,13 @@ def periodogram_figure(found: Periodogram, peaks: pl.DataFrame) -> Figure:
         title="Periodogram",
         panels=(upper, lower),
         wide=True,
-        shows="Share of chi² that a sine with a free mean explains, for every period; how "
-        "far it goes if any one visit is left out (jackknife); the peaks, numbered by "
-        "height; and below the power of the times of observation themselves. Where the "
-        "window is high, a period has copies (aliases), in brackets by the peak that they "
-        "copy.",
-        good="One peak that stands clear of all others, also without any one visit, and "
-        "copies where the window says so.",
+        shows="Share of chi² that a sine with a free mean explains, for every period; that "
+        "share plus and minus its standard error, from leaving out one visit or night at "
+        "a time (jackknife error); the peaks, numbered by height; and below the power "
+        "of the times of observation themselves. Where the window is high, a period has "
+        "copies (aliases), in brackets by the peak that they copy.",
+        good="One peak that stands clear of all others by more than their jackknife "
+        "errors, and copies where the window says so.",
         here=_here(peaks),
     )
 

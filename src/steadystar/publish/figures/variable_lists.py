@@ -18,7 +18,7 @@ from steadystar.data import schema
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.lists import Listing
 from steadystar.publish.numbers import DASH, MINUS, counted, significant
-from steadystar.publish.variable_facts import CLASSES, candidates, judged_stars
+from steadystar.publish.variable_facts import PAGE_ORDER, candidates, judged_stars
 
 _MEANS = {
     "double-lined binary": "lines of two stars were seen",
@@ -135,7 +135,8 @@ def class_listing(inputs: ReportInputs) -> Listing | None:
         return None
     table = judged_stars(inputs)
     counts = dict(table["class"].fill_null("not judged").value_counts().iter_rows())
-    names = [*(name for name in CLASSES if name in counts), *sorted(set(counts) - {*CLASSES})]  # fmt: skip
+    known = [name for name in PAGE_ORDER if name in counts]
+    names = [*known, *sorted(set(counts) - {*known})]
     rows = tuple((name, f"{counts[name]:,}", _MEANS.get(name, DASH)) for name in names)
     return Listing(
         "classes",
@@ -216,12 +217,13 @@ def peak_listing(periods: pl.DataFrame) -> Listing:
         "peaks",
         "Peaks of the periodogram",
         (
-            *("rank", "period (d)", "power", "power without a visit", "FAP"),
+            *("rank", "period (d)", "power", "power ± jackknife error", "FAP"),
             *("amplitude (km/s)", "window", "alias"),
         ),
         rows,
-        "Errors of a period hold if it is this peak. Window: power of the times of "
-        "observation themselves at this period.",
+        "Errors of a period hold if it is this peak. Jackknife error: from leaving out one "
+        "visit or night at a time. Window: power of the times of observation themselves "
+        "at this period.",
         numeric=frozenset(range(7)),
     )
 
