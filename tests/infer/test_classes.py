@@ -1,3 +1,4 @@
+import numpy as np
 import polars as pl
 import pytest
 
@@ -60,14 +61,15 @@ def classified(table, **options):
     [
         ({"double_lined": True, "n_double_lined": 3}, {}, "double-lined binary"),
         ({"double_lined": True, "n_double_lined": 1}, {}, "variable"),
+        ({"p_teff_constant": 1e-9}, {"orbits": ORBIT}, "single-lined binary"),
+        ({"p_teff_constant": 1e-9, "p_teff_rv": 0.2}, {}, "variable"),
         (
-            {"n_teff": 8, "p_teff_constant": 1e-9},
+            {"p_teff_constant": 1e-9, "p_teff_rv": 0.02},
             {"orbits": ORBIT},
             "likely pulsator",
         ),
-        ({"n_teff": 8, "teff_rv_correlation": -0.97}, {}, "likely pulsator"),
-        ({"n_teff": 4, "teff_rv_correlation": -0.97}, {}, "variable"),
-        ({"n_teff": 8, "p_teff_constant": 0.2}, {}, "variable"),
+        ({"p_teff_constant": 0.1, "p_teff_rv": 0.02}, {}, "variable"),
+        ({"p_teff_constant": 0.1, "p_teff_rv": 1e-4}, {}, "likely pulsator"),
         ({}, {"orbits": ORBIT}, "single-lined binary"),
         ({}, {"periods": PERIOD}, "single-lined binary"),
         ({}, {"periods": PERIOD.with_columns(fap=pl.lit(0.1))}, "variable"),
@@ -100,6 +102,29 @@ def test_period_and_masses_come_from_the_tables():
 
 
 @pytest.mark.parametrize(
+    ("peak", "error", "kept"),
+    [(12.4, 0.001, True), (12.0, 0.2, True), (12.0, 0.1, False), (6.2, 0.2, False)],
+)
+def test_the_error_is_the_orbits_and_the_chance_stays_at_its_own_period(
+    peak, error, kept
+):
+    orbit = ORBIT.with_columns(period_low=pl.lit(12.4), period_high=pl.lit(12.44))
+    period = PERIOD.with_columns(period=pl.lit(peak), period_err=pl.lit(error))
+    found = classified(star(), periods=period, orbits=orbit)
+    assert found["period"] == 12.5
+    assert found["period_err"] == pytest.approx(0.02)
+    assert found["period_fap"] == pytest.approx(1e-6 if kept else np.nan, nan_ok=True)
+    assert found["class"] == "single-lined binary"
+    bad = orbit.with_columns(orbit_status=pl.lit("too few"))
+    found = classified(star(), periods=period, orbits=bad)
+    assert (found["period"], found["period_err"], found["period_fap"]) == (
+        peak,
+        error,
+        1e-6,
+    )
+
+
+@pytest.mark.parametrize(
     ("columns", "massive"),
     [
         ({"mass_function": 0.2}, False),
@@ -118,6 +143,8 @@ def test_a_companion_that_should_be_seen_and_is_not_is_listed(columns, massive):
     found = classified(star(), orbits=orbit)
     assert found["massive_companion"] is massive
     assert ("solar masses" in found["evidence"]) is massive
+    hot = classified(star(p_teff_rv=1e-9), orbits=orbit)
+    assert (hot["class"], hot["massive_companion"]) == ("likely pulsator", massive)
     two = classified(star(double_lined=True, n_double_lined=4), orbits=orbit)
     assert not two["massive_companion"]
     assert classified(star(), orbits=orbit, massive=50.0)["massive_companion"] is False

@@ -315,6 +315,63 @@ def test_temperatures_come_from_labels_and_are_tested():
         find_variables(visits, labels=labels.drop("teff_err"))
 
 
+def two_arms(seed=6, stars=200, offset=60.0):
+    """Variable stars of constant temperature, of which the red arm says 60 K less."""
+    rng = np.random.default_rng(seed)
+    star, visit, arm = (grid.ravel() for grid in np.mgrid[:stars, :5, :2])
+    rv = np.repeat(rng.normal(0, 5, (stars, 5)).ravel(), 2)
+    teff_err = np.where(arm, 30.0, 10.0)
+    return pl.DataFrame(
+        {
+            "star_id": star,
+            "visit_id": [
+                f"{s}-{v}-{a}" for s, v, a in zip(star, visit, arm, strict=True)
+            ],
+            "bjd": 2_458_000.0 + visit * 7.3,
+            "arm": np.where(arm, "red", "blue"),
+            "rv": rv + 0.5 * arm + rng.normal(0, 0.2, len(star)),
+            "rv_err": np.full(len(star), 0.2),
+            "teff": 6000 - offset * arm + teff_err * rng.normal(size=len(star)),
+            "teff_err": teff_err,
+        }
+    )
+
+
+def test_arms_that_disagree_on_the_temperature_make_no_pulsator():
+    visits = two_arms()
+    found = find_variables(visits)
+    assert found["variable"].all()
+    assert found["n_teff"].to_list() == [10] * 200
+    for name in ("p_teff_constant", "p_teff_rv"):
+        # 200 chances of no effect: standard error of the share 0.035.
+        assert (found[name] < 0.5).mean() == pytest.approx(0.5, abs=0.12)
+        assert (found[name] < 0.05).sum() <= 22
+    assert (found["class"] == "likely pulsator").sum() <= 2
+    # The offset is nowhere in the answer.
+    same = find_variables(two_arms(offset=0.0))
+    for name in ("p_teff_constant", "teff_rv_correlation"):
+        assert_allclose(found[name], same[name], rtol=1e-6, atol=1e-9)
+    # The control: without the names of arms many temperatures are not constant.
+    blind = find_variables(visits.drop("arm"))
+    assert (blind["p_teff_constant"] < 0.001).mean() > 0.3
+    one = find_variables(visits.filter(pl.col("bjd") == pl.col("bjd").min()))
+    assert one["p_teff_constant"].is_nan().all()
+    assert one["p_teff_rv"].is_nan().all()
+
+
+def test_a_bad_temperature_weighs_little_in_the_correlation():
+    visits = two_arms(stars=1).filter(pl.col("arm") == "blue")
+    pulsates = visits.with_columns(teff=6000 + 30 * pl.col("rv"))
+    bad = pl.int_range(pl.len()) == 2
+    spoiled = pulsates.with_columns(
+        teff=pl.when(bad).then(9000.0).otherwise("teff"),
+        teff_err=pl.when(bad).then(1e4).otherwise("teff_err"),
+    )
+    assert find_variables(spoiled)["teff_rv_correlation"][0] > 0.9
+    equal = spoiled.with_columns(teff_err=pl.lit(10.0))
+    assert find_variables(equal)["teff_rv_correlation"][0] < 0.9
+
+
 def test_what_cannot_be_done_says_why():
     visits = survey(stars=3).with_columns(correction_err=pl.lit(0.1))
     with pytest.raises(ValueError, match="no column fiber, by which errors"):

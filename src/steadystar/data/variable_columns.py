@@ -94,23 +94,43 @@ VARIABLES = (
         FLOAT,
         "",
         "stat.correlation",
-        "Correlation of temperature with velocity over the visits",
+        "Correlation of temperature with velocity over the visits, within arms",
+    ),
+    Column(
+        "p_teff_rv",
+        FLOAT,
+        "",
+        "stat.probability",
+        "Chance of such a correlation if temperature and velocity are independent",
     ),
     Column(
         "p_teff_constant",
         FLOAT,
         "",
         "stat.probability",
-        "Chance that a star of constant temperature has temperatures so different",
+        "Chance that a star of constant temperature has temperatures so different in an arm",
     ),
-    Column("period", FLOAT, "d", _PERIOD, "Period of the highest peak"),
-    Column("period_err", FLOAT, "d", _ERROR + _PERIOD, "Error of period, this peak"),
+    Column(
+        "period",
+        FLOAT,
+        "d",
+        _PERIOD,
+        "Period of the orbit if that is good, else of the highest peak",
+    ),
+    Column(
+        "period_err",
+        FLOAT,
+        "d",
+        _ERROR + _PERIOD,
+        "Half the 68% interval of the orbit's period; else error of period, if this peak",
+    ),
     Column(
         "period_fap",
         FLOAT,
         "",
         "stat.probability",
-        "Chance that noise has a peak so high anywhere in the range searched",
+        "Chance that noise has a peak as high as this period's; NaN if the orbit has "
+        "another period than the highest peak",
     ),
     Column(
         "mass_function", FLOAT, "solMass", "phys.mass;arith", "Of the orbit, median"
@@ -130,7 +150,7 @@ VARIABLES = (
         BOOL,
         "",
         "meta.code",
-        "A single-lined binary whose unseen companion is more massive than the limit",
+        "On a good orbit, not double-lined: the unseen companion exceeds the limit of mass",
     ),
 )
 """One row a star: constant or variable, and what kind of variable."""

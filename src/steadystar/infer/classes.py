@@ -3,11 +3,16 @@
 One class a star, the first that fits:
 
     double-lined binary   lines of two stars in several visits that moonlight does not explain
-    likely pulsator       the velocity varies, and the temperature with it
+    likely pulsator       the velocity varies, and the temperature goes with it
     single-lined binary   the velocity varies and has an orbit, or a period
     variable              the velocity varies; no orbit or period was found, or asked for
     constant              more probably constant than not, and not found to vary
     uncertain             the rest: too few visits, or errors too large to say
+
+A temperature goes with the velocity if their correlation is significant (``pulsator_p``),
+or if the temperature varies significantly and there is some correlation (p < 0.05). One
+that merely scatters, because its errors are too small or a spectrum is bad, makes no
+pulsator.
 
 A star whose companion must be massive, and yet is not seen, may have a neutron star or a
 black hole beside it (or a close pair of stars, or light that was overlooked): these are
@@ -22,7 +27,6 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import stdtr
 
 from steadystar.data import schema
 from steadystar.infer.orbit_masses import companion_mass
@@ -48,8 +52,8 @@ class ClassOptions:
     ] = 2
     pulsator_p: Annotated[
         float,
-        "Chance of a constant temperature, or of its correlation with velocity, below "
-        "which a variable star is a likely pulsator.",
+        "Chance of the temperature's correlation with velocity below which a variable star "
+        "is a likely pulsator; where that of a constant temperature is below it, 0.05 do.",
     ] = 1e-3
     period_fap: Annotated[
         float, "False-alarm probability below which a period counts, without an orbit."
@@ -73,6 +77,10 @@ class ClassOptions:
 
 
 _DEFAULT = ClassOptions()
+_SOME_CORRELATION = 0.05
+"""Chance of the correlation that is low enough if the temperature surely varies."""
+_SAME_PERIOD, _ERRORS = 0.01, 3.0
+"""How near a peak's period and an orbit's are to be one: a part of it, or errors."""
 
 
 def classify_stars(
@@ -92,7 +100,9 @@ def classify_stars(
         options: what makes a class.
 
     Fills ``period, period_err, period_fap, mass_function, m2_min, class, evidence,
-    massive_companion``. A companion counts as massive if its least mass, or where no
+    massive_companion``. A good orbit gives ``period`` and its error, half of its 68%
+    interval; ``period_fap`` stays if the highest peak is at that period (within 1% or
+    three errors of both together), else it is NaN. A companion counts as massive if its least mass, or where no
     star's mass is given the mass function itself, which it exceeds, is beyond the
     limit at its lower error (16%), and beyond the star's own mass where that is known:
     it would be seen.
@@ -102,7 +112,8 @@ def classify_stars(
     which = np.select([flags[name] for name in CLASSES[:-1]], range(5), 5)
     least = table["_least"].to_numpy()
     own = np.nan_to_num(table["_mass"].to_numpy(), nan=0.0)
-    massive = (which == 2) & (np.nan_to_num(least) > np.maximum(options.massive, own))
+    alone = (which == 1) | (which == 2)
+    massive = alone & (np.nan_to_num(least) > np.maximum(options.massive, own))
     out = table.with_columns(
         pl.Series("class", [CLASSES[k] for k in which], dtype=pl.String),
         massive_companion=pl.Series(massive),
@@ -139,8 +150,17 @@ def _with_orbits(table: pl.DataFrame, orbits: pl.DataFrame | None) -> pl.DataFra
     out = _replaced(table, good).with_columns(
         pl.col("_orbit").fill_null(value=False), pl.col("_mass").fill_null(float("nan"))
     )
-    period = pl.when("_orbit").then("_period").otherwise("period")
-    return out.with_columns(period=period, _periodic=periodic).drop("_period")
+    orbit, (peak, err) = pl.col("_orbit"), (pl.col("period"), pl.col("period_err"))
+    error = (err.fill_nan(0.0) ** 2 + pl.col("_period_err").fill_nan(0.0) ** 2).sqrt()
+    near = (pl.col("_period") - peak).abs() <= pl.max_horizontal(
+        _SAME_PERIOD * pl.col("_period"), _ERRORS * error
+    )
+    period = pl.when(orbit).then("_period").otherwise(peak)
+    period_err = pl.when(orbit).then("_period_err").otherwise(err)
+    fap = pl.when(~orbit | near).then(periodic).otherwise(float("nan"))
+    return out.with_columns(
+        period=period, period_err=period_err, period_fap=fap, _periodic=periodic
+    ).drop("_period", "_period_err")
 
 
 def _masses(orbits: pl.DataFrame) -> pl.DataFrame:
@@ -158,6 +178,7 @@ def _masses(orbits: pl.DataFrame) -> pl.DataFrame:
     )
     low = np.where(np.isfinite(low), low, function)
     known = (mass > 0) & (function > 0)
+    early, late = (numbers(orbits, f"period_{end}") for end in ("low", "high"))
     own, least = given.copy(), np.where(np.isfinite(given_low), given_low, given)
     own[known] = np.where(
         np.isfinite(given[known]),
@@ -171,6 +192,7 @@ def _masses(orbits: pl.DataFrame) -> pl.DataFrame:
         m2_min=pl.Series(own),
         _least=pl.Series(np.where(np.isfinite(least), least, low)),
         _period=pl.col("period"),
+        _period_err=pl.Series((late - early) / 2),
         _mass=pl.Series(mass),
         _orbit=pl.lit(value=True),
     )
@@ -194,8 +216,10 @@ def _flags(table: pl.DataFrame, options: ClassOptions) -> dict[str, NDArray]:
     double = double & (
         table["n_double_lined"].to_numpy() >= options.double_lined_visits
     )
+    together = table["p_teff_rv"].to_numpy()
     teff = table["p_teff_constant"].to_numpy() < options.pulsator_p
-    teff = teff | (_p_correlation(table) < options.pulsator_p)
+    teff = teff & (together < _SOME_CORRELATION)
+    teff = teff | (together < options.pulsator_p)
     periodic = table["_periodic"].to_numpy() < options.period_fap
     return {
         "double-lined binary": double,
@@ -205,17 +229,6 @@ def _flags(table: pl.DataFrame, options: ClassOptions) -> dict[str, NDArray]:
         "constant": table["constant"].to_numpy(),
         "uncertain": np.ones(len(table), bool),
     }
-
-
-def _p_correlation(table: pl.DataFrame) -> NDArray[np.float64]:
-    """Return the chance of such a correlation among visits that have none (Student's t)."""
-    r = table["teff_rv_correlation"].to_numpy()
-    n = table["n_teff"].to_numpy().astype(float)
-    good = np.isfinite(r) & (n > 2)
-    r = np.clip(np.where(good, r, 0.0), -1 + 1e-12, 1 - 1e-12)
-    freedom = np.maximum(n - 2, 1)
-    t = np.abs(r) * np.sqrt(freedom / (1 - r**2))
-    return np.where(good, 2 * stdtr(freedom, -t), np.nan)
 
 
 def _evidence(row: dict, options: ClassOptions) -> str:
@@ -252,7 +265,7 @@ def _evidence(row: dict, options: ClassOptions) -> str:
     if row["class"] == "likely pulsator":
         parts.append(
             f"temperature constant with p {row['p_teff_constant']:.2g}, correlation with "
-            f"velocity {row['teff_rv_correlation']:.2f}"
+            f"velocity {row['teff_rv_correlation']:.2f} (p {row['p_teff_rv']:.2g})"
         )
     if row["_orbit"]:
         parts.append(f"orbit of {row['period']:.4g} d")

@@ -25,9 +25,10 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import chdtrc
+from scipy.special import chdtrc, stdtr
 
 from steadystar.calibrate.correction import ZeroPoints
+from steadystar.calibrate.visits import codes
 from steadystar.calibrate.visitsums import Groups, Vector, sums
 from steadystar.data import schema
 from steadystar.infer.classes import ClassOptions, classify_stars
@@ -307,25 +308,36 @@ def _with_temperatures(table: pl.DataFrame, labels: pl.DataFrame | None):
 
 
 def _temperatures(table: pl.DataFrame, stars: int) -> dict[str, NDArray]:
-    """Say whether the temperature varies, and whether it goes with the velocity."""
+    """Say whether the temperature varies, and whether it goes with the velocity.
+
+    Both are taken about their means of an arm and velocity zero, weighted by the errors
+    of the temperatures: arms that disagree on the temperature make nothing vary. Each
+    mean costs a degree of freedom, of the correlation's Student t as well.
+    """
     teff, err = table["teff"].to_numpy(), table["teff_err"].to_numpy()
     good = np.isfinite(teff) & np.isfinite(err) & (err > 0)
     star, rv = table["star"].to_numpy()[good], table["rv"].to_numpy()[good]
     teff, weight = teff[good], err[good] ** -2
+    keys = table.filter(pl.Series(good)).select(
+        "star", "zero", pl.col("arm").cast(pl.String).fill_null("")
+    )
+    group, _ = codes(keys, ["star", "zero", "arm"])
+    groups = int(group.max(initial=-1)) + 1
+    total = sums(group, weight, groups)
+    a, b = (x - (sums(group, weight * x, groups) / total)[group] for x in (teff, rv))
+    aa, ab, bb = (sums(star, weight * x, stars) for x in (a * a, a * b, b * b))
     count = np.bincount(star, minlength=stars)
-    total = np.maximum(sums(star, weight, stars), 1e-300)
-    off = teff - (sums(star, weight * teff, stars) / total)[star]
-    chi2 = sums(star, weight * off**2, stars)
-    several = count > 1
-    p_value = np.where(several, chdtrc(np.maximum(count - 1, 1), chi2), np.nan)
-    n = np.maximum(count, 1)
-    a, b = (x - (sums(star, x, stars) / n)[star] for x in (teff, rv))
-    both, aa, bb = (sums(star, x, stars) for x in (a * b, a * a, b * b))
+    means = keys.with_columns(group=pl.Series(group)).unique("group")["star"].to_numpy()
+    freedom = count - np.bincount(means, minlength=stars)
+    p_value = np.where(freedom > 0, chdtrc(np.maximum(freedom, 1), aa), np.nan)
     spread = np.sqrt(aa * bb)
-    enough = (count > 2) & (spread > 0)
-    correlation = np.where(enough, both / np.where(enough, spread, 1), np.nan)
+    enough = (freedom > 1) & (spread > 0)
+    r = np.where(enough, ab / np.where(enough, spread, 1), np.nan)
+    left = np.maximum(freedom - 1, 1)
+    t = np.abs(r) * np.sqrt(left / np.maximum(1 - r**2, 1e-12))
     return {
         "n_teff": count,
-        "teff_rv_correlation": correlation,
+        "teff_rv_correlation": r,
+        "p_teff_rv": 2 * stdtr(left, -t),
         "p_teff_constant": p_value,
     }
