@@ -155,6 +155,17 @@ def test_stars_that_were_asked_for_have_an_orbit_or_the_reason(fitted):
     assert len(variables) == 12
 
 
+def test_the_summary_counts_every_orbit_by_its_status(fitted):
+    _, out = fitted
+    summary = json.loads((out / "summary.json").read_text())
+    orbits = pl.read_parquet(out / "orbits.parquet")
+    counts = summary["orbit_statuses"]
+    assert sum(counts.values()) == len(orbits)
+    for status, number in counts.items():
+        assert number == (orbits["orbit_status"] == status).sum()
+    assert summary["orbits"] == (orbits["n_samples"] > 0).sum()
+
+
 def test_a_mass_gives_the_least_mass_of_the_companion(fitted):
     _, out = fitted
     row = pl.read_parquet(out / "orbits.parquet").row(1, named=True)

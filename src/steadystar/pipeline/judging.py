@@ -286,7 +286,8 @@ def variable_facts(judged: Judged) -> dict[str, Any]:
     table, orbits = judged.variables, judged.orbits
     counts = dict(table["class"].value_counts().iter_rows())
     known = orbits.filter(pl.col("n_samples") > 0)
-    statuses = dict(orbits["orbit_status"].value_counts(sort=True).iter_rows())
+    statuses = orbits["orbit_status"].value_counts(name="n")
+    statuses = statuses.sort("n", "orbit_status", descending=[True, False])
     return {
         "judged_stars": int((table["dof"].fill_null(0) > 0).sum()),
         "classes": {name: counts[name] for name in CLASSES if name in counts},
@@ -297,7 +298,7 @@ def variable_facts(judged: Judged) -> dict[str, Any]:
         ),
         "orbits": len(known),
         "orbits_of_one_mode": int((known["n_modes"] == 1).sum()),
-        "without_orbit": {n: c for n, c in statuses.items() if n != "good"},
+        "orbit_statuses": dict(statuses.iter_rows()),
         "massive_companions": table.filter("massive_companion")["star_id"]
         .cast(pl.String)
         .to_list(),
@@ -319,13 +320,13 @@ def describe_variables(facts: Mapping[str, Any]) -> list[str]:
             f"Periods     {facts['stars_searched_for_periods']:,} stars searched, "
             f"{facts['sure_periods']:,} have a period of false-alarm probability < 0.001"
         )
-    if facts["orbits"] or facts["without_orbit"]:
+    if facts["orbit_statuses"]:
         lines.append(
             f"Orbits      {facts['orbits']:,}, {facts['orbits_of_one_mode']:,} of them of "
             "one period only"
         )
-        for why, number in facts["without_orbit"].items():
-            lines.append(f"{'':<12}{number:,} x {why}")
+        for status, number in facts["orbit_statuses"].items():
+            lines.append(f"{'':<12}{number:,} x {status}")
     if massive := facts["massive_companions"]:
         more = f" and {len(massive) - 5} more" if len(massive) > 5 else ""
         lines.append(f"Massive     unseen companions: {', '.join(massive[:5])}{more}")
