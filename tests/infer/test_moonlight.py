@@ -115,6 +115,26 @@ def test_a_second_star_that_follows_the_moon_is_the_moon():
     assert star["n_moonlight"] == 1
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_noon_of_greenwich_is_no_end_of_a_night(named):
+    # 11:30 and 12:30 UT are one evening of China, whose Moon may be a star; a day later not.
+    for later, double_lined in ((1 / 24, True), (25 / 24, False)):
+        evening = np.floor(FULL) + 11.5 / 24
+        table = visits(evening + np.array([0.0, later, -60, -50, -40]))
+        if not named:
+            table = table.drop("night")
+        moon = pl.Series(moonlight_velocity(table)[0])
+        two = pl.int_range(5) < 2
+        table = table.with_columns(
+            rv_2=pl.when(two).then(moon).otherwise(None),
+            rv_2_err=pl.lit(1.0),
+            status=pl.when(two).then(int(Status.DOUBLE_LINED)).otherwise(0),
+        )
+        star = find_variables(table).row(0, named=True)
+        assert star["n_moonlight"] == 2
+        assert star["double_lined"] is double_lined
+
+
 def test_options_that_find_nothing_are_refused():
     with pytest.raises(ValueError, match="is never found"):
         MoonlightOptions(lit=2.0)

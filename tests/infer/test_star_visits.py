@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose
 from polars.testing import assert_frame_equal
 
 from steadystar.data.status import Status
-from steadystar.infer.star_visits import usable_visits
+from steadystar.infer.star_visits import count_nights, night_runs, usable_visits
 
 
 def table(**columns) -> pl.DataFrame:
@@ -57,6 +57,23 @@ def test_arms_of_relative_velocities_have_zeros_of_their_own():
     zero = dict(relative.select("visit_id", "zero").iter_rows())
     assert {zero["u"], zero["v"]} == {0, 1}
     assert {zero["w"], zero["x"]} == {0, 1}
+
+
+def test_nights_have_names_or_are_divided_by_gaps():
+    # From 11 to 20 UT, an evening and a morning of China; then the next evening.
+    t = 2_458_000.0 + np.array([0.34, np.nan, -0.04, 0.9, 0.1])
+    assert night_runs(t).tolist() == [0, -1, 0, 1, 0]
+    assert night_runs(t, np.array([0, 0, 0, 1, 1])).tolist() == [0, -1, 0, 2, 1]
+    visits = pl.DataFrame(
+        {"star_id": list("aaabb"), "bjd": t, "rv": [1.0] * 5, "rv_err": [0.1] * 5}
+    )
+    assert count_nights(usable_visits(visits), 2).tolist() == [1, 2]
+    # A name counts without a time, and goes to visits beside those that have it.
+    named = visits.with_columns(night=pl.Series([7, 9, None, None, 7]))
+    assert count_nights(usable_visits(named), 3).tolist() == [2, 2, 0]
+    text = named.with_columns(pl.col("night").cast(pl.String))
+    assert count_nights(usable_visits(text), 2).tolist() == [2, 2]
+    assert count_nights(usable_visits(visits).clear(), 2).tolist() == [0, 0]
 
 
 def test_what_comes_from_here_may_come_again():

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from steadystar.calibrate.sunlight import sunlight
 from steadystar.calibrate.visitsums import Vector
 from steadystar.data.constants import C_KMS
-from steadystar.infer.star_visits import groups_of
+from steadystar.infer.star_visits import count_nights, groups_of
 from steadystar.survey.observatory import SITES, Site, barycentric
 
 _MJD0 = 2_400_000.5
@@ -138,11 +138,8 @@ def moonlit_visits(
         lit_by[asked] = (near | (double[asked] & near_2)) & (lit >= options.lit)
     seen = np.bincount(star[double], minlength=stars)
     explained = np.bincount(star[double & lit_by], minlength=stars)
-    nights = np.floor(table["bjd"].to_numpy())
-    first, last = np.full(stars, np.inf), np.full(stars, -np.inf)
-    np.fmin.at(first, star[double], nights[double])
-    np.fmax.at(last, star[double], nights[double])
-    return lit_by, (seen > 0) & (seen == explained) & (last > first)
+    several = count_nights(table.filter(pl.Series(double)), stars) > 1
+    return lit_by, (seen > 0) & (seen == explained) & several
 
 
 def _apart(table: pl.DataFrame, sigmas: float) -> NDArray[np.bool_]:

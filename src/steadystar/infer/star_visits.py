@@ -9,10 +9,14 @@ begins here, so that all judge the same velocities with the same errors:
   (``correction_common_err``) is taken out of ``rv_err``: it moves the star as a whole;
 - relative velocities of an arm, or against another reference, have a zero of their own:
   ``zero`` numbers them within the star.
+
+Nights are told apart by the column ``night`` where it is known, else by gaps (`night_runs`).
 """
 
 __all__ = [
+    "count_nights",
     "groups_of",
+    "night_runs",
     "standard_velocities",
     "usable_rows",
     "usable_visits",
@@ -35,6 +39,9 @@ from steadystar.data.column import FLOAT, INT, TEXT
 from steadystar.data.status import Status
 
 _NOT_COUNTED = STAYS_OUT | Status.DUPLICATE
+_NEW_NIGHT = 0.4
+"""Days without a visit after which another night has begun: the shortest day of a site at
+40 degrees is longer, with its twilights."""
 _FILLED = {
     "visit_id": TEXT,
     "bjd": FLOAT,
@@ -140,6 +147,50 @@ def groups_of(table: pl.DataFrame, stars: int) -> Groups:
     """Return which rows of `usable_rows` or `usable_visits` share a zero and a star."""
     zero, star_of_zero, _ = velocity_zeros(table, table["star"].to_numpy())
     return Groups(zero, star_of_zero, stars)
+
+
+def night_runs(bjd: Vector, star: NDArray[np.intp] | None = None) -> NDArray[np.intp]:
+    """Number the nights of visits whose nights have no name, ``(visit,)``, by gaps.
+
+    Wherever the observatory is, 0.4 d without a visit divide two nights; midnight of UTC or
+    a Julian date's noon do not.
+
+    Arguments:
+        bjd: times, d.
+        star: number of each visit's star, 0 or more; each has nights of its own. None: one.
+
+    Returns:
+        Numbers from 0; -1 where the time is not known.
+    """
+    star = np.zeros(len(bjd), np.intp) if star is None else star
+    order = np.lexsort((bjd, star))
+    order = order[np.isfinite(bjd[order])]
+    new = np.diff(bjd[order], prepend=-np.inf) > _NEW_NIGHT
+    new |= np.diff(star[order], prepend=-1) > 0
+    out = np.full(len(bjd), -1, np.intp)
+    out[order] = np.cumsum(new) - 1
+    return out
+
+
+def count_nights(table: pl.DataFrame, stars: int) -> NDArray[np.intp]:
+    """Count the nights of each star in a table of `usable_visits`, ``(star,)``.
+
+    A visit whose night has no name is of the named night within 0.4 d, if there is one; one
+    that has no time either does not count.
+    """
+    star = table["star"].to_numpy()
+    run = night_runs(table["bjd"].to_numpy(), star)
+    name, _ = codes(table, ["star", "night"])
+    named = (name >= 0) & (run >= 0)
+    whose = np.full(int(run.max(initial=-1)) + 1, -1)
+    whose[run[named]] = name[named]
+    lone = (name < 0) & (run >= 0)
+    # A run of visits of which none has a name gets a number beyond all names.
+    beyond = int(name.max(initial=-1)) + 1
+    name[lone] = np.where(whose[run[lone]] >= 0, whose[run[lone]], beyond + run[lone])
+    known = name >= 0
+    first = np.unique(name[known], return_index=True)[1]
+    return np.bincount(star[known][first], minlength=stars)
 
 
 def _within_star(table: pl.DataFrame) -> pl.DataFrame:

@@ -33,7 +33,12 @@ from steadystar.calibrate.visitsums import Groups, Vector, sums
 from steadystar.data import schema
 from steadystar.infer.classes import ClassOptions, classify_stars
 from steadystar.infer.moonlight import MoonlightOptions, moonlit_visits
-from steadystar.infer.star_visits import groups_of, usable_visits, without_visits
+from steadystar.infer.star_visits import (
+    count_nights,
+    groups_of,
+    usable_visits,
+    without_visits,
+)
 from steadystar.infer.summary import SummaryOptions, discoveries, summarize_stars
 from steadystar.infer.variability_covariance import (
     exact_covariance,
@@ -48,9 +53,6 @@ from steadystar.infer.variability_likelihood import (
     most_likely,
 )
 from steadystar.infer.variability_pairs import Pairs, largest_of_stars
-
-_NEW_NIGHT = 0.4
-"""Days without a visit after which another night has begun, where nights have no name."""
 
 _FROM_SUMMARY = (
     "ra",
@@ -168,16 +170,9 @@ def _times(table: pl.DataFrame, stars: int) -> dict[str, NDArray]:
     np.fmin.at(first, star, bjd)
     np.fmax.at(last, star, bjd)
     baseline = np.where(last >= first, last - first, np.nan)
-    named = table.select("star", "night").drop_nulls().unique()["star"].to_numpy()
-    nights = np.bincount(named, minlength=stars)
-    order = np.lexsort((bjd, star))
-    order = order[np.isfinite(bjd[order])]
-    new = np.diff(bjd[order], prepend=-np.inf) > _NEW_NIGHT
-    new |= np.diff(star[order], prepend=-1) > 0
-    by_time = np.bincount(star[order][new], minlength=stars)
     return {
         "n_visits": np.bincount(star, minlength=stars),
-        "n_nights": np.where(nights > 0, nights, by_time),
+        "n_nights": count_nights(table, stars),
         "baseline": baseline,
     }
 

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.sines import Array, Sampling, frequency_grid
+from steadystar.infer.star_visits import night_runs
 
 Codes = NDArray[np.intp]
 
 LEAST_FREEDOM = 3
 """Visits less constants: through two there is always a sine."""
 _SAME_TIME = 1e-4  # d: arms of one exposure
-_NIGHT_GAP = 1 / 3  # d without a visit end a night
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,7 @@ class Curve:
             )
         middle = 0.5 * (t.min() + t.max()) if len(t) else 0.0
         codes = np.unique(zero, return_inverse=True)[1].astype(np.intp)
-        return cls(
-            t - middle, rv, err, codes, _runs(t, _SAME_TIME), _runs(t, _NIGHT_GAP)
-        )
+        return cls(t - middle, rv, err, codes, _runs(t, _SAME_TIME), night_runs(t))
 
     def sampling(self, scatter: float, known: Array) -> Sampling:
         """Return the times with the weights that this scatter leaves."""
