@@ -6,6 +6,8 @@ stars) or change their shape (a pulsator); H alpha shows activity and gas that s
 
 __all__ = ["extreme_spectra", "line_strength", "temperatures"]
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -13,7 +15,7 @@ from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.measure.equivalent_width import H_ALPHA, equivalent_widths
 from steadystar.publish.facts import Facts
-from steadystar.publish.figures.lines import named_lines
+from steadystar.publish.figures.lines import NamedLine, named_lines
 from steadystar.publish.figures.spectra import display_grid, normalized
 from steadystar.publish.figures.timeline import shown_velocity, time_axis
 from steadystar.publish.numbers import (
@@ -27,7 +29,6 @@ from steadystar.publish.plot import (
     Axis,
     Figure,
     Line,
-    Mark,
     Missing,
     Panel,
     Points,
@@ -60,7 +61,6 @@ def extreme_spectra(
     if len(usable) < 2:
         return None
     both = int(usable[0]), int(usable[-1])
-    curves = [normalized(spectra, i, grid) for i in both]
     hottest = visits["teff"].max() if "teff" in visits.columns else None
     lines = named_lines(
         float(grid[0]),
@@ -68,32 +68,15 @@ def extreme_spectra(
         hottest=float(hottest) if isinstance(hottest, float) else 7000.0,
     )
     chosen = sorted(lines, key=lambda line: (line.rank, line.middle))[:_LINES]
-    about = float(np.mean(_absolute(facts, visits, rows)))
-    panels = []
-    for place, line in enumerate(sorted(chosen, key=lambda line: line.middle)):
-        center = line.middle * (1 + about / C_KMS)
-        reach = center * (_HALF_KMS / C_KMS) + np.ptp(line.waves) / 2
-        near = np.abs(grid - center) < reach
-        marks: list[Mark] = [
-            Line(
-                grid[near],
-                curve[near],
-                color,
-                f"{significant(float(velocity[i]), 3)} km/s" if not place else "",
-                width=1.3,
-            )
-            for i, curve, color in zip(both, curves, _EPOCHS, strict=True)
-        ]
-        panels.append(
-            Panel(
-                Axis("vacuum wavelength (Å)"),
-                _flux_axis(curves[0][near], curves[1][near]),
-                tuple(marks),
-                title=line.name,
-            )
-        )
-    if not panels:
+    if not chosen:
         return None
+    curves = [normalized(spectra, i, grid) for i in both]
+    names = [f"{significant(float(velocity[i]), 3)} km/s" for i in both]
+    shift = 1 + float(np.mean(_absolute(facts, visits, rows))) / C_KMS
+    panels = [
+        _line_panel(line, shift, grid, curves, [] if place else names)
+        for place, line in enumerate(sorted(chosen, key=lambda line: line.middle))
+    ]
     nights = [_night(visits, rows, i) for i in both]
     which = f", {arm} arm" if arm != "all" else ""
     return Figure(
@@ -109,6 +92,29 @@ def extreme_spectra(
         "of spots.",
         here=f"Here: {nights[0]} and {nights[1]}, "
         f"{significant(float(velocity[both[1]] - velocity[both[0]]), 3)} km/s apart.",
+    )
+
+
+def _line_panel(
+    line: NamedLine,
+    shift: float,
+    grid: Array,
+    curves: Sequence[Array],
+    names: list[str],
+) -> Panel:
+    """Both epochs about a line, which the star's velocity shifts; ``names``: or none."""
+    center = line.middle * shift
+    reach = center * (_HALF_KMS / C_KMS) + np.ptp(line.waves) / 2
+    near = np.abs(grid - center) < reach
+    marks = [
+        Line(grid[near], curve[near], color, name, width=1.3)
+        for curve, color, name in zip(curves, _EPOCHS, names or ("", ""), strict=True)
+    ]
+    return Panel(
+        Axis("vacuum wavelength (Å)"),
+        _flux_axis(curves[0][near], curves[1][near]),
+        tuple(marks),
+        title=line.name,
     )
 
 
@@ -204,7 +210,9 @@ def line_strength(
     table = picked.select("visit_id").with_columns(
         width=pl.Series(found.width), error=pl.Series(found.error)
     )
-    seen = visits.select("visit_id", "bjd", "place", "arm").unique("visit_id")
+    seen = visits.select("visit_id", "bjd", "place", "arm").unique(
+        "visit_id", keep="first", maintain_order=True
+    )
     table = table.join(seen, "visit_id", "inner", maintain_order="left").filter(
         pl.col("width").is_finite()
     )

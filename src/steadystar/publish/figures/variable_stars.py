@@ -157,27 +157,11 @@ def p_values(inputs: ReportInputs) -> Figure | Missing:
 def amplitude_period(inputs: ReportInputs) -> Figure | Missing:
     """Amplitude against period of the candidates."""
     name, title = "amplitudes", "Amplitudes and periods"
-    table = candidates(inputs)
-    if inputs.periods is not None:
-        peaks = schema.conform(inputs.periods, "periods").filter(pl.col("rank") == 1)
-        peaks = peaks.select(
-            pl.col("star_id").cast(pl.String), pl.col("amplitude").alias("peak_k")
-        ).unique("star_id", keep="first")
-        table = table.join(peaks, "star_id", "left", maintain_order="left")
-    else:
-        table = table.with_columns(peak_k=pl.lit(float("nan")))
-    has_orbit = positive("orbit_period") & positive("k")
-    table = table.with_columns(
-        pl.when(has_orbit).then("orbit_period").otherwise("period").alias("x"),
-        pl.when(has_orbit).then("k").otherwise("peak_k").alias("y"),
-        (has_orbit & (pl.col("n_modes") == 1)).fill_null(value=False).alias("one_mode"),
-    ).filter(positive("x"), positive("y"))
+    table = _with_amplitudes(inputs)
     if not len(table):
         return Missing(
             name, title, "No star that varies has a period and an amplitude."
         )
-    sure = (pl.col("period_fap") < _SURE).fill_null(value=False) | pl.col("one_mode")
-    table = table.with_columns(sure.alias("sure"))
     marks: list[Mark] = []
     for kind, color in KINDS.items():
         of_kind = table.filter(pl.col("class") == kind)
@@ -221,6 +205,30 @@ def amplitude_period(inputs: ReportInputs) -> Figure | Missing:
         f"period; amplitudes from {significant(y.min(), 2)} to "
         f"{significant(y.max(), 2)} km/s.",
     )
+
+
+def _with_amplitudes(inputs: ReportInputs) -> pl.DataFrame:
+    """Candidates with a period ``x`` (d), its amplitude ``y`` (km/s) and if it is ``sure``.
+
+    Of the orbit where there is one, else of the highest peak.
+    """
+    table = candidates(inputs)
+    if inputs.periods is not None:
+        peaks = schema.conform(inputs.periods, "periods").filter(pl.col("rank") == 1)
+        peaks = peaks.select(
+            pl.col("star_id").cast(pl.String), pl.col("amplitude").alias("peak_k")
+        ).unique("star_id", keep="first")
+        table = table.join(peaks, "star_id", "left", maintain_order="left")
+    else:
+        table = table.with_columns(peak_k=pl.lit(float("nan")))
+    has_orbit = positive("orbit_period") & positive("k")
+    table = table.with_columns(
+        pl.when(has_orbit).then("orbit_period").otherwise("period").alias("x"),
+        pl.when(has_orbit).then("k").otherwise("peak_k").alias("y"),
+        (has_orbit & (pl.col("n_modes") == 1)).fill_null(value=False).alias("one_mode"),
+    )
+    sure = (pl.col("period_fap") < _SURE).fill_null(value=False) | pl.col("one_mode")
+    return table.filter(positive("x"), positive("y")).with_columns(sure.alias("sure"))
 
 
 def _said(stars: pl.DataFrame) -> list[str]:
