@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from steadystar.pipeline.config import Configuration
+from steadystar.pipeline.inputs import printable
 from steadystar.pipeline.judging import Judged, Tasks
 from steadystar.pipeline.table_variables import (
     TableJob,
@@ -17,6 +18,9 @@ from steadystar.pipeline.table_variables import (
 )
 from steadystar.survey.catalogs import CatalogError
 from steadystar.survey.columns import named
+
+_MOST_MASS = 1e3
+"""Solar masses; no star has more."""
 
 
 def fit_table_orbits(
@@ -82,7 +86,8 @@ def _found(read: TableVelocities, stars: Sequence[str]) -> list:
     stars = list(dict.fromkeys(stars))
     if absent := [star for star in stars if star not in known]:
         raise CatalogError(
-            f"{read.name} has no star {absent[0]!r}. Its star_id are {named(list(known))}."
+            f"{read.name} has no star {printable(absent[0])!r}. Its star_id are "
+            f"{printable(named(list(known)))}."
         )
     return [known[star] for star in stars]
 
@@ -95,7 +100,7 @@ def _masses(read: TableVelocities, mass: str) -> pl.DataFrame:
     except ValueError:
         number = None
     if number is not None:
-        if not 0 < number < 1e3:
+        if not 0 < number < _MOST_MASS:
             raise CatalogError(
                 f"A mass of {mass} is none of a star: give solar masses, above 0."
             )
@@ -106,11 +111,12 @@ def _masses(read: TableVelocities, mass: str) -> pl.DataFrame:
             f"{named(read.visits.columns)}, or a number of solar masses."
         )
     values = pl.col(mass).cast(pl.Float64, strict=False).fill_nan(None)
+    values = pl.when(values < _MOST_MASS).then(values)
     table = read.visits.drop_nulls("star_id").group_by("star_id", maintain_order=True)
     found = table.agg(values.filter(values > 0).median().alias("mass"))
     if not found["mass"].is_not_null().any():
         raise CatalogError(
-            f"Column {mass!r} of {read.name} holds no positive number: masses are in "
-            "solar masses."
+            f"Column {mass!r} of {read.name} holds no number between 0 and "
+            f"{_MOST_MASS:g}: masses are in solar masses."
         )
     return found.with_columns(pl.col("mass").fill_null(float("nan")))

@@ -16,9 +16,12 @@ from typing import Any, Literal
 import polars as pl
 
 from steadystar.calibrate.zeropoint import ZeroPoints
+from steadystar.data import schema
+from steadystar.data.column import FLOAT
 from steadystar.data.tables import write_parquet
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.summary import SummaryOptions, summarize_stars
+from steadystar.pipeline.claims import claim_directory
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.inputs import printable
 from steadystar.pipeline.judging import (
@@ -36,7 +39,13 @@ from steadystar.pipeline.publishing import spectra_of_run
 from steadystar.publish.catalog import described
 from steadystar.publish.inputs import ReportInputs
 from steadystar.publish.variables_page import write_variables_page
-from steadystar.survey.catalogs import open_velocity_table
+from steadystar.survey.catalogs import CatalogError, open_velocity_table
+
+_TABLES = {
+    "variables": ("variables", "periods"),
+    "orbits": ("variables", "periods", "orbits", "orbit-samples", "orbit-modes"),
+}
+"""The tables that each command writes."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +80,17 @@ def work_on_table(
     """
     read = _read(job)
     tasks = tasks_of(read)
-    judged = judge_stars(
-        read.visits, tasks, zeropoints=read.zeropoints, labels=read.labels
-    )
     directory = job.directory.absolute()
+    written = {f"{n}.parquet" for n in _TABLES[job.command]} | {"summary.json"}
+    claim_directory(directory, job.command, tuple(_TABLES), job.table, written)
     with open_log(directory / "run.log", quiet) as log:
         log.say(f"Read        {len(read.visits):,} velocities of {read.name}")
+        judged = judge_stars(
+            read.visits, tasks, zeropoints=read.zeropoints, labels=read.labels
+        )
+        for name in set(_TABLES["orbits"]) - set(_TABLES[job.command]):
+            # Of an earlier command here, perhaps of another table.
+            (directory / f"{name}.parquet").unlink(missing_ok=True)
         origin = _origin(job, tasks)
         frames = _frames(job, judged)
         for name, frame in frames.items():
@@ -86,6 +100,7 @@ def work_on_table(
         facts = variable_facts(judged)
         notes = [*read.notes, *judged.notes]
         summary = {
+            "command": job.command,
             "visits": len(read.visits),
             "stars": len(judged.variables),
             "variable_stars": int(judged.variables["variable"].sum() or 0),
@@ -120,6 +135,10 @@ def replaced(options: Any, **values: Any) -> Any:
 def _read(job: TableJob) -> TableVelocities:
     table = open_velocity_table(job.table, job.survey, job.columns)
     name = printable(str(job.table))
+    _refuse_text(table.frame, name)
+    # Names of our own for columns in between: a table that has them means something else.
+    own = [n for n in ("zero", "rv_common_err") if n in table.frame.columns]
+    table = replace(table, frame=table.frame.drop(own))
     folder = job.table.absolute().parent
     if (
         job.table.name != "velocities.parquet"
@@ -140,6 +159,22 @@ def _read(job: TableJob) -> TableVelocities:
         pl.read_parquet(labels) if labels.exists() else None,
         zeropoints,
     )
+
+
+def _refuse_text(frame: pl.DataFrame, name: str) -> None:
+    numbers = {c.name for c in schema.TABLES["velocities"] if c.dtype == FLOAT}
+    for column in frame.columns:
+        if column not in numbers or frame[column].dtype != pl.String:
+            continue
+        given = frame[column].drop_nulls()
+        if len(given) and given.cast(pl.Float64, strict=False).null_count() == len(
+            given
+        ):
+            raise CatalogError(
+                f"Column {column} of {name} holds text ({printable(repr(given[0]))}), no "
+                "numbers: convert it (times to BJD in days), or map another column to it "
+                "with --columns."
+            )
 
 
 def _origin(job: TableJob, tasks: Tasks) -> dict[str, str]:
