@@ -1,15 +1,36 @@
 """Strictness that only tests ask for: no silent promotion, no silent broadcasting.
 
+Types of arguments and results are checked as well: with shapes by jaxtyping in the rooms
+that state shapes (see ``pyproject.toml``), by beartype alone in all others, where jaxtyping
+would look for shapes in every call.
+
 Nearly half of the time of the tests goes into compiling. What one process has compiled is
 kept in the cache of pytest, for the others of the same run and for the next one; ``pytest
 --cache-clear`` forgets it. ``JAX_COMPILATION_CACHE_DIR`` names another folder.
 """
 
+import importlib.util
 import os
+import pkgutil
 from pathlib import Path
 
 import jax
 import pytest
+from beartype import BeartypeConf
+from beartype.claw import beartype_packages
+
+SHAPES = ("kernels", "measure")
+LATE = ("cli",)
+"""Modules that name types which they import later."""
+
+found = importlib.util.find_spec("steadystar")
+rooms = pkgutil.iter_modules(found.submodule_search_locations)
+beartype_packages(
+    tuple(
+        f"steadystar.{room.name}" for room in rooms if room.name not in SHAPES + LATE
+    ),
+    conf=BeartypeConf(claw_is_pep526=False),
+)
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -10,7 +10,7 @@ import polars as pl
 from steadystar.calibrate.standard_match import Match
 
 if TYPE_CHECKING:
-    from steadystar.calibrate.standards import StandardsTie
+    import steadystar.calibrate.standards
 
 _FEW = 5
 
@@ -76,7 +76,7 @@ def left_out(matches: pl.DataFrame) -> list[str]:
     return notes
 
 
-def thin_groups(tie: "StandardsTie") -> list[str]:
+def thin_groups(tie: "steadystar.calibrate.standards.StandardsTie") -> list[str]:
     """Say which groups have no standard, and which few."""
     notes = []
     number = tie.groups["n_standards"].to_list()
@@ -97,7 +97,7 @@ def thin_groups(tie: "StandardsTie") -> list[str]:
     return notes[:12]
 
 
-def ties_of_groups(tie: "StandardsTie") -> list[str]:
+def ties_of_groups(tie: "steadystar.calibrate.standards.StandardsTie") -> list[str]:
     """Say how the groups with standards differ from the first of them."""
     known = np.flatnonzero(tie.groups["n_standards"].to_numpy() > 0).tolist()
     if len(known) < 2:

@@ -180,7 +180,7 @@ def _nights(star: NDArray, visit: NDArray, options: HotSurveyOptions) -> pl.Data
     )
 
 
-def _observed(visits: pl.DataFrame, options: HotSurveyOptions) -> Iterator:
+def _observed(visits: pl.DataFrame, options: HotSurveyOptions) -> Iterator[tuple]:
     """Yield slices of rows with their flux and ivar, and numbers known only then."""
     for number, first in enumerate(range(0, len(visits), _BLOCK)):
         rows = slice(first, min(first + _BLOCK, len(visits)))
