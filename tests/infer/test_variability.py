@@ -1,3 +1,4 @@
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +11,14 @@ from steadystar.calibrate.correction import ZeroPoints
 from steadystar.calibrate.covariance import OffsetCovariance
 from steadystar.data import schema
 from steadystar.data.status import Status
+from steadystar.infer import variability, variability_covariance
 from steadystar.infer.summary import discoveries, summarize_stars
 from steadystar.infer.variability import (
     VariabilityOptions,
     find_variables,
     q_values,
 )
+from steadystar.infer.variability_covariance import Shared, exact_covariance
 
 BY_FIBER = VariabilityOptions(by=("fiber",))
 
@@ -313,6 +316,38 @@ def test_temperatures_come_from_labels_and_are_tested():
     assert found.filter(~moved)["p_teff_constant"].min() > 1e-4
     with pytest.raises(ValueError, match="no column teff_err"):
         find_variables(visits, labels=labels.drop("teff_err"))
+
+
+def test_covariances_are_held_for_some_stars_at_a_time(monkeypatch):
+    visits, zero, _ = through_fibers(stars=60)
+    whole = find_variables(visits, BY_FIBER), find_variables(visits, zeropoints=zero)
+    sizes = []
+    covariance = Shared.covariance
+
+    def counted(self, rows):
+        sizes.append(rows.size * rows.shape[1])
+        return covariance(self, rows)
+
+    held = []
+
+    def forgotten(*arguments):
+        for rows, matrix in exact_covariance(*arguments):
+            held.append(weakref.ref(matrix))
+            yield rows, matrix
+            del rows, matrix
+            # The caller has the last one until it asks for the next, and no other.
+            assert sum(one() is not None for one in held) <= 1
+
+    monkeypatch.setattr(variability_covariance, "_CELLS", 300)
+    monkeypatch.setattr(variability_covariance, "_CHUNK", 30)
+    monkeypatch.setattr(Shared, "covariance", counted)
+    monkeypatch.setattr(variability, "exact_covariance", forgotten)
+    parts = find_variables(visits, BY_FIBER), find_variables(visits, zeropoints=zero)
+    assert max(sizes) <= 300
+    assert len(held) > 10
+    for one, other in zip(parts, whole, strict=True):
+        # Sums of other shapes: rounding.
+        assert_frame_equal(one.drop("evidence"), other.drop("evidence"), rel_tol=1e-9)
 
 
 def two_arms(seed=6, stars=200, offset=60.0):

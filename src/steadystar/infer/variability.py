@@ -42,6 +42,7 @@ from steadystar.infer.star_visits import (
 from steadystar.infer.summary import SummaryOptions, discoveries, summarize_stars
 from steadystar.infer.variability_covariance import (
     exact_covariance,
+    in_parts,
     rows_by_count,
     shared_errors,
 )
@@ -223,7 +224,8 @@ def _by_groups(
         for rows in rows_by_count(groups.zero):
             tied = (shared.block[rows] >= 0).any(axis=1)
             yield rows[~tied], shared.total[rows[~tied]]
-            yield rows[tied], shared.covariance(rows[tied])
+            for part in in_parts(rows[tied]):
+                yield part, shared.covariance(part)
 
     pairs = largest_of_stars(rv, groups, covariances)
     return SharedLikelihood.about_zeros(rv, shared, groups), pairs
@@ -232,25 +234,36 @@ def _by_groups(
 def _by_matrices(
     table, groups: Groups, zeropoints: ZeroPoints
 ) -> tuple[Likelihood, Pairs]:
-    """Judge with the full covariance of the corrections."""
+    """Judge with the full covariance of the corrections, some stars after the other."""
     rv, star = table["rv"].to_numpy(), groups.star
-    parts = list(exact_covariance(table, star, zeropoints))
-    value, variance, whose = [], [], []
-    for rows, covariance in parts:
-        one, its, good = contrasts_of(rv[rows], covariance, groups.zero[rows])
+    value, variance, whose = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, np.intp)]
+    largest = np.full((4, groups.n_stars), np.nan)
+    for rows, covariance in exact_covariance(table, star, zeropoints):
+        zero = groups.zero[rows]
+        one, its, good = contrasts_of(rv[rows], covariance, zero)
         value.append(one[good])
         variance.append(its[good])
         whose.append(np.broadcast_to(star[rows], good.shape)[good])
-    if not parts:
-        parts = [(np.zeros((0, 1), np.intp), np.zeros((0, 1, 1)))]
-        value, variance, whose = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, np.intp)]
+        found = _largest(rv[rows], zero, covariance)
+        parts = (found.difference, found.error, found.ratio, found.chance)
+        largest[:, star[rows[:, 0]]] = parts
     likelihood = Contrasts(
         np.concatenate(value),
         np.concatenate(variance),
         np.concatenate(whose),
         groups.n_stars,
     )
-    return likelihood, largest_of_stars(rv, groups, lambda: _of_zeros(parts, groups))
+    return likelihood, Pairs(*largest)
+
+
+def _largest(rv: Vector, zero: NDArray[np.intp], covariance: NDArray) -> Pairs:
+    """Return the largest differences of some stars; rv and zero (star, n)."""
+    _, first, zero = np.unique(zero, return_index=True, return_inverse=True)
+    own = Groups(zero.ravel(), first // rv.shape[1], len(rv))
+    rows = np.arange(rv.size).reshape(rv.shape)
+    return largest_of_stars(
+        rv.ravel(), own, lambda: _of_zeros([(rows, covariance)], own)
+    )
 
 
 def _of_zeros(parts, groups: Groups):

@@ -18,7 +18,7 @@ with weights ``w`` and their sums. Where every visit has a group of its own ``u`
 they know the whole matrix.
 """
 
-__all__ = ["Shared", "exact_covariance", "shared_errors"]
+__all__ = ["Shared", "exact_covariance", "in_parts", "rows_by_count", "shared_errors"]
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +33,9 @@ from steadystar.calibrate.visitsums import Groups, Vector, sums
 
 _CHUNK = 1500
 """Visits whose covariance is asked for at once (18 MB)."""
+
+_CELLS = 1_000_000
+"""Elements of the covariances of several stars that are held at once (8 MB)."""
 
 
 @dataclass(frozen=True)
@@ -152,3 +155,10 @@ def rows_by_count(code: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     first = np.cumsum(count) - count
     for n in np.unique(count[count > 0]):
         yield order[first[count == n][:, None] + np.arange(n)]
+
+
+def in_parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """Yield ``rows`` (group, n) in parts whose covariances (group, n, n) fit in memory."""
+    step = max(1, _CELLS // rows.shape[1] ** 2)
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
