@@ -224,13 +224,16 @@ def test_periods_need_not_be_looked_for(folder, tmp_path):
 def test_mistakes_get_one_sentence_and_status_2(folder, tmp_path):
     table = folder / "table.csv"
     (tmp_path / "bad.toml").write_text("[orbits]\nmin_period = -1\n")
+    worded = tmp_path / "worded.csv"
+    worded.write_text("star_id,rv,rv_err,correction\na,1.0,0.1,no\na,2.0,0.1,yes\n")
     for arguments, words in (
         (("variables", tmp_path / "none.csv"), "no such file"),
         (("variables", table, "--survey", "nobody"), "no survey 'nobody'"),
         (("variables", table, "--rate", "2"), "is no rate"),
+        (("variables", worded), "Column correction of"),
         (("orbits", table, "--star", "HD 99"), "no star 'HD 99'"),
         (("orbits", table, "--mass", "heavy"), "no column 'heavy'"),
-        (("orbits", table, "--mass", "note"), "no positive number"),
+        (("orbits", table, "--mass", "note"), "no number between 0 and 1000"),
         (("orbits", table, "--mass", "-2"), "none of a star"),
         (("orbits", table, "--config", tmp_path / "bad.toml"), "min_period"),
     ):

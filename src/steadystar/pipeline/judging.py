@@ -96,7 +96,7 @@ def judge_stars(
     wanted = tasks.periods is not None or tasks.orbits is not None
     if wanted and not _timed(visits):
         notes.append(
-            "The table has no times of the visits (bjd): no period and no orbit was "
+            "The table has no times of the visits as numbers (bjd, days): no period or orbit was "
             "looked for."
         )
     elif wanted and stars:
