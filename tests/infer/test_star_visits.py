@@ -28,6 +28,22 @@ def test_rows_that_cannot_be_compared_are_left_out_and_the_order_is_kept():
     assert everything["visit_id"].to_list() == ["u", "v", "w", "x"]
 
 
+def test_velocities_that_are_not_calibrated_yet_count_as_measured():
+    nan = float("nan")
+    measured = pl.DataFrame(
+        {
+            "star_id": ["a", "a"],
+            "rv_raw": [1.0, 2.0],
+            "rv_raw_err": [0.1, 0.2],
+            "rv": [nan, nan],
+            "rv_err": [nan, nan],
+        }
+    )
+    found = usable_visits(measured)
+    assert found["rv"].to_list() == [1.0, 2.0]
+    assert found["rv_err"].to_list() == pytest.approx([0.1, 0.2])
+
+
 def test_the_common_part_of_the_error_is_taken_out():
     found = usable_visits(table(correction_common_err=[0.3, 0.4, 0.0, None, 0.3, 0.3]))
     assert_allclose(found["rv_err"], [0.4, 0.3, 0.5, 0.5], rtol=1e-12)

@@ -95,14 +95,20 @@ def standard_velocities(visits: pl.DataFrame) -> pl.DataFrame:
     Raises:
         ValueError: a column is missing or holds text where numbers should be.
     """
-    columns = visits.columns
-    if "rv" in columns and "rv_err" in columns:
+    if not np.isfinite(_numbers(visits, "rv")).any() and _measured(visits):
+        # Not calibrated yet: what was measured counts.
+        visits = visits.drop("rv", "rv_err", strict=False)
+    if {"rv", "rv_err"} <= set(visits.columns):
         visits = visits.drop("rv_raw_err", strict=False)
         visits = visits.rename({"rv_raw": "_raw"}, strict=False)
     visits = standard_visits(visits)
     raw = "_raw" if "_raw" in visits.columns else "rv_raw"
     raw_value = pl.col(raw).cast(pl.Float64, strict=False).fill_null(float("nan"))
     return visits.with_columns(_raw=raw_value)
+
+
+def _measured(visits: pl.DataFrame) -> bool:
+    return bool(np.isfinite(_numbers(visits, "rv_raw")).any())
 
 
 def usable_rows(table: pl.DataFrame, allowed: Status = Status.GOOD) -> pl.DataFrame:
