@@ -161,6 +161,7 @@ def test_each_mode_has_a_panel_and_the_best_curve_goes_through_the_velocities(pa
     assert points[1].symbol == "diamond"
     assert "75% of the samples" in right.title
     assert "2 modes" in figure.here
+    assert figure.here.endswith("Outcome: several.")
     assert wrong.title.startswith("0.88")
 
 
@@ -296,6 +297,7 @@ def test_peaks_say_what_they_copy():
     table |= {"alias_of": [None, 1], "alias": [None, "f + 1/d"]}
     rows = peak_listing(schema.conform(pl.DataFrame(table), "periods")).rows
     assert rows[0][4] == "< 1e-10"
+    assert rows[0][3] == "\N{EN DASH}"  # no jackknife of few visits
     assert rows[1][-1] == "of 1: f + 1/d"
 
 

@@ -118,10 +118,10 @@ def _opening(facts: Facts, inputs: ReportInputs) -> str:
     if orbits is not None and len(orbits):
         orbits = schema.conform(orbits, "orbits")
         known = orbits.filter(pl.col("n_samples") > 0)
-        one = known.filter(pl.col("n_modes") == 1)
+        good = int((orbits["orbit_status"] == "good").sum())
         text += (
-            f" {counted(len(known), 'star').capitalize()} of {len(orbits):,} that were "
-            f"fitted have orbits, {len(one):,} of them with one period only."
+            f" Orbits were looked for of {counted(len(orbits), 'star')}: {len(known):,} "
+            f"have samples of possible orbits, and {good:,} a good orbit."
         )
     return text
 

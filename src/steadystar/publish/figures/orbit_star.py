@@ -43,7 +43,7 @@ from steadystar.publish.variable_facts import Evidence, star_modes
 
 _MODES = 3
 _PHASES = np.linspace(0, 1, 121)
-MODE_COLORS = ("purple", "sky", "green")
+MODE_COLORS = ("sky", "orange", "green")
 """Colors of the modes of a posterior, the largest first."""
 _SECOND = "green"
 
@@ -179,8 +179,9 @@ def _curves(visits: pl.DataFrame, mode: FoldedVisits, color: str) -> list[Mark]:
 def _joined(curves: Array, color: str, width: float = 0.7) -> Line:
     """Many curves over two cycles in one line with gaps."""
     gap = np.full((len(curves), 1), np.nan)
-    y = np.concatenate([curves, curves[:, 1:], gap], axis=1).ravel()
-    phases = np.concatenate([_PHASES, 1 + _PHASES[1:], [np.nan]])
+    # Of another period than the best one, a curve does not end where it began.
+    y = np.concatenate([curves, gap, curves, gap], axis=1).ravel()
+    phases = np.concatenate([_PHASES, [np.nan], 1 + _PHASES, [np.nan]])
     return Line(np.tile(phases, len(curves)), y, color, width=width)
 
 
@@ -235,11 +236,13 @@ def _here(evidence: Evidence, modes: list[FoldedVisits]) -> str:
     if not len(evidence.samples):
         return f"Here: {significant(evidence.period, 6)} d.{rms}"
     number = evidence.samples["mode"].n_unique()
+    status = evidence.orbit.get("orbit_status")
+    outcome = f" Outcome: {status}." if status else ""
     hidden = f", of which the first {_MODES} are drawn" if number > _MODES else ""
     return (
         f"Here: {counted(len(evidence.samples), 'sample')} in "
         f"{counted(number, 'mode')}{hidden}; the largest holds "
-        f"{percent(modes[0].share, 1)}.{rms}"
+        f"{percent(modes[0].share, 1)}.{rms}{outcome}"
     )
 
 

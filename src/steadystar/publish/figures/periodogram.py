@@ -59,11 +59,13 @@ def periodogram_figure(found: Periodogram, peaks: pl.DataFrame) -> Figure:
     high = _envelope(period, curves[0], curves)
     low_x, high_x = float(period.min()), float(period.max())
     x = Axis("period (d)", log=True, low=low_x, high=high_x)
-    band: list[Mark] = [
-        Line(high[0], high[2], "orange", "± jackknife error", width=0.8),
-        Line(high[0], high[3], "orange", width=0.8),
-        Line(high[0], high[1], "blue", "power", width=1.2),
-    ]
+    band: list[Mark] = [Line(high[0], high[1], "blue", "power", width=1.2)]
+    if np.isfinite(high[2]).any():
+        band = [
+            Line(high[0], high[2], "orange", "± jackknife error", width=0.8),
+            Line(high[0], high[3], "orange", width=0.8),
+            *band,
+        ]
     window = _envelope(period, curves[3], curves)
     top = max(1.0, float(np.nanmax(high[3], initial=0.0)))
     upper = Panel(

@@ -205,7 +205,7 @@ def peak_listing(periods: pl.DataFrame) -> Listing:
             _whole(row["rank"]),
             _with_error(row, "period"),
             significant(row["power"]),
-            f"{significant(row['power_low'], 2)} to {significant(row['power_high'], 2)}",
+            _limits(row["power_low"], row["power_high"]),
             _chance(row["fap"]),
             _with_error(row, "amplitude"),
             significant(row["window"], 2),
@@ -226,6 +226,12 @@ def peak_listing(periods: pl.DataFrame) -> Listing:
         "at this period.",
         numeric=frozenset(range(7)),
     )
+
+
+def _limits(low: float | None, high: float | None) -> str:
+    if not (_known(low) and _known(high)):
+        return DASH
+    return f"{significant(low, 2)} to {significant(high, 2)}"
 
 
 def _alias(row: Mapping[str, Any]) -> str:
