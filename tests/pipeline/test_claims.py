@@ -33,7 +33,7 @@ def test_a_new_directory_and_one_of_the_same_commands_are_free(tmp_path, table):
 @pytest.mark.parametrize("text", ["{}", "no json", '{"command": "run"}', "[1]"])
 def test_the_results_of_another_command_are_not_replaced(tmp_path, table, text):
     (tmp_path / "summary.json").write_text(text)
-    with pytest.raises(CatalogError, match="another command.*-o"):
+    with pytest.raises(CatalogError, match=r"another command.*-o"):
         claim(tmp_path, table)
 
 
