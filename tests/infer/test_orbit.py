@@ -209,13 +209,26 @@ def test_a_constant_star_has_no_evidence_of_an_orbit():
     assert row["orbit_status"] == "no evidence of an orbit"
 
 
-def test_noise_far_beyond_the_errors_is_no_orbit():
+def test_noise_far_beyond_the_errors_is_no_good_orbit():
     rng = np.random.default_rng(13)
-    table = visits(rng.uniform(0, 300, 30), period=12.0, k=0.0, err=20.0)
-    table = table.with_columns(rv_err=pl.lit(0.1))
-    row = fit_orbit(table, replace(WELL, jitter=0.05)).summary
-    assert row["ln_evidence_ratio"] < 3
-    assert row["orbit_status"] == "no evidence of an orbit"
+    when = rng.uniform(0, 300, 30)
+    for noise, said in (
+        (1.0, "no evidence of an orbit"),
+        (20.0, "scatter beyond the orbit"),
+    ):
+        table = visits(when, period=12.0, k=0.0, err=noise)
+        table = table.with_columns(rv_err=pl.lit(0.1))
+        row = fit_orbit(table, replace(WELL, jitter=0.05)).summary
+        assert row["orbit_status"] == said, noise
+
+
+def test_six_visits_of_a_wide_binary_are_evidence_of_an_orbit_though_of_many():
+    rng = np.random.default_rng(16)
+    table = visits(rng.uniform(0, 300, 6), period=70.0, k=25.0, err=0.2)
+    options = replace(QUICK, jitter=0.05, n_prior=2**17, max_prior=2**18)
+    row = fit_orbit(table, replace(options, min_survivors=128)).summary
+    assert row["ln_evidence_ratio"] > 3
+    assert row["orbit_status"] in ("several periods", "few samples", "good")
 
 
 @pytest.mark.parametrize("period", [320.0, 1.0])

@@ -33,6 +33,8 @@ _EDGE = 1.1
 """So near to the first or last period of the prior, the true one may be beyond."""
 _LOOSE = 0.3
 """A scatter beyond the errors of such a share of K is more than an orbit."""
+_LARGE = 2.5
+"""So is one of so many widths of its prior."""
 _DOUBLE = 4
 """Epochs with both velocities from which an orbit of two stars follows."""
 
@@ -223,6 +225,9 @@ def _status(found: Posterior, row: dict[str, Any], options: OrbitOptions) -> str
     """Say whether follow-up can be planned on this orbit."""
     if row["ln_evidence_ratio"] < _EVIDENCE:
         return "no evidence of an orbit"
+    most = options.jitter * np.exp(_LARGE * options.jitter_width)
+    if row["jitter"] > min(_LOOSE * row["k"], most if most > 0 else np.inf):
+        return "scatter beyond the orbit"
     if row["n_modes"] > 1:
         return "several periods"
     if row["period_high"] - row["period_low"] > 2 * _SURE * row["period"]:
@@ -232,8 +237,6 @@ def _status(found: Posterior, row: dict[str, Any], options: OrbitOptions) -> str
         or row["period_low"] < options.min_period * _EDGE
     ):
         return "at the limit of the periods"
-    if row["jitter"] > _LOOSE * row["k"]:
-        return "scatter beyond the orbit"
     return "few samples" if found.notes else "good"
 
 

@@ -138,7 +138,7 @@ class _Space(NamedTuple):
         """Jitters of which one is near the best."""
         if self.options.jitter == 0:
             return np.zeros(1)
-        spread = np.exp(self.options.jitter_width * np.linspace(-2, 3, 6))
+        spread = np.exp(self.options.jitter_width * np.linspace(-2, 2.9, 6))
         return self.options.jitter * spread
 
     def ln_posterior(self, x: Array) -> Array:

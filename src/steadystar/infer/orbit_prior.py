@@ -14,7 +14,14 @@ Source:
     eccentricities.
 """
 
-__all__ = ["CHUNK", "OrbitOptions", "PriorBatch", "ln_prior", "prior_batch"]
+__all__ = [
+    "CHUNK",
+    "JITTER_TAIL",
+    "OrbitOptions",
+    "PriorBatch",
+    "ln_prior",
+    "prior_batch",
+]
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +37,9 @@ Array = NDArray[np.float64]
 
 CHUNK = 4096
 """Samples that share a jitter, and are worked on at once: they stay in the cache."""
+
+JITTER_TAIL = 3.0
+"""Widths of its logarithm within which a jitter lies: beyond, it is no jitter."""
 
 _YEAR = 365.25
 _KIPPING = (0.867, 3.03)
@@ -168,6 +178,7 @@ def _jitters(rng: np.random.Generator, options: OrbitOptions) -> Array:
     if options.jitter == 0:
         return np.zeros(options.chunks)
     middles = ndtri((np.arange(options.chunks) + 0.5) / options.chunks)
+    middles = np.clip(middles, -JITTER_TAIL, JITTER_TAIL)
     return options.jitter * np.exp(options.jitter_width * rng.permutation(middles))
 
 
@@ -191,4 +202,5 @@ def ln_prior(options: OrbitOptions, ln_period: Array, e: Array, ln_jitter: Array
     if options.jitter > 0:
         distance = (ln_jitter - np.log(options.jitter)) / options.jitter_width
         value -= distance**2 / 2 + np.log(options.jitter_width * np.sqrt(2 * np.pi))
+        inside &= np.abs(distance) < JITTER_TAIL
     return np.where(inside, value, -np.inf)

@@ -21,7 +21,13 @@ from steadystar.infer.orbit_likelihood import (
     ln_likelihoods,
 )
 from steadystar.infer.orbit_modes import sample_modes, starts_of
-from steadystar.infer.orbit_prior import CHUNK, OrbitOptions, PriorBatch, prior_batch
+from steadystar.infer.orbit_prior import (
+    CHUNK,
+    JITTER_TAIL,
+    OrbitOptions,
+    PriorBatch,
+    prior_batch,
+)
 
 Array = NDArray[np.float64]
 
@@ -95,15 +101,10 @@ def _posterior(tried: "_Tried", elements: Elements, how, rng) -> Posterior:
 
 
 def _ln_evidence_without(star: StarVelocities, options: OrbitOptions) -> float:
-    """Likelihood without an orbit, averaged over the prior of the jitter.
-
-    As far into its tail as the scatter of the velocities asks for.
-    """
+    """Likelihood without an orbit, averaged over the prior of the jitter."""
     if options.jitter == 0:
         return float(star.inverted(np.zeros(1))[3][0])
-    most = max(3 * float(np.ptp(star.rv)), 10 * options.jitter)
-    end = np.log(most / options.jitter) / options.jitter_width
-    z = np.arange(-5.0, max(end, 5.0), 0.02)
+    z = np.arange(-JITTER_TAIL, JITTER_TAIL, 0.02)
     plain = star.inverted(options.jitter * np.exp(options.jitter_width * z))[3]
     density = plain - z**2 / 2 + np.log(0.02 / np.sqrt(2 * np.pi))
     return float(np.logaddexp.reduce(density))
