@@ -17,6 +17,7 @@ from steadystar.infer.orbit_likelihood import (
 )
 from steadystar.infer.orbit_modes import modes_of
 from steadystar.infer.orbit_prior import CHUNK, OrbitOptions, prior_batch
+from steadystar.infer.orbit_sampling import sample_orbit
 from steadystar.simulate.orbits import orbital_velocity
 
 EPOCH = 2_458_000.0
@@ -422,6 +423,20 @@ def test_every_star_that_was_asked_for_has_a_row_that_says_why():
     assert np.isnan(found.orbits["period"].to_numpy()[[0, 2]]).all()
     assert found.samples["star_id"].unique().to_list() == ["fine"]
     assert any("3 visits without a time" in note for note in found.notes)
+
+
+def test_a_star_whose_numbers_do_not_work_out_costs_no_other_its_orbit(monkeypatch):
+    def fails(star, options, seed):
+        if star.rv[0] == 0:
+            raise np.linalg.LinAlgError("not positive definite")
+        return sample_orbit(star, options, seed)
+
+    monkeypatch.setattr("steadystar.infer.orbit.sample_orbit", fails)
+    fine = visits(range(0, 60, 12), period=12.7, k=10.0)
+    odd = fine.with_columns(star_id=pl.lit("odd"), rv=pl.lit(1.0))
+    found = fit_orbits(pl.concat([odd, fine]), options=QUICK).orbits
+    assert found["orbit_status"][0] == "the fit failed: not positive definite"
+    assert found["n_samples"].to_list() == [None, QUICK.n_samples]
 
 
 @pytest.mark.parametrize(

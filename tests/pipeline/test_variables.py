@@ -22,7 +22,6 @@ from steadystar.pipeline import judging
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.judging import visit_temperatures
 from steadystar.pipeline.results import NoResults, export_tables, rewrite_report
-from steadystar.survey.catalogs import open_velocity_table
 
 PERIOD, K = 3.7, 20.0
 CONFIG = "[report]\npaper_figures = false\nstar_pages = 3\n[periods]\ndraws = 20\n"
@@ -243,25 +242,6 @@ def test_mistakes_get_one_sentence_and_status_2(folder, tmp_path):
         assert len(lines) == 1, result.stderr
         assert words in lines[0], lines[0]
     assert not (tmp_path / "out").exists()
-
-
-def test_a_star_that_cannot_be_fitted_costs_no_other_its_orbit(folder, monkeypatch):
-    def fit(visits, stars, options):
-        if "<i>HD 3" in stars:
-            raise np.linalg.LinAlgError("SVD did not converge")
-        row = pl.DataFrame({"star_id": stars, "n_samples": 0, "orbit_status": "few"})
-        row = schema.conform(row, "orbits")
-        return Orbits(row, schema.empty("orbit-samples"), ("noted",))
-
-    monkeypatch.setattr(judging, "fit_orbits", fit)
-    visits = open_velocity_table(folder / "table.csv").frame
-    stars = ["<i>HD 2", "<i>HD 3", "<i>HD 11"]
-    tasks = judging.Tasks(periods=None, orbits=OrbitOptions(), stars=stars)
-    found = judging.judge_stars(visits, tasks)
-    assert found.orbits["star_id"].to_list() == stars
-    said = found.orbits["orbit_status"].to_list()
-    assert said == ["few", "the fit failed: SVD did not converge", "few"]
-    assert found.notes == ("noted", "noted")
 
 
 def moonlit_binary():

@@ -20,14 +20,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
-from numpy.linalg import LinAlgError
 
 from steadystar.calibrate.label_rows import trusted
 from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data import schema
 from steadystar.infer.classes import CLASSES, classify_stars
 from steadystar.infer.moonlight import moonlit_visits
-from steadystar.infer.orbit import Orbits, fit_orbits
+from steadystar.infer.orbit import fit_orbits
 from steadystar.infer.orbit_masses import companion_mass, mass_function
 from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.period_options import PeriodOptions
@@ -161,45 +160,12 @@ def _orbits(
     visits: pl.DataFrame, stars: list[Any], tasks: Tasks
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     options = tasks.orbits or OrbitOptions()
-    try:
-        found = fit_orbits(visits, stars, options)
-    except LinAlgError:
-        found = _one_by_one(visits, stars, options)
+    found = fit_orbits(visits, stars, options)
     notes = list(found.notes[:_NOTES])
     if more := len(found.notes) - len(notes):
         notes.append(f"There are {more} more notes on orbits.")
     orbits = _with_masses(found.orbits, found.samples, tasks.mass)
     return orbits, found.samples, notes
-
-
-def _one_by_one(
-    visits: pl.DataFrame, stars: list[Any], options: OrbitOptions
-) -> Orbits:
-    """Fit star by star: one that no fit converges for costs its own orbit only."""
-    usable = usable_visits(visits)
-    parts, notes = [], []
-    for star in stars:
-        same = pl.col("star_id") == star
-        mine = usable.filter(same)
-        try:
-            one = fit_orbits(
-                mine if len(mine) else visits.filter(same), [star], options
-            )
-        except LinAlgError as error:
-            why = f"the fit failed: {error}"
-            row = pl.DataFrame({"star_id": [star], "orbit_status": [why]})
-            row = schema.conform(row, "orbits", keep_dtype=("star_id",))
-            one = Orbits(row, schema.empty("orbit-samples"))
-        parts.append(one)
-        notes += one.notes
-    samples = [one.samples for one in parts if len(one.samples)]
-    return Orbits(
-        pl.concat([one.orbits for one in parts], how="diagonal_relaxed"),
-        pl.concat(samples, how="diagonal_relaxed")
-        if samples
-        else schema.empty("orbit-samples"),
-        tuple(notes),
-    )
 
 
 def _with_masses(
