@@ -12,6 +12,7 @@ kept in the cache of pytest, for the others of the same run and for the next one
 import importlib.util
 import os
 import pkgutil
+import sys
 from pathlib import Path
 
 import jax
@@ -48,10 +49,16 @@ def real_data() -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep compiled programs where other processes of the tests find them."""
+    """Keep what is compiled where other processes of the tests find it."""
+    if not hasattr(config, "cache"):
+        return
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        # Then the folders of the sources are not ours to write to, and each process would
+        # compile them: six seconds.
+        prefix = str(config.cache.mkdir("bytecode"))
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = prefix
+        sys.dont_write_bytecode = False
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        if not hasattr(config, "cache"):
-            return
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
