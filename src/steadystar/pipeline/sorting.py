@@ -11,7 +11,6 @@ one.
 __all__ = ["Part", "match_stars", "parts", "plan_match", "plan_shards", "write_parts"]
 
 import hashlib
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +21,13 @@ from steadystar.data.schema import conform
 from steadystar.pipeline.ledger import Ledger, atomic, fingerprint
 from steadystar.pipeline.reading import NO_VISITS, known_files
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
-from steadystar.survey.shards import read_shard, write_shard
-
-SPECTRA_PER_SHARD = 500
-"""About 30 MB of LAMOST medium-resolution spectra: enough to share among workers, and
-never more part files than a survey has files of one star."""
+from steadystar.survey.shards import (
+    SPECTRA_PER_SHARD,
+    number_of_shards,
+    read_shard,
+    shard_of,
+    write_shard,
+)
 
 _GROWTH = 4
 """Shards are divided further when they hold this many times what they should."""
@@ -82,7 +83,7 @@ def match_stars(job: _MatchJob, prefix: Path) -> Result:
     ).with_columns(star_id=pl.coalesce("star_id", "_was"))
     visits = assign_stars(visits, register, job.radius_arcsec)
     shards = _number_of_shards(job, len(visits))
-    numbers = [zlib.crc32(star.encode()) % shards for star in visits["star_id"]]
+    numbers = [shard_of(star, shards) for star in visits["star_id"]]
     frames = {
         "assigned": visits.select(
             "visit_id", "star_id", "_batch", "_group", "_row", "_source"
@@ -156,7 +157,7 @@ def _number_of_shards(job: _MatchJob, spectra: int) -> int:
     before = job.facts_before.get("shards", 0)
     if before and spectra <= _GROWTH * SPECTRA_PER_SHARD * before:
         return before
-    return 1 << max(0, (spectra - 1) // SPECTRA_PER_SHARD).bit_length()
+    return number_of_shards(spectra)
 
 
 @dataclass(frozen=True)

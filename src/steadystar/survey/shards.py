@@ -11,11 +11,19 @@ whole process. So a shard is sealed. Between its data and its footer, where Parq
 not look, stands a hash of all other bytes, and nothing is parsed unless it is right.
 """
 
-__all__ = ["ShardReader", "read_shard", "write_shard"]
+__all__ = [
+    "SPECTRA_PER_SHARD",
+    "ShardReader",
+    "number_of_shards",
+    "read_shard",
+    "shard_of",
+    "write_shard",
+]
 
 import hashlib
 import io
 import secrets
+import zlib
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -36,6 +44,10 @@ from steadystar.survey.observation import (
     rejected_rows,
 )
 
+SPECTRA_PER_SHARD = 500
+"""About 30 MB of LAMOST medium-resolution spectra: enough to share among workers, and
+never more part files than a survey has files of one star."""
+
 _VERSION = "1"
 _LISTS = ("wave", "flux", "ivar")
 _ELEMENTS = [f"{name}.list.element" for name in _LISTS]
@@ -44,6 +56,16 @@ _ROW_GROUP = 512
 _MAX_BYTES = 4_000_000_000
 _MAGIC, _SEAL, _HASH = b"PAR1", b"STEADYSTAR-SEAL1", 32
 _REMEDY = "Delete it and run again, so that it is written anew."
+
+
+def shard_of(star_id: str, shards: int) -> int:
+    """Return which of ``shards`` (a power of two) holds the spectra of a star."""
+    return zlib.crc32(star_id.encode()) % shards
+
+
+def number_of_shards(spectra: int) -> int:
+    """Return how many shards a survey of so many spectra is divided into, if new."""
+    return 1 << max(0, (spectra - 1) // SPECTRA_PER_SHARD).bit_length()
 
 
 def write_shard(
