@@ -6,6 +6,7 @@ it had, and no defect that is switched off disturbs a star.
 """
 
 __all__ = [
+    "LAMPS",
     "center_of",
     "draw_exposures",
     "draw_fibers",
@@ -46,7 +47,9 @@ Purpose = Literal[
 ]
 """What a random generator is for; its place in this list is part of the seed."""
 
-_LAMPS = ("lampsc_med.dat", "lampthar.dat")
+LAMPS = ("lampsc_med.dat", "lampthar.dat")
+"""The usual arc lamp's list of lines, and the alternate one's."""
+
 _FIBERS = 250
 
 
@@ -131,7 +134,7 @@ def _visits(options: SurveyOptions, seed: int) -> list[dict]:
     order = generator(seed, "weather").permutation(len(out))
     for number, visit in enumerate(out):
         alternate = bool(order[number] < n_alternate)
-        visit["lamp"] = _LAMPS[alternate]
+        visit["lamp"] = LAMPS[alternate]
         visit["offset_lamp_true"] = options.alternate_lamp_offset * alternate
     return out
 
