@@ -43,6 +43,7 @@ from steadystar.measure.relative import RelativeOptions
 from steadystar.pipeline.hot_options import HotOptions
 from steadystar.publish.inputs import ReportOptions
 from steadystar.simulate.hot_options import HotSurveyOptions
+from steadystar.simulate.large_options import LargeSurveyOptions
 from steadystar.simulate.mock import SurveyOptions
 from steadystar.survey.crossmatch import CrossMatchOptions
 from steadystar.survey.observation import ReadOptions
@@ -165,6 +166,7 @@ class Configuration(BaseModel):
     budget: ErrorBudgetOptions = ErrorBudgetOptions()
     distances: DistanceOptions = DistanceOptions()
     hot_survey: HotSurveyOptions = HotSurveyOptions()
+    large_survey: LargeSurveyOptions = LargeSurveyOptions()
 
     @classmethod
     def load(cls, path: str | Path) -> "Configuration":
