@@ -1,14 +1,12 @@
 """The options of ``steadystar variables`` and ``steadystar orbits``."""
 
 __all__ = [
-    "Columns",
     "Mass",
     "OrbitSeed",
     "Periods",
     "PriorSamples",
     "Rate",
     "Stars",
-    "Survey",
     "Velocities",
 ]
 
@@ -23,16 +21,6 @@ Velocities = Annotated[
         metavar="TABLE",
         help="Calibrated velocities of any survey, also velocities.parquet of a run: "
         "Parquet, FITS, VOTable, ECSV or CSV.",
-    ),
-]
-Survey = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Whose columns the table has.")
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        metavar="a=B,...",
-        help="Our names of the table's columns; a unit may follow in brackets.",
     ),
 ]
 Rate = Annotated[

@@ -1,0 +1,73 @@
+"""What is around each command: its mistakes in sentences, its configuration."""
+
+__all__ = ["compiled_programs", "in_sentences", "read_configuration"]
+
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    import steadystar.pipeline.config
+
+
+def read_configuration(path: Path | None) -> "steadystar.pipeline.config.Configuration":
+    """Return the options of a file; of no file, the defaults."""
+    from steadystar.pipeline.config import Configuration
+
+    return Configuration() if path is None else Configuration.load(path)
+
+
+@contextmanager
+def compiled_programs() -> Iterator[None]:
+    """Keep compiled programs for the next time."""
+    from steadystar.pipeline.compiled import keep_programs, leave_programs
+
+    keep_programs()
+    try:
+        yield
+    finally:
+        leave_programs()
+
+
+@contextmanager
+def in_sentences(log: Path | None = None) -> Iterator[None]:
+    """Turn what goes wrong into one sentence and an exit status."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. Run the same command again to go on.", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and log is None:
+            raise  # who reads, as `head` does, has read enough: typer ends in silence
+        sentence, status = _sentence(error, log)
+        typer.echo(f"steadystar: {sentence}", err=True)
+        raise typer.Exit(status) from None
+
+
+def _sentence(error: Exception, log: Path | None) -> tuple[str, int]:
+    from steadystar.pipeline.mistakes import MISTAKES, explain_os_error
+
+    if isinstance(error, MISTAKES):
+        return str(error), 2
+    if isinstance(error, OSError) and error.filename is not None:
+        return explain_os_error(error), 2
+    details = "".join(traceback.format_exception(error))
+    if log is None or not log.exists():
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="steadystar-error-", suffix=".log", delete=False
+        ) as file:
+            log = Path(file.name)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(details)
+    return (
+        f"An unexpected error: {type(error).__name__}. This is a fault of the program, "
+        f"not of yours; {log} has the details."
+    ), 1

@@ -1,0 +1,152 @@
+"""The commands of spectra: run, demo, simulate."""
+
+__all__ = ["commands"]
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steadystar.cli.frame import compiled_programs, in_sentences, read_configuration
+from steadystar.cli.options import Config, Output, Quiet, Seed, Workers, example
+
+commands = typer.Typer()
+
+
+def _write_config(path: Path | None) -> None:
+    if path is None:
+        return
+    with in_sentences():
+        from steadystar.pipeline.config import Configuration, ConfigurationError
+
+        if path.exists():
+            raise ConfigurationError(
+                f"{path} exists already. Name another file, or remove that one first."
+            )
+        path.write_text(Configuration().to_toml(), encoding="utf-8")
+        typer.echo(f"Wrote {path}: all options with their defaults.", err=True)
+    raise typer.Exit
+
+
+@commands.command(
+    epilog=example(
+        "steadystar run my_fits/ -o out/",
+        "steadystar run night1/ night2/ -o out/ --workers 8",
+    )
+)
+def run(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...", help="Files and folders: together, the whole survey."
+        ),
+    ],
+    output: Output,
+    config: Config = None,
+    workers: Workers = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="A Dask scheduler to use instead: tcp://HOST:PORT."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    write_config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            is_eager=True,
+            callback=_write_config,
+            help="Write a documented configuration file with all defaults, and stop.",
+        ),
+    ] = None,
+) -> None:
+    """Read spectra, measure and calibrate velocities, write catalogs and a report.
+
+    Run again to go on after an interruption, or after files were added: only what is
+    new is read and measured.
+    """
+    with in_sentences(output / "run.log"), compiled_programs():
+        configuration = read_configuration(config)
+        from steadystar.pipeline.run import run_pipeline
+
+        outcome = run_pipeline(
+            inputs,
+            output,
+            configuration,
+            workers=workers,
+            scheduler=scheduler,
+            quiet=quiet,
+        )
+        outcome.require_spectra()
+
+
+@commands.command(
+    epilog=example(
+        "steadystar demo -o demo/", "steadystar demo --hot-stars -o hot-demo/"
+    )
+)
+def demo(
+    output: Output = Path("demo"),
+    hot_stars: Annotated[
+        bool,
+        typer.Option(
+            "--hot-stars", help="A survey of hot stars: magnitudes, distances, pairs."
+        ),
+    ] = False,
+    seed: Seed = 1,
+    config: Config = None,
+    workers: Workers = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a small survey, run everything on its files, compare with the truth."""
+    with in_sentences(output / "run" / "run.log"), compiled_programs():
+        from steadystar.pipeline.demo import shown_only
+
+        configuration = read_configuration(config)
+        if config is None:
+            configuration = shown_only(configuration)
+        if hot_stars:
+            from steadystar.pipeline.hot import run_hot_demo as run
+        else:
+            from steadystar.pipeline.demo import run_demo as run
+
+        if not quiet:
+            typer.echo(f"Simulating a survey in {output}.", err=True)
+        run(output, configuration, seed, workers=workers, quiet=quiet)
+        typer.echo(output / "run" / "report" / "index.html")
+
+
+@commands.command(
+    epilog=example(
+        "steadystar simulate survey/ --seed 7",
+        "steadystar simulate hot-survey/ --hot-stars",
+    )
+)
+def simulate(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where spectra/ and truth/ go.")
+    ],
+    hot_stars: Annotated[
+        bool,
+        typer.Option(
+            "--hot-stars",
+            help="Low-resolution spectra of O, B and A stars, with photometry.parquet: "
+            "magnitudes and parallaxes.",
+        ),
+    ] = False,
+    config: Config = None,
+    seed: Seed = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Write a survey that never was: files as LAMOST writes them, and the truth."""
+    with in_sentences():
+        configuration = read_configuration(config)
+        from steadystar.pipeline.demo import simulate as simulate_into
+        from steadystar.pipeline.demo import simulate_hot
+
+        write = simulate_hot if hot_stars else simulate_into
+        written = write(directory, configuration, seed)
+        if not quiet:
+            state = "Wrote" if written else "Was there already:"
+            typer.echo(f"{state} {directory / 'spectra'} and {directory / 'truth'}")
