@@ -72,10 +72,11 @@ def sample_orbit(
         starts, share = starts_of(star, tried.best(), options)
         if share > _COVERED:
             elements, worth, ln_evidence = sample_modes(star, starts, options, rng)
-            notes = [] if worth > _WORTH else [_WORTHLESS.format(worth)]
-            how = ("importance", ln_evidence, notes)
-            return _posterior(tried, elements, how, rng)
-        # Too many modes to sample each: samples of the prior, though few, are of all.
+            if worth > 0:
+                notes = [] if worth > _WORTH else [_WORTHLESS.format(worth)]
+                how = ("importance", ln_evidence, notes)
+                return _posterior(tried, elements, how, rng)
+        # No mode, or too many to sample each: samples of the prior, though few, are of all.
         tried.go_on(0)
     few = tried.survivors < options.min_survivors
     notes = [_FEW.format(tried.survivors, tried.number)] if few else []
