@@ -127,8 +127,15 @@ class RunOptions:
         "Label of the set of reference spectra and templates. They are made once and "
         "kept; change this text to have new ones made for all stars.",
     ] = "first"
+    patience: Annotated[
+        float,
+        "How long a run waits for a Dask scheduler that is gone, or for workers when "
+        "there are none, s.",
+    ] = 600.0
 
     def __post_init__(self) -> None:
+        if not self.patience >= 0:
+            raise ValueError(f"patience = {self.patience}: give 0 or more seconds.")
         if self.files_per_batch < 1:
             raise ValueError(
                 f"files_per_batch = {self.files_per_batch}: give at least 1."

@@ -1,31 +1,48 @@
 """Where units of work are done: here, on the cores of this machine, or on a Dask cluster.
 
-Every process measures with one thread: the same sums in the same order, so that tables
-have the same bytes with any number of workers. This is the only module that knows Dask.
+A cluster is opened when there is something to do on it. Each worker has one unit that it
+works on and one that waits, no more, so that what is slow holds up little and a survey
+of 10^5 units does not lie in the scheduler. Results come as they are made. What a worker
+had when it ended is done by another one; what one takes very long over is, in the end,
+given to an idle one too. If no worker is left, or the scheduler is gone, the run waits.
+
+With `workers` this is the only module that knows Dask.
 """
 
-__all__ = ["ONE_THREAD", "Here", "Pool", "open_pool"]
+__all__ = ["Cluster", "Here", "NoWorkers", "Pool", "open_pool"]
 
 import logging
-import signal
+import pickle
+import queue
+import secrets
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from steadystar.pipeline.compiled import keep_programs, leave_programs
 from steadystar.pipeline.config import ConfigurationError
 from steadystar.pipeline.log import RunLog
 from steadystar.pipeline.units import Finished, first_line
+from steadystar.pipeline.workers import (
+    ONE_THREAD,
+    expectation,
+    make_call,
+    make_inspection,
+    make_plugin,
+    refusals,
+)
 
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "POLARS_MAX_THREADS": "1",
-    "NPROC": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-}
+TICK = 1.0
+"""How often workers are counted, s."""
+ANSWER = 60.0
+"""How long a scheduler or a worker may take to answer, s."""
+QUIET = 10.0
+"""How long nothing is said where there is no worker, s."""
+LONG = 60.0
+"""A unit is late after this, s, if that is also four times what the longest took."""
 
 
 @runtime_checkable
@@ -40,6 +57,10 @@ class Pool(Protocol):
 
     def died(self, error: Exception) -> bool:
         """Whether the process ended, perhaps by the fault of another call."""
+        ...
+
+    def close(self) -> None:
+        """End the processes; they begin again if there is more to do."""
         ...
 
 
@@ -59,106 +80,403 @@ class Here:
         """Whether the process ended: it lives."""
         return False
 
+    def close(self):
+        """Do nothing."""
 
-class _Cluster:
-    """Units on the workers of a Dask client, results as they come."""
 
-    def __init__(self, client) -> None:
-        self._client = client
+class NoWorkers(ValueError):
+    """Nothing is left to work with; the message says how to go on."""
 
-    def map(self, function, calls):
-        from distributed import as_completed
 
-        futures = {
-            self._client.submit(function, *call, pure=False): number
-            for number, call in enumerate(calls)
-        }
-        for future in as_completed(futures):
-            error = future.exception()
-            yield futures[future], future.result() if error is None else error
-            future.release()
+class _NoScheduler(ConfigurationError):
+    """Nobody answers at the address."""
 
-    def died(self, error):
-        from distributed import KilledWorker
 
-        return isinstance(error, KilledWorker)
+class _Lost(Exception):
+    """The scheduler is gone, or does not answer."""
 
 
 @contextmanager
 def open_pool(
-    workers: int, scheduler: str | None, directory: Path, log: RunLog
+    workers: int,
+    scheduler: str | None,
+    directory: Path,
+    log: RunLog,
+    patience: float = 600.0,
 ) -> Iterator[Pool]:
-    """Open a pool for as long as the block lasts.
+    """Give a pool for as long as the block lasts; processes begin when they are needed.
+
+    Arguments:
+        workers: processes on this machine; 1 works in this process.
+        scheduler: address of a Dask scheduler to use instead.
+        directory: of the run.
+        log: for people.
+        patience: how long to wait for a scheduler that is gone or for workers where
+            there are none, s.
 
     Raises:
-        ConfigurationError: no scheduler answers, or its workers cannot do the work.
+        ConfigurationError: no scheduler answers, or a worker is not fit.
+        NoWorkers: none came back for too long.
     """
     if workers <= 1 and scheduler is None:
         yield Here()
         return
+    if scheduler is None:
+        pool = Cluster(lambda: _local(workers, directory, log), log, patience)
+    else:
+        pool = Cluster(
+            lambda: _remote(scheduler, directory, log, patience), log, patience
+        )
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+class _Flight:
+    """What is to do, what workers have, and what came back, of one `Cluster.map`.
+
+    ``flying``: by key, the future, the number of its call, and when it was sent.
+    """
+
+    def __init__(self, function: Callable[..., Finished], calls) -> None:
+        self.function, self.calls = function, calls
+        self.left = set(range(len(calls)))
+        self.waiting = deque(range(len(calls)))
+        self.flying: dict[str, tuple[Any, int, float]] = {}
+        self.arrived: queue.SimpleQueue = queue.SimpleQueue()
+        self.longest = 0.0
+
+    def packed(self, number: int) -> bytes:
+        """Return a call as it travels."""
+        return pickle.dumps((self.function, self.calls[number]))
+
+    def drop(self, number: int | None = None) -> None:
+        """Call back what workers have: one call, or all."""
+        for key, (future, other, _) in list(self.flying.items()):
+            if number in (None, other):
+                del self.flying[key]
+                future.release()
+
+    def again(self) -> None:
+        """Begin again with all that is left."""
+        self.drop()
+        self.arrived = queue.SimpleQueue()
+        self.waiting = deque(sorted(self.left))
+
+
+class Cluster:
+    """Units on the workers of a Dask cluster; see the module.
+
+    Arguments:
+        connect: gives a context whose value is a client with workers that are prepared,
+            and the name of the plugin that prepares them.
+        log: for people.
+        patience: see `open_pool`.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractContextManager[tuple[Any, str]]],
+        log: RunLog,
+        patience: float,
+    ) -> None:
+        self._connect, self._log, self._patience = connect, log, patience
+        self._held = ExitStack()
+        self._client: Any = None
+        self._workers, self._counted = 0, 0.0
+        self._alone: float | None = None
+        self._told_alone = False
+
+    def map(self, function, calls):
+        """Yield each call's number with its result, or with what it raised."""
+        flight = _Flight(function, calls)
+        try:
+            while flight.left:
+                try:
+                    if self._client is None:
+                        self._open()
+                    self._count(flight)
+                    # Each worker has two units at most: one to work on, and the next.
+                    while flight.waiting and len(flight.flying) < 2 * self._workers:
+                        self._submit(flight, flight.waiting.popleft())
+                    landed = self._land(flight)
+                except _Lost as error:
+                    self._open_again(error)
+                    flight.again()
+                    continue
+                if landed is not None:
+                    flight.left.discard(landed[0])
+                    flight.drop(landed[0])
+                    yield landed
+        finally:
+            flight.drop()
+
+    def died(self, error):
+        """Whether the process ended, perhaps by the fault of another call."""
+        from distributed import KilledWorker
+
+        return isinstance(error, KilledWorker)
+
+    def close(self):
+        """End the processes of this machine, or leave the scheduler."""
+        self._client = None
+        self._held.close()
+
+    def _open(self) -> None:
+        self._held = ExitStack()
+        self._client, name = self._held.enter_context(self._connect())
+        self._call, self._news = make_call(name), queue.SimpleQueue()
+        self._client.subscribe_topic(name, self._news.put)
+        self._counted = 0.0
+
+    def _open_again(self, error: _Lost) -> None:
+        """Wait for the scheduler, and for workers."""
+        self._log.say(
+            f"The Dask scheduler is gone ({error}). Waiting for it, up to "
+            f"{_spoken(self._patience)}; what is finished is kept."
+        )
+        until = time.monotonic() + self._patience
+        while True:
+            with suppress(OSError, RuntimeError, _Lost):
+                self.close()
+            try:
+                self._open()
+                break
+            except (_NoScheduler, _Lost) as still:
+                if time.monotonic() > until:
+                    raise NoWorkers(
+                        f"The Dask scheduler did not come back within "
+                        f"{_spoken(self._patience)}. Start one and its workers, and "
+                        "run the same command again: it goes on where this one stopped."
+                    ) from still
+                time.sleep(TICK)
+        self._log.say("The Dask scheduler is there again: going on.")
+
+    def _count(self, flight: _Flight) -> None:
+        """Count the workers now and then; wait where there are none."""
+        now = time.monotonic()
+        if now < self._counted + TICK:
+            return
+        self._workers, self._counted = len(_ask(self._client, "ncores")), now
+        while not self._news.empty():
+            _, said = self._news.get()
+            self._log.say(f"The worker {said['worker']} is not used. {said['why']}")
+        if self._workers:
+            if self._told_alone:
+                self._log.say("There are workers again: going on.")
+            self._alone, self._told_alone = None, False
+            self._help(flight, now)
+            return
+        self._alone = now if self._alone is None else self._alone
+        if now > self._alone + self._patience:
+            raise _nobody(self._patience)
+        # Those of this machine that were killed begin again within seconds.
+        if now > self._alone + QUIET and not self._told_alone:
+            self._told_alone = True
+            self._log.say(
+                f"No worker is left. Waiting for some, up to {_spoken(self._patience)}; "
+                "what is finished is kept."
+            )
+
+    def _submit(self, flight: _Flight, number: int, **where) -> None:
+        from distributed.client import ClosedClientError
+
+        packed = flight.packed(number)
+        try:
+            future = self._client.submit(self._call, packed, pure=False, **where)
+        except (ClosedClientError, OSError, RuntimeError) as error:
+            raise _Lost(first_line(error)) from error
+        flight.flying[future.key] = (future, number, time.monotonic())
+        future.add_done_callback(flight.arrived.put)
+
+    def _help(self, flight: _Flight, now: float) -> None:
+        """Give to idle workers what others are late with; the first result counts."""
+        if flight.waiting or not flight.flying:
+            return
+        limit = max(LONG, 4 * flight.longest)
+        times = Counter(number for _, number, _ in flight.flying.values())
+        late = [
+            number
+            for _, number, began in flight.flying.values()
+            if now > began + limit and times[number] == 1
+        ]
+        if not late:
+            return
+        busy = _ask(self._client, "processing", workers=None)
+        idle = [worker for worker, keys in busy.items() if not keys]
+        for number, worker in zip(late, idle, strict=False):
+            self._log.detail(
+                f"A worker has had a unit for more than {_spoken(limit)}: it is given "
+                f"to the idle worker {worker} too."
+            )
+            self._submit(flight, number, workers=[worker], allow_other_workers=True)
+
+    def _land(self, flight: _Flight) -> tuple[int, Finished | Exception] | None:
+        """Return the next result with the number of its call, if there is one soon."""
+        try:
+            future = flight.arrived.get(timeout=TICK)
+        except queue.Empty:
+            return None
+        if future.key not in flight.flying:
+            return None
+        _, number, began = flight.flying.pop(future.key)
+        if future.cancelled():
+            raise _Lost("it has forgotten what it was to do")
+        if future.status == "error":
+            error = future.exception(timeout=ANSWER)
+            twin = any(other == number for _, other, _ in flight.flying.values())
+            return None if twin else (number, error)
+        try:
+            answer, value = future.result(timeout=ANSWER)
+        except (OSError, CancelledError):  # its worker has it, and is gone or stopped
+            flight.waiting.appendleft(number)
+            return None
+        if answer == "unprepared":
+            raise _Lost("it was started anew")
+        if answer == "unfit":
+            flight.waiting.appendleft(number)
+            return None
+        flight.longest = max(flight.longest, time.monotonic() - began)
+        return number, value
+
+
+def _ask(client, what: str, **options) -> Any:
+    """Ask the scheduler, and wait for the answer for a limited time."""
+    if client.status != "running":
+        raise _Lost("the connection is broken")
+    try:
+        asked = getattr(client.scheduler, what)
+        return client.sync(asked, callback_timeout=ANSWER, **options)
+    except (OSError, RuntimeError, AttributeError) as error:
+        raise _Lost(first_line(error)) from error
+
+
+@contextmanager
+def _local(workers: int, directory: Path, log: RunLog):
+    """Begin processes on this machine; end them with the block."""
     from dask import config
     from distributed import Client, LocalCluster
 
-    with config.set(
-        {
-            # The engine does a unit again alone; a second chance there is enough.
-            "distributed.scheduler.allowed-failures": 1,
-            "distributed.nanny.pre-spawn-environ": ONE_THREAD,
-            "distributed.comm.timeouts.connect": "60s",
-        }
-    ):
-        if scheduler is not None:
-            with _client(Client, scheduler) as client:
-                _check_workers(client, scheduler, directory)
-                log.say(f"Working on the Dask cluster at {scheduler}.")
-                yield _Cluster(client)
-            return
+    with ExitStack() as held:
+        held.enter_context(config.set(_SETTINGS))
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             dashboard_address=None,  # pyright: ignore[reportArgumentType]
             silence_logs=logging.CRITICAL,
         )
-        with cluster, Client(cluster) as client:
-            log.say(f"Working with {workers} processes on this machine.")
-            client.run(_begin_worker)
-            yield _Cluster(client)
-            client.run(leave_programs)
+        held.enter_context(cluster)
+        client = held.enter_context(Client(cluster, set_as_default=False))
+        name = _name()
+        client.register_plugin(make_plugin(name, directory, None))
+        log.say(f"Working with {workers} processes on this machine.")
+        yield client, name
 
 
-def _begin_worker() -> None:
-    """Prepare a worker process: Ctrl-C is for the main process, which then ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_programs()
+_SETTINGS = {
+    # The engine does a unit again alone; a second chance there is enough.
+    "distributed.scheduler.allowed-failures": 1,
+    "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+    "distributed.comm.timeouts.connect": "60s",
+}
 
 
-def _client(kind, address: str):
-    try:
-        return kind(address, timeout="30s")
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"There is no Dask scheduler at {address}: {first_line(error)}. Give its "
-            "address as tcp://HOST:PORT, or use --workers on this machine."
-        ) from error
+@contextmanager
+def _remote(address: str, directory: Path, log: RunLog, patience: float):
+    """Take part in a Dask cluster: check its workers, and prepare them."""
+    from dask import config
+    from distributed import Client
+    from distributed.utils import silence_logging_cmgr
+
+    with ExitStack() as held:
+        # What goes wrong is said once, in sentences.
+        for logger in ("distributed", "distributed.client"):
+            held.enter_context(silence_logging_cmgr(logging.CRITICAL, root=logger))
+        held.enter_context(config.set({"distributed.comm.timeouts.connect": "30s"}))
+        try:
+            client = Client(address, timeout="30s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise _NoScheduler(
+                f"There is no Dask scheduler at {address}: {first_line(error)}. Give "
+                "its address as tcp://HOST:PORT, or use --workers on this machine."
+            ) from error
+        held.enter_context(client)
+        number = _await_workers(client, address, log, patience)
+        name = _name()
+        # The name is one that `Ledger.sweep` removes, should this process be killed.
+        sign = directory / "work" / f".{name}.part-sign"
+        sign.write_text(name)
+        held.callback(sign.unlink, missing_ok=True)
+        expected = expectation(sign)
+        _check(client, address, sign, expected)
+        client.register_plugin(make_plugin(name, sign, expected))
+        held.callback(_take_back, client, name)
+        log.say(f"Working on the Dask cluster at {address}: {number} workers now.")
+        yield client, name
 
 
-def _check_workers(client, address: str, directory: Path) -> None:
-    """Make sure that there are workers, and that they can do what is asked of them."""
-    try:
-        client.wait_for_workers(1, timeout=60)
-        seen = client.run(_sees, str(directory))
-    except Exception as error:
-        raise ConfigurationError(
-            f"The workers of the Dask scheduler at {address} cannot be used: "
-            f"{first_line(error)}. Start some, with this version of steadystar."
-        ) from error
-    blind = [worker for worker, sees in seen.items() if not sees]
-    if blind:
-        raise ConfigurationError(
-            f"{len(blind)} workers of the Dask scheduler at {address} do not see "
-            f"{directory}: use a directory that all machines share."
-        )
+def _take_back(client, name: str) -> None:
+    """Let workers forget this run, if the scheduler is still there."""
+    with suppress(_Lost):
+        _ask(client, "unregister_worker_plugin", name=name)
 
 
-def _sees(directory: str) -> bool:
-    return Path(directory).is_dir()
+def _name() -> str:
+    return f"steadystar-{secrets.token_hex(6)}"
+
+
+def _await_workers(client, address: str, log: RunLog, patience: float) -> int:
+    """Wait until there are workers; return how many."""
+    began, told = time.monotonic(), False
+    while not (number := len(_ask(client, "ncores"))):
+        if time.monotonic() > began + patience:
+            raise _nobody(patience)
+        if not told and time.monotonic() > began + QUIET:
+            told = True
+            log.say(
+                f"The Dask scheduler at {address} has no workers yet. Waiting for "
+                f"some, up to {_spoken(patience)}."
+            )
+        time.sleep(TICK / 4)
+    return number
+
+
+def _check(client, address: str, sign: Path, expected: dict[str, Any]) -> None:
+    """Refuse workers that are not fit; a shared folder may take a while to show."""
+    until = time.monotonic() + QUIET
+    while True:
+        try:
+            found = client.run(
+                make_inspection(sign), on_error="return", callback_timeout=ANSWER
+            )
+            threads = client.nthreads(callback_timeout=ANSWER)
+        except OSError as error:
+            raise ConfigurationError(
+                f"Not all workers of the Dask scheduler at {address} answer: "
+                f"{first_line(error)}. End those that hang, and run this again."
+            ) from error
+        refused = refusals(expected, found, threads)
+        if not refused:
+            return
+        if time.monotonic() > until or not any("see" in w for w in refused.values()):
+            break
+        time.sleep(TICK)
+    worker, why = next(iter(refused.items()))
+    raise ConfigurationError(
+        f"{len(refused)} of {len(found)} workers of the Dask scheduler at {address} "
+        f"cannot be used, {worker} for one. {why}"
+    )
+
+
+def _nobody(patience: float) -> NoWorkers:
+    return NoWorkers(
+        f"There was no worker for {_spoken(patience)}. Start some, and run the same "
+        "command again: it goes on where this one stopped."
+    )
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes"

@@ -20,7 +20,7 @@ from steadystar.pipeline.inputs import InputError, find_files, printable
 from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.lock import only_run
 from steadystar.pipeline.log import RunLog, Step, open_log
-from steadystar.pipeline.pools import ONE_THREAD, Here, Pool, open_pool
+from steadystar.pipeline.pools import Here, Pool, open_pool
 from steadystar.pipeline.stages import SURVEY
 from steadystar.pipeline.summary import describe_inputs
 from steadystar.pipeline.units import (
@@ -32,6 +32,7 @@ from steadystar.pipeline.units import (
     first_line,
     perform,
 )
+from steadystar.pipeline.workers import ONE_THREAD
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def run_pipeline(
             for line in describe_inputs(run, inputs):
                 log.say(line)
             _refuse_other_runs(run, pipeline)
-            with open_pool(workers, scheduler, directory, log) as pool:
+            patience = run.configuration.run.patience
+            with open_pool(workers, scheduler, directory, log, patience) as pool:
                 return _advance(run, pipeline, pool, log)
         except KeyboardInterrupt:
             log.detail("Interrupted. Run the same command again to go on from here.")
@@ -125,12 +127,17 @@ def _advance(run: Run, pipeline: Pipeline, pool: Pool, log: RunLog) -> Outcome:
     run.ledger.sweep(*names)
     done: dict[str, int] = {}
     seconds: dict[str, float] = {}
-    for stage in pipeline.stages:
+    last = max(
+        (n for n, stage in enumerate(pipeline.stages) if stage.spread), default=0
+    )
+    for number, stage in enumerate(pipeline.stages):
         began = time.perf_counter()
         units = stage.plan(run, stage)
         todo = [unit for unit in units if not _is_done(run, stage, unit)]
         with log.progress(stage.says, len(todo)) as step:
             settled = _settle(run, stage, pool, todo, log, step)
+        if number == last:  # the memory of its processes is for what follows
+            pool.close()
         keep = {unit.name for unit in units} - {u.name for u in todo} | set(settled)
         for name in run.ledger.records(stage.name).keys() - keep:
             run.ledger.forget(stage.name, name)
@@ -204,10 +211,11 @@ def _settle(
             settled += _settle(run, stage, pool, pieces, log, step)
             continue
         rescue, why = stage.rescue, first_line(error)
+        prefix = _prefix(run, stage, unit)
         finished = perform(
             lambda job, prefix, rescue=rescue, why=why: rescue(job, prefix, why),
             unit.job,
-            _prefix(run, stage, unit),
+            prefix.with_name(f"{prefix.name}r"),  # a worker given up may yet write
             run.directory,
         )
         _record(run, stage, unit, "", finished, log)
