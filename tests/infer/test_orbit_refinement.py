@@ -6,11 +6,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
+from steadystar.infer.orbit import fit_orbit
 from steadystar.infer.orbit_curves import eccentric_anomaly, elements_of, numbers_of
-from steadystar.infer.orbit_posterior import PosteriorDensity, sample_posterior
+from steadystar.infer.orbit_posterior import PosteriorDensity
 from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.orbit_refinement import RefinementOptions, curves_of, refine
 from steadystar.kernels.orbit import orbit_shape, solve_kepler
@@ -155,17 +157,32 @@ def test_a_circle_is_not_called_eccentric():
     assert stats.kstest(above, stats.chi2(2).cdf).pvalue > 1e-3
 
 
-def test_draws_are_as_wide_as_the_errors(visits):
+def test_importance_samples_are_where_and_as_wide_as_least_squares_says(visits):
+    """Thirty visits leave a posterior that is nearly normal: two ways to the same."""
     t, rv, _ = visits
     rng = np.random.default_rng(2)
-    noisy = rv + rng.normal(0, 0.5, 30)
-    found = refine(
-        t, noisy, np.full(30, 0.5), TRUTH, options=RefinementOptions(jitter=0.0)
+    noisy, err = rv + rng.normal(0, 0.5, 30), np.full(30, 0.5)
+    refined = refine(t, noisy, err, TRUTH, options=RefinementOptions(jitter=0.0))
+    table = pl.DataFrame({"bjd": t, "rv": noisy, "rv_err": err})
+    options = OrbitOptions(
+        min_period=11.0,
+        max_period=14.0,
+        jitter=0.0,
+        n_prior=2**15,
+        max_prior=2**15,
+        n_samples=4000,
     )
-    drawn = found.draw(4000)
+    found = fit_orbit(table, options)
+    assert found.summary["method"] == "importance"
+    samples = found.samples.with_columns(pl.col("omega").radians())
+    turns = (refined.elements["t_peri"] - pl.col("t_peri")) / pl.col("period")
+    samples = samples.with_columns(pl.col("t_peri") + turns.round() * pl.col("period"))
     for name in ("period", "e", "omega", "t_peri", "k", "v0"):
-        # Of 4000 draws a width is known to 1.1%; the elements are not quite linear.
-        assert np.std(drawn[name]) == pytest.approx(found.errors[name], rel=0.06)
+        off = (samples[name].mean() - refined.elements[name]) / refined.errors[name]
+        # Several thousand samples: the mean to 0.03 sigma, but priors move it as well.
+        assert abs(off) < 0.25, name
+        # A width to 1.1%; the elements are not quite linear.
+        assert samples[name].std() == pytest.approx(refined.errors[name], rel=0.06)
 
 
 def test_what_cannot_be_refined_is_told(visits):
@@ -192,14 +209,6 @@ def test_velocities_without_an_error_are_left_out(visits):
     assert ours.elements == theirs.elements
 
 
-@pytest.fixture
-def as_numpyro_needs_it():
-    """NumPyro itself relies on what the strict settings of the tests forbid."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
-@pytest.mark.usefixtures("as_numpyro_needs_it")
 def test_the_density_has_the_likelihood_in_it(visits):
     t, rv, rv_2 = visits
     curves = curves_of(t, rv + 0.3, np.ones(30), rv_2=rv_2, err_2=np.full(30, 2.0))
@@ -213,22 +222,3 @@ def test_the_density_has_the_likelihood_in_it(visits):
     left = [(curves.v - curves.model(p)[0]) / sigma for p in both]
     expected = -0.5 * (np.sum(left[1] ** 2) - np.sum(left[0] ** 2))
     assert values[1] - values[0] == pytest.approx(expected, rel=1e-9)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("as_numpyro_needs_it")
-def test_nuts_agrees_with_least_squares_where_visits_are_many(visits):
-    t, rv, _ = visits
-    rng = np.random.default_rng(4)
-    err = np.full(30, 0.5)
-    noisy = rv + rng.normal(0, 0.5, 30)
-    start = refine(t, noisy, err, TRUTH)
-    found = sample_posterior(curves_of(t, noisy, err), start)
-    assert found.divergences == 0
-    assert max(found.r_hat.values()) < 1.02
-    for name in ("period", "e", "omega", "k", "v0"):
-        values = found.samples[name]
-        # A thousand samples, correlated: the mean to 0.2 sigma, the width to 15%.
-        off = (values.mean() - start.elements[name]) / start.errors[name]
-        assert abs(off) < 0.25, name
-        assert np.std(values) == pytest.approx(start.errors[name], rel=0.2), name

@@ -94,7 +94,7 @@ class DoubleLined:
         summary: a row of "orbits"; NaN and a reason where there is no orbit.
         samples: of the posterior, schema "orbit-samples" and one column a zero point.
         modes: a row a period that fits: ``mode, share, period, period_err, e, k, k_2,
-            v0, jitter, chi2, delta_chi2, ln_evidence, exchanged`` (the number of visits
+            v0, jitter, chi2, delta_chi2, exchanged`` (the number of visits
             whose velocities were exchanged), the largest share first.
         best: the refined orbit of the largest mode, None without one.
         exchanged: visits (of those used, in order) whose velocities were exchanged.
@@ -368,7 +368,7 @@ def _looked(pair: _Pair, exchanged, starts, options, double):
                 break
             now = new
             one = refine_curves(pair.curves(now), one.elements, look)
-        if np.isfinite(one.ln_evidence):
+        if np.isfinite(one.ln_likelihood):
             found.append((one, now))
     return found
 

@@ -32,7 +32,6 @@ _MODES = {
     "jitter": pl.Float64,
     "chi2": pl.Float64,
     "delta_chi2": pl.Float64,
-    "ln_evidence": pl.Float64,
     "exchanged": pl.Int64,
 }
 
@@ -91,7 +90,6 @@ def modes_table(
                 "period_err": orbit.errors["period"],
                 **elements,
                 "chi2": orbit.chi2,
-                "ln_evidence": orbit.ln_evidence,
                 "exchanged": int(exchanged.sum()),
             }
         )
@@ -105,8 +103,7 @@ def modes_table(
     table = pl.DataFrame(rows).with_columns(
         share=pl.Series(share), delta_chi2=pl.col("chi2") - best
     )
-    order = ["share", "ln_evidence"]
-    table = table.sort(order, descending=True).with_row_index("mode")
+    table = table.sort(-pl.col("share"), "chi2").with_row_index("mode")
     return table.select(pl.col(name).cast(kind) for name, kind in _MODES.items())
 
 

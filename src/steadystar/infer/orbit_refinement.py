@@ -8,15 +8,15 @@ start from is for a search to say.
 has the elements integrated out (restricted maximum likelihood), for with few visits an
 orbit adapts itself to the noise, and the plain likelihood takes what is left for all.
 
-**Errors.** The covariance is that of the linearized problem at the most likely jitter.
-`Refined.draw` gives samples in which the jitter varies too. In e and omega they are
-honest about nearly circular orbits: the numbers drawn are normal, e and omega are what
-follows. An eccentricity that noise alone would give is noted (Lucy and Sweeney 1971).
+**Errors.** The covariance is that of the linearized problem at the most likely jitter;
+where visits are few or the orbit is nearly a circle, samples of the posterior (`orbit`,
+`orbit_weighing`) say more. An eccentricity that noise alone would give is noted (Lucy and
+Sweeney 1971).
 """
 
 __all__ = ["Refined", "RefinementOptions", "curves_of", "refine"]
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -72,15 +72,12 @@ class Refined:
         elements: ``period, e, omega, t_peri, k, v0, jitter`` (days, radians, km/s),
             ``k_2`` where both stars were measured, ``offset_1`` and so on: the zero
             points of the families after the first, whose is 0.
-        errors: their errors, linearized; NaN for the jitter. See `draw`.
+        errors: their errors, linearized; NaN for the jitter.
         covariance: of the numbers called ``names`` (`orbit_curves`), ``(n, n)``.
         numbers: these numbers, ``(n,)``.
         middle: the time that ``longitude`` belongs to, days.
         chi2: without jitter, i.e. with the errors as given; ``dof`` values less numbers.
         ln_likelihood: at this orbit, with this jitter.
-        ln_evidence: likelihood with the orbit (around here) and jitter integrated out,
-            priors flat in ``names``, e and omega and jitter (Laplace's approximation).
-            Compares orbits of the same velocities.
         converged: whether the minimum was found.
     """
 
@@ -93,36 +90,8 @@ class Refined:
     chi2: float
     dof: int
     ln_likelihood: float
-    ln_evidence: float
     converged: bool
     notes: tuple[str, ...]
-    _widths: "_Widths" = field(repr=False)
-
-    def draw(self, number: int, seed: int = 1) -> dict[str, NDArray[np.float64]]:
-        """Return samples of all elements, ``{name: (number,)}``, angles in radians."""
-        rng = np.random.default_rng(seed)
-        widths = self._widths
-        which = rng.choice(len(widths.jitter), number, p=widths.share)
-        noise = rng.standard_normal((number, len(self.names)))
-        moved = widths.shift[which] + np.einsum("sij,sj->si", widths.root[which], noise)
-        out = elements_of(self.numbers + moved, self.names, self.middle)
-        since = out["t_peri"] - self.elements["t_peri"]
-        out["t_peri"] -= out["period"] * np.round(since / out["period"])
-        return {**out, "jitter": widths.jitter[which]}
-
-
-@dataclass(frozen=True, eq=False)
-class _Widths:
-    """The linearized posterior for each jitter of a grid.
-
-    ``share`` of the posterior; ``shift`` of the numbers and a ``root`` of covariance.
-    """
-
-    jitter: Vector
-    share: Vector
-    shift: NDArray[np.float64]
-    root: NDArray[np.float64]
-    ln_evidence: float
 
 
 def curves_of(
@@ -222,7 +191,7 @@ def refine_curves(
         before, jitter = jitter, _likeliest_jitter(curves, numbers)
         if abs(jitter - before) <= options.tolerance * max(before, _LEAST):
             break
-    return _result(curves, numbers, jitter, converged, fixed or dof < 1)
+    return _result(curves, numbers, jitter, converged)
 
 
 def _best_phase(curves: Curves, four: Vector) -> Vector:
@@ -278,8 +247,8 @@ def _prior(numbers: Vector, b: float) -> tuple[Vector, NDArray[np.float64]]:
     return factor * plane, slopes
 
 
-def linearized(curves: Curves, linear: tuple[Vector, NDArray], jitter: float):
-    """Return ln evidence, step to the minimum, and a root of the covariance.
+def _linearized(curves: Curves, linear: tuple[Vector, NDArray], jitter: float):
+    """Return the restricted ln likelihood, and a root of the covariance.
 
     ``linear`` is the model at the present numbers, with its derivatives.
     """
@@ -290,12 +259,11 @@ def linearized(curves: Curves, linear: tuple[Vector, NDArray], jitter: float):
     scale = np.where(scale > 0, scale, 1.0)
     u, s, vt = np.linalg.svd(slopes / scale, full_matrices=False)
     s = np.maximum(s, 1e-12 * s[0])
-    step = (vt.T / s) @ (u.T @ left) / scale
     rest = left @ left - np.sum((u.T @ left) ** 2)
     size = len(left) - slopes.shape[1]
     ln = np.sum(np.log(weight)) - 0.5 * size * np.log(2 * np.pi)
     ln += -0.5 * rest - np.sum(np.log(s)) - np.sum(np.log(scale))
-    return float(ln), step, vt.T / s / scale[:, None]
+    return float(ln), vt.T / s / scale[:, None]
 
 
 def _jitters(curves: Curves, numbers: Vector) -> Vector:
@@ -311,7 +279,7 @@ def _jitters(curves: Curves, numbers: Vector) -> Vector:
 def _likeliest_jitter(curves: Curves, numbers: Vector) -> float:
     """Return the jitter of the highest restricted likelihood."""
     grid, linear = _jitters(curves, numbers), curves.model(numbers)
-    ln = np.array([linearized(curves, linear, s)[0] for s in grid])
+    ln = np.array([_linearized(curves, linear, s)[0] for s in grid])
     best = int(ln.argmax())
     if best == 0:
         return 0.0
@@ -326,28 +294,9 @@ def _likeliest_jitter(curves: Curves, numbers: Vector) -> float:
     return float(np.exp(x[1] + move * (x[1] - x[0])))
 
 
-def _widths(curves: Curves, numbers: Vector, jitter: float, fixed: bool) -> _Widths:
-    grid = np.array([jitter]) if fixed else _jitters(curves, numbers)
-    linear = curves.model(numbers)
-    parts = [linearized(curves, linear, s) for s in grid]
-    ln = np.array([part[0] for part in parts])
-    # A flat prior: each jitter stands for the stretch to its neighbors.
-    ln += np.log(np.gradient(grid)) if len(grid) > 1 else 0.0
-    share = np.exp(ln - np.logaddexp.reduce(ln))
-    return _Widths(
-        grid,
-        share / share.sum(),
-        np.stack([part[1] for part in parts]),
-        np.stack([part[2] for part in parts]),
-        float(np.logaddexp.reduce(ln)),
-    )
-
-
-def _result(
-    curves: Curves, numbers: Vector, jitter: float, converged: bool, fixed: bool
-) -> Refined:
+def _result(curves: Curves, numbers: Vector, jitter: float, converged: bool) -> Refined:
     names = curves.names
-    _, _, root = linearized(curves, curves.model(numbers), jitter)
+    _, root = _linearized(curves, curves.model(numbers), jitter)
     covariance = root @ root.T
     elements = {
         name: float(value)
@@ -357,11 +306,7 @@ def _result(
     sigma = np.hypot(curves.err, jitter)
     each = (left / sigma) ** 2 + np.log(2 * np.pi * sigma**2)
     ln_likelihood = -0.5 * float(each.sum())
-    widths = _widths(curves, numbers, jitter, fixed)
     errors = _errors(numbers, covariance, names, elements)
-    # Flat in e and omega, in the plane of ecc_cos and ecc_sin; no pole at the circle.
-    e = max(elements["e"], min(errors["e"], 0.3), 1e-3)
-    prior = 2 * np.log(max(1 - e * e, 1e-12)) - np.log(2 * np.pi * e)
     dof = len(curves.v) - len(names)
     return Refined(
         {**elements, "jitter": jitter},
@@ -373,10 +318,8 @@ def _result(
         float(np.sum((left / curves.err) ** 2)),
         dof,
         ln_likelihood,
-        float(widths.ln_evidence + prior),
         converged,
         _notes(elements, errors, converged, dof),
-        widths,
     )
 
 
