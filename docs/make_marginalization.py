@@ -68,11 +68,13 @@ def curve(spectra, templates, arm):
                 spline.place(pixels, zero, prepared.slots)
             )
             at_rest = velocity.at_shift(prior, jnp.asarray(0))
-            fit = velocity.marginalize(equations, prior, at_rest, 1 + at_rest[0])
+            still = velocity.standing(equations, prior, 1 + at_rest[0])
+            fit = velocity.marginalize(equations, prior, at_rest, still)
+            settled = velocity.standing(equations, prior, 1 + fit.star)
 
             def trial(t):
                 moved = velocity.at_shift(prior, t)
-                return velocity.marginalize(equations, prior, moved, 1 + fit.star)
+                return velocity.marginalize(equations, prior, moved, settled)
 
             return jax.lax.map(lambda t: trial(t).objective, tenths)
 

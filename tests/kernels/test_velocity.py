@@ -105,6 +105,12 @@ def equations(problem: Problem, dtype):
     return spline.normal_equations(placed)
 
 
+def marginalized(problem: Problem, prior, rows, level, dtype="float64", slope=None):
+    data = equations(problem, dtype)
+    still = velocity.standing(data, prior, level)
+    return velocity.marginalize(data, prior, rows, still, slope)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 0.02)])
 def test_objective_is_minus_twice_the_log_likelihood(dtype, tolerance):
     problem = draw()
@@ -113,7 +119,7 @@ def test_objective_is_minus_twice_the_log_likelihood(dtype, tolerance):
     found, expected = [], []
     for tenths in (-31, 0, 12, 17, 40):
         rows = velocity.at_shift(prior, jnp.asarray(tenths))
-        one = velocity.marginalize(equations(problem, dtype), prior, rows, level)
+        one = marginalized(problem, prior, rows, level, dtype)
         found.append(float(one.objective))
         expected.append(
             -2 * dense_log_likelihood(problem, tenths, np.array(level, np.float64))
@@ -130,7 +136,7 @@ def test_fit_is_the_posterior_mean():
     problem = draw(2)
     prior, level = problem.prior, jnp.ones(GRID.size)
     rows = velocity.at_shift(prior, jnp.asarray(17))
-    found = velocity.marginalize(equations(problem, "float64"), prior, rows, level)
+    found = marginalized(problem, prior, rows, level)
     columns = np.concatenate([rows[1:], prior.smooth, prior.still])
     mean = sampled(np.array(rows[:1], np.float64), problem.position)[0]
     basis = sampled(np.array(columns, np.float64), problem.position)
@@ -166,11 +172,9 @@ def test_steps_and_their_errors_have_all_else_marginalized():
 
     # Near the truth, 1.7 steps; fixed point of the Gauss-Newton steps at 1.6 to 1.8.
     rows, slope = at(15), 5.0 * (at(16) - at(14))
-    fit = velocity.marginalize(equations(problem, "float64"), prior, rows, level)
+    fit = marginalized(problem, prior, rows, level)
     change = slope[0] + fit.coefficients @ slope[1:]
-    found = velocity.marginalize(
-        equations(problem, "float64"), prior, rows, level, change
-    )
+    found = marginalized(problem, prior, rows, level, slope=change)
     columns = np.concatenate([rows[1:], prior.smooth, prior.still, change[None]])
     basis = sampled(np.array(columns, np.float64), problem.position)
     precision = np.append(np.array(prior.precision), 1e-6)
@@ -246,17 +250,17 @@ def test_spread_is_the_mean_and_width_of_the_whole_probability():
         slots=12,
         steps=steps,
     )
-    tenths = np.arange(-150, 151, 3) + 15
+    tenths = np.arange(-150, 151) + 15
     log_p = np.array([dense_log_likelihood(problem, int(t), 1.0) for t in tenths])
     p = np.exp(log_p - log_p.max())
     p /= p.sum()
     mean = p @ tenths / 10
-    assert float(found.shift) == pytest.approx(mean, abs=1e-6)
-    assert float(found.sigma) == pytest.approx(
-        np.sqrt(p @ (tenths / 10 - mean) ** 2), rel=1e-6
-    )
+    width = np.sqrt(p @ (tenths / 10 - mean) ** 2)
+    # Half steps are tried, and a cubic spline goes through them.
+    assert float(found.shift) == pytest.approx(mean, abs=1e-3 * width)
+    assert float(found.sigma) == pytest.approx(width, rel=1e-3)
     # So broad that the deepest minimum's own width would mislead.
     assert found.sigma > 1.0
     assert float(found.beyond) == pytest.approx(
-        p[np.abs(tenths - 15) > 130].sum(), abs=1e-9
+        p[np.abs(tenths - 15) > 130].sum(), rel=1e-3
     )

@@ -18,12 +18,14 @@ __all__ = [
     "LinePrior",
     "Measured",
     "Spread",
+    "Standing",
     "anchor_curves",
     "at_shift",
     "cosines",
     "marginalize",
     "measure",
     "spread",
+    "standing",
 ]
 
 from typing import Any, NamedTuple
@@ -33,6 +35,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy.interpolate import CubicSpline
 
 from steadystar.data.status import Status
 from steadystar.kernels import spline
@@ -43,8 +46,9 @@ CLIP = 5.0
 """Pixels further than this many standard deviations from the model are left out,"""
 LINE_CHANGE = 0.03
 """unless they are off by less than this share of the star's line there."""
-_FINE = 3
-"""Tenths of a step between the trials of `spread`."""
+_TRIAL = 5
+"""Tenths of a step between the trials of `spread`: a line is seven times as wide, so that
+a cubic spline through them is good to 0.01 of the width of the narrowest minimum."""
 
 
 class LinePrior(eqx.Module):
@@ -125,41 +129,76 @@ def at_shift(prior: LinePrior, tenths: Int[Array, ""]) -> Float[Array, "row knot
     return jax.lax.dynamic_slice(prior.lines, start, (1, rows, size))[0]
 
 
+class Standing(NamedTuple):
+    """What does not move with the star: columns, their images, and what they share.
+
+    ``columns`` are the continuum's, times ``1 + L`` as far as it is known, because it
+    multiplies the star, and those of what stands still; ``images`` are these after the
+    normal equations, and ``normal`` and ``towards`` their share of the linear problem.
+    """
+
+    columns: Float[Array, "column knot"]
+    images: Float[Array, "column knot"]
+    normal: Float[Array, "column column"]
+    towards: Float[Array, " column"]
+
+
+def standing(
+    equations: spline.NormalEquations, prior: LinePrior, level: Float[Array, " knot"]
+) -> Standing:
+    """Prepare what trials of any shift have in common; ``level`` is ``1 + L``."""
+    columns = jnp.concatenate([prior.smooth * level[None], prior.still])
+    images = _images(equations, columns)
+    return Standing(columns, images, columns @ images.T, columns @ equations.rhs)
+
+
+def _images(equations: spline.NormalEquations, columns):
+    return jax.vmap(lambda a: spline.matvec(equations.bands, a))(columns)
+
+
 def marginalize(
     equations: spline.NormalEquations,
     prior: LinePrior,
     rows: Float[Array, "row knot"],
-    level: Float[Array, " knot"],
+    still: Standing,
     slope: Float[Array, " knot"] | None = None,
 ) -> Posterior:
     """Solve for everything at one shift.
 
-    ``rows``: mean and components there (`at_shift`). ``level``: ``1 + L`` as far as it
-    is known, because the continuum multiplies it. ``slope``: derivative of the model by
-    the shift, if a step of the shift is wanted as well.
+    ``rows``: mean and components there (`at_shift`). ``slope``: derivative of the model
+    by the shift, if a step of the shift is wanted as well.
     """
     mean, rank = rows[0], rows.shape[0] - 1
-    columns = jnp.concatenate([rows[1:], prior.smooth * level[None], prior.still])
-    precision = prior.precision.astype(jnp.float64)
+    moving, precision = rows[1:], prior.precision.astype(jnp.float64)
     if slope is not None:
-        columns = jnp.concatenate([columns, slope[None]])
+        # The step is the last of all: its own variance is that with all else marginalized.
+        moving = jnp.concatenate([moving, slope[None]])
         precision = jnp.append(precision, 1e-6)
     image = spline.matvec(equations.bands, mean)
-    images = jax.vmap(lambda a: spline.matvec(equations.bands, a))(columns)
-    normal = (columns @ images.T).astype(jnp.float64) + jnp.diag(precision)
-    towards = (columns @ (equations.rhs - image)).astype(jnp.float64)
+    images, shared = _images(equations, moving), moving @ still.images.T
+    own, toward = moving @ images.T, moving @ (equations.rhs - image)
+    toward_still = still.towards - still.columns @ image
+    normal = jnp.block(
+        [
+            [own[:rank, :rank], shared[:rank], own[:rank, rank:]],
+            [shared[:rank].T, still.normal, shared[rank:].T],
+            [own[rank:, :rank], shared[rank:], own[rank:, rank:]],
+        ]
+    ).astype(jnp.float64) + jnp.diag(precision)
+    towards = jnp.concatenate([toward[:rank], toward_still, toward[rank:]])
     factor = jnp.linalg.cholesky(normal)
-    half = jax.scipy.linalg.solve_triangular(factor, towards, lower=True)
+    half = jax.scipy.linalg.solve_triangular(
+        factor, towards.astype(jnp.float64), lower=True
+    )
     found = jax.scipy.linalg.solve_triangular(factor, half, lower=True, trans=1)
     of_mean = (mean * (image - 2 * equations.rhs)).sum(dtype=jnp.float64)
-    # The step is the last: its own variance is that with all else marginalized.
     step, last = (found[-1], factor[-1, -1]) if slope is not None else (0.0, 1.0)
     plain = found.astype(mean.dtype)
-    stop = precision.size if slope is None else precision.size - 1
+    stop = rank + still.columns.shape[0]
     return Posterior(
         objective=of_mean - half @ half + 2 * jnp.log(jnp.diag(factor)).sum(),
         star=mean + plain[:rank] @ rows[1:],
-        rest=plain[rank:stop] @ columns[rank:stop],
+        rest=plain[rank:stop] @ still.columns,
         step=jnp.asarray(step),
         sigma=1 / jnp.asarray(last),
         coefficients=plain[:rank],
@@ -213,7 +252,8 @@ def _settle(
     def update(_, state: _State) -> _State:
         slope = _slope(prior, state.tenths, state.coefficients)
         rows = at_shift(prior, state.tenths)
-        found = marginalize(state.equations, prior, rows, 1 + state.star, slope)
+        still = standing(state.equations, prior, 1 + state.star)
+        found = marginalize(state.equations, prior, rows, still, slope)
         model = found.star + found.rest
         residual = placed.value - spline.evaluate(model, placed.u)[0]
         # Small misfits of lines stay, however significant; what no model has right, as
@@ -276,10 +316,9 @@ def measure(
     # Trials as far apart as the curve is wide: chi squared changes by about one.
     spacing = jnp.clip(jnp.round(state.sigma), 1, phases).astype(jnp.int32)
     trials = state.tenths + jnp.arange(-1, 2, dtype=jnp.int32) * spacing
+    still = standing(equations, prior, 1 + state.star)
     tried = jax.lax.map(
-        lambda tenths: marginalize(
-            equations, prior, at_shift(prior, tenths), 1 + state.star
-        ),
+        lambda tenths: marginalize(equations, prior, at_shift(prior, tenths), still),
         trials,
     )
     best = vertex(tried.objective)
@@ -317,6 +356,13 @@ def measure(
     )
 
 
+def _in_between(trials: int) -> Float[np.ndarray, "tenth trial"]:
+    """Return the matrix that takes trials to a cubic spline at every tenth."""
+    at = np.arange(trials)
+    tenths = np.arange(_TRIAL * (trials - 1) + 1) / _TRIAL
+    return CubicSpline(at, np.eye(trials))(tenths)
+
+
 class Spread(NamedTuple):
     """Mean and standard deviation of a shift's probability, grid steps.
 
@@ -351,14 +397,18 @@ def spread(
     kept, _ = inlying_with_scale(residual, placed.weight, CLIP, change)
     equations = spline.normal_equations(spline.keep_only(placed, kept))
     middle = jnp.round(phases * shift).astype(jnp.int32)
-    offset = jnp.arange(-steps * phases, steps * phases + 1, _FINE, dtype=jnp.int32)
+    offset = jnp.arange(-steps * phases, steps * phases + 1, _TRIAL, dtype=jnp.int32)
+    still = standing(equations, prior, 1 + star)
     objective = jax.lax.map(
         lambda tenths: (
-            marginalize(equations, prior, at_shift(prior, tenths), 1 + star).objective
+            marginalize(equations, prior, at_shift(prior, tenths), still).objective
         ),
         middle + offset,
         batch_size=8,
     )
+    # The tenths between the trials.
+    objective = jnp.asarray(_in_between(offset.size)) @ objective
+    offset = jnp.arange(-steps * phases, steps * phases + 1, dtype=jnp.int32)
     p = jnp.exp((objective.min() - objective) / 2)
     p = p / p.sum()
     at = (middle + offset).astype(p.dtype) / phases

@@ -4,7 +4,15 @@ A batch is filled up with repeats of its last spectrum. On a processor it is wor
 groups that stay in the processor's cache, and groups that only fill the batch are free.
 """
 
-__all__ = ["AT_ONCE", "batch_size", "by_groups", "chunks", "few_at_once", "not_filling"]
+__all__ = [
+    "AT_ONCE",
+    "batch_size",
+    "by_groups",
+    "chunks",
+    "few_at_once",
+    "not_filling",
+    "one_by_one",
+]
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -67,11 +75,23 @@ def by_groups(every: Callable[..., Any], *given: Any) -> Any:
 
     def some(group):
         return jax.lax.cond(
-            group[-1].any(),
-            lambda g: every(*g[:-1]),
-            lambda _: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), nothing),
-            group,
+            group[-1].any(), lambda g: every(*g[:-1]), lambda _: _zeros(nothing), group
         )
 
     found = jax.lax.map(some, groups)
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
+
+
+def one_by_one(each: Callable[..., Any], given: Any, wanted: jax.Array) -> Any:
+    """Call ``each`` on every row of ``given`` that is wanted; the others become zeros."""
+    nothing = jax.eval_shape(each, jax.tree.map(lambda a: a[0], given))
+
+    def one(row):
+        asked, values = row
+        return jax.lax.cond(asked, each, lambda _: _zeros(nothing), values)
+
+    return jax.lax.map(one, (wanted, given))
+
+
+def _zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)

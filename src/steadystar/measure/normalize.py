@@ -23,6 +23,7 @@ from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import Status
 from steadystar.kernels.continuum import polynomial_continuum, spline_continuum
 from steadystar.kernels.cosmic import cosmic_rays
+from steadystar.measure.batches import by_groups
 
 _STEP_PER_SIGMA = 0.7
 _FEW, _BATCH = 8, 64
@@ -261,4 +262,4 @@ def _normalize_batch(x, flux, ivar, continuum: str, segments: int, reach: int):
         hit = cosmic_rays(value, weight, reach)
         return value, jnp.where(hit, 0, weight), hit
 
-    return jax.vmap(one)(x, flux, ivar)
+    return by_groups(jax.vmap(one), x, flux, ivar, (ivar > 0).any(axis=1))

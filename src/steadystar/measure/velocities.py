@@ -35,7 +35,14 @@ from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
 from steadystar.kernels import spline, velocity
 from steadystar.kernels.minimum import RIVAL_CHI2
-from steadystar.measure.batches import batch_size, by_groups, chunks, few_at_once
+from steadystar.measure.batches import (
+    batch_size,
+    by_groups,
+    chunks,
+    few_at_once,
+    not_filling,
+    one_by_one,
+)
 from steadystar.measure.doubles import brighter_first, fit_pairs, shows_companion
 from steadystar.measure.normalize import Prepared, prepare
 from steadystar.measure.option_checks import (
@@ -292,6 +299,7 @@ def _integrate(prepared: Prepared, members, prior, found: velocity.Measured) -> 
             jnp.asarray(found.shift[at], jnp.float32),
             jnp.asarray(found.star[at]),
             jnp.asarray(found.model[at]),
+            not_filling(some, at),
             slots=prepared.slots,
         )
         shift, sigma, beyond = (np.asarray(a)[: len(some)] for a in seen)
@@ -301,12 +309,14 @@ def _integrate(prepared: Prepared, members, prior, found: velocity.Measured) -> 
 
 
 @partial(jax.jit, static_argnames=("slots",))
-def _spread_batch(batch, prior, shift, star, model, *, slots: int):
+def _spread_batch(batch, prior, shift, star, model, wanted, *, slots: int):
     def one(given):
         pixels, *rest = given
         return velocity.spread(pixels, prior, *rest, slots=slots, steps=_SPREAD)
 
-    return jax.lax.map(one, (jax.vmap(spline.Pixels)(*batch), shift, star, model))
+    return one_by_one(
+        one, (jax.vmap(spline.Pixels)(*batch), shift, star, model), wanted
+    )
 
 
 def _fill(out, rows, found: velocity.Measured, grid: LogGrid, options) -> None:
