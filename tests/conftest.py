@@ -21,15 +21,11 @@ from beartype import BeartypeConf
 from beartype.claw import beartype_packages
 
 SHAPES = ("kernels", "measure")
-LATE = ("cli",)
-"""Modules that name types which they import later."""
 
 found = importlib.util.find_spec("steadystar")
 rooms = pkgutil.iter_modules(found.submodule_search_locations)
 beartype_packages(
-    tuple(
-        f"steadystar.{room.name}" for room in rooms if room.name not in SHAPES + LATE
-    ),
+    tuple(f"steadystar.{room.name}" for room in rooms if room.name not in SHAPES),
     conf=BeartypeConf(claw_is_pep526=False),
 )
 
