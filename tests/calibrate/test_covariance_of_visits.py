@@ -28,6 +28,51 @@ def test_the_diagonal_is_the_error_of_the_correction(two_families):
     assert np.linalg.eigvalsh(matrix).min() > -1e-12
 
 
+def _product(zero, visits) -> np.ndarray:
+    """The slow twin: which offsets each visit has, times their covariance, twice."""
+    rows = [
+        visits.join(
+            zero.offsets["+".join(by)].with_row_index("_row"),
+            on=list(by),
+            how="left",
+            maintain_order="left",
+        )["_row"]
+        for by in zero.by
+    ]
+    starts = np.cumsum([0] + [len(zero.offsets["+".join(by)]) for by in zero.by])
+    share = np.zeros((len(visits), int(starts[-1])))
+    for row, start in zip(rows, starts, strict=False):
+        share[np.arange(len(visits)), row.to_numpy() + start] = 1.0
+    return share @ zero.covariance.matrix(np.arange(int(starts[-1]))) @ share.T
+
+
+@pytest.mark.parametrize("limit", [2500, 3])
+@pytest.mark.parametrize("by", [_BY, _BY[:1]])
+def test_covariances_star_by_star_are_those_of_the_whole_matrix(
+    two_families, monkeypatch, by, limit
+):
+    monkeypatch.setattr("steadystar.calibrate.covariance.DENSE_LIMIT", limit)
+    monkeypatch.setattr("steadystar.calibrate.visitcovariance._CELLS", 3000)
+    zero = fit_zeropoints(two_families, by)
+    assert zero.covariance.sampled == [limit == 3]
+    rows = np.arange(len(two_families) // 5 * 5).reshape(-1, 5)
+    found = zero.covariances_of_visits(two_families).of(rows)
+    whole = _product(zero, two_families)
+    # The same sums in another order: rounding.
+    each = whole[rows[:, :, None], rows[:, None, :]]
+    assert_allclose(found, each, rtol=1e-9, atol=1e-12 * np.diag(whole).max())
+
+
+def test_offsets_of_blocks_of_their_own_know_only_themselves(two_families):
+    zero = fit_zeropoints(two_families, _BY[:1], "xiong")
+    assert all(len(member) == 1 for member in zero.covariance.members)
+    rows = np.arange(24).reshape(-1, 8)
+    found = zero.covariances_of_visits(two_families).of(rows)
+    whole = _product(zero, two_families)
+    assert_allclose(found, whole[rows[:, :, None], rows[:, None, :]])
+    assert np.count_nonzero(found) == 24
+
+
 def test_visits_that_share_all_offsets_share_all_of_their_error(two_families):
     zero = fit_zeropoints(two_families, _BY)
     same = two_families.filter(exposure_id="f02", fiber=3)

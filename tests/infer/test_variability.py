@@ -339,7 +339,6 @@ def test_covariances_are_held_for_some_stars_at_a_time(monkeypatch):
             assert sum(one() is not None for one in held) <= 1
 
     monkeypatch.setattr(variability_covariance, "_CELLS", 300)
-    monkeypatch.setattr(variability_covariance, "_CHUNK", 30)
     monkeypatch.setattr(Shared, "covariance", counted)
     monkeypatch.setattr(variability, "exact_covariance", forgotten)
     parts = find_variables(visits, BY_FIBER), find_variables(visits, zeropoints=zero)

@@ -26,6 +26,7 @@ from steadystar.calibrate.contrasts import contrasts
 from steadystar.calibrate.covariance import OffsetCovariance
 from steadystar.calibrate.grouprows import rows_of_groups
 from steadystar.calibrate.options import CalibrationError
+from steadystar.calibrate.visitcovariance import VisitCovariances
 from steadystar.calibrate.visits import (
     codes,
     duplicates,
@@ -104,21 +105,19 @@ class ZeroPoints:
         Raises:
             CalibrationError: a column is missing or of another kind than in the fit.
         """
-        visits = standard_visits(visits)
-        found = self._find(visits)
-        used, place = np.unique(found.unknown, return_inverse=True)
-        place = place.reshape(found.unknown.shape)
-        share = np.zeros((len(visits), len(used)))
-        for one in place:
-            np.add.at(share, (np.arange(len(visits)), one), 1.0)
-        known = used >= 0
-        share = share[:, known]
-        out = share @ self.covariance.matrix(used[known]) @ share.T
-        for row, prior in zip(found.rows, found.prior, strict=True):
-            same = (row[:, None] == row) & (row >= 0)
-            np.fill_diagonal(same, val=True)
-            out += same * np.sqrt(np.outer(prior, prior))
-        return out
+        everyone = np.arange(len(visits))[None, :]
+        return self.covariances_of_visits(visits).of(everyone)[0]
+
+    def covariances_of_visits(self, visits: pl.DataFrame) -> VisitCovariances:
+        """Return what tells the same of any number of visits, some at a time.
+
+        Raises:
+            CalibrationError: a column is missing or of another kind than in the fit.
+        """
+        found = self._find(standard_visits(visits))
+        return VisitCovariances(
+            self.covariance, found.unknown, found.rows, found.prior
+        )
 
     def compare(self, column: str) -> pl.DataFrame:
         """Compare the values of a column of a family, such as two telescopes.

@@ -31,9 +31,6 @@ from steadystar.calibrate.correction import ZeroPoints
 from steadystar.calibrate.visits import codes
 from steadystar.calibrate.visitsums import Groups, Vector, sums
 
-_CHUNK = 1500
-"""Visits whose covariance is asked for at once (18 MB)."""
-
 _CELLS = 1_000_000
 """Elements of the covariances of several stars that are held at once (8 MB)."""
 
@@ -133,16 +130,14 @@ def exact_covariance(
     given = table["correction_err"].cast(pl.Float64).fill_null(0.0).to_numpy()
     total = table["rv_err"].to_numpy() ** 2 + table["rv_common_err"].to_numpy() ** 2
     noise = np.maximum(total - np.nan_to_num(given) ** 2, 0.0)
+    shared = zeropoints.covariances_of_visits(table)
     for rows in rows_by_count(star):
-        n = rows.shape[1]
-        step = max(1, _CHUNK // n)
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            matrix = zeropoints.correction_covariance(table[part.ravel()])
-            own = np.arange(len(part))
-            blocks = matrix.reshape(len(part), n, len(part), n)[own, :, own]
-            blocks[:, np.arange(n), np.arange(n)] += noise[part]
-            yield part, blocks
+        own = np.arange(rows.shape[1])
+        for part in in_parts(rows):
+            matrix = shared.of(part)
+            matrix[:, own, own] += noise[part]
+            yield part, matrix
+            del matrix  # Not two at a time.
 
 
 def rows_by_count(code: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
