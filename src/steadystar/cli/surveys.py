@@ -2,6 +2,7 @@
 
 __all__ = ["commands"]
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -121,6 +122,7 @@ def demo(
     epilog=example(
         "steadystar simulate survey/ --seed 7",
         "steadystar simulate hot-survey/ --hot-stars",
+        "steadystar simulate large/ --shards --spectra 100000 --workers 2",
     )
 )
 def simulate(
@@ -135,11 +137,31 @@ def simulate(
             "magnitudes and parallaxes.",
         ),
     ] = False,
+    shards: Annotated[
+        bool,
+        typer.Option(
+            "--shards",
+            help="A survey of any size: steadystar's own files of spectra, made and "
+            "written piece by piece; what is there already is kept.",
+        ),
+    ] = False,
+    spectra: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --shards: the number of spectra."),
+    ] = None,
+    workers: Workers = 1,
     config: Config = None,
     seed: Seed = 1,
     quiet: Quiet = False,
 ) -> None:
     """Write a survey that never was: files as LAMOST writes them, and the truth."""
+    if shards:
+        if hot_stars:
+            raise typer.BadParameter("--shards and --hot-stars exclude each other.")
+        _simulate_shards(directory, spectra, workers, config, seed, quiet)
+        return
+    if spectra is not None or workers > 1:
+        raise typer.BadParameter("--spectra and --workers need --shards.")
     with in_sentences():
         configuration = read_configuration(config)
         from steadystar.pipeline.demo import simulate as simulate_into
@@ -147,6 +169,34 @@ def simulate(
 
         write = simulate_hot if hot_stars else simulate_into
         written = write(directory, configuration, seed)
+        if not quiet:
+            state = "Wrote" if written else "Was there already:"
+            typer.echo(f"{state} {directory / 'spectra'} and {directory / 'truth'}")
+
+
+def _simulate_shards(
+    directory: Path,
+    spectra: int | None,
+    workers: int,
+    config: Path | None,
+    seed: int,
+    quiet: bool,
+) -> None:
+    with in_sentences():
+        options = read_configuration(config).large_survey
+        from steadystar.pipeline.config import ConfigurationError
+        from steadystar.pipeline.simulated_shards import simulate_shards
+
+        def say(sentence: str) -> None:
+            if not quiet:
+                typer.echo(sentence, err=True)
+
+        try:
+            if spectra is not None:
+                options = replace(options, spectra=spectra)
+            written = simulate_shards(directory, options, seed, workers, say)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
         if not quiet:
             state = "Wrote" if written else "Was there already:"
             typer.echo(f"{state} {directory / 'spectra'} and {directory / 'truth'}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from steadystar.pipeline.config import Configuration
+from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.ledger import atomic, fingerprint
 from steadystar.pipeline.run import Outcome, run_pipeline
 from steadystar.simulate.hot_survey import write_hot_survey
@@ -24,7 +24,7 @@ def simulate(directory: Path, configuration: Configuration, seed: int) -> bool:
     had to be written: a file beside them remembers what was simulated.
 
     Raises:
-        ValueError: an option cannot be simulated.
+        ValueError: an option cannot be simulated, or the directory holds shards.
     """
     options = configuration.simulate
     return _once(
@@ -60,8 +60,14 @@ def shown_only(configuration: Configuration) -> Configuration:
 def _once(directory: Path, what: list, write: Callable[[], object]) -> bool:
     mark = fingerprint(*json.loads(json.dumps(what)))
     note = directory / "simulation.json"
-    if _noted(note) == [mark, _count(directory)]:
+    known = _noted(note)
+    if known == [mark, _count(directory)]:
         return False
+    if isinstance(known, dict):
+        raise ConfigurationError(
+            f"{directory} holds shards of another simulation. Choose another directory, "
+            "or remove it first."
+        )
     note.unlink(missing_ok=True)
     write()
     with atomic(note) as part:
@@ -92,7 +98,7 @@ def run_demo(
     )
 
 
-def _noted(note: Path) -> list | None:
+def _noted(note: Path) -> list | dict | None:
     try:
         return json.loads(note.read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -41,6 +41,8 @@ from steadystar.simulate.uniform_pixels import (
 
 _VIGNETTING = 5
 _IVAR_BITS = 8
+_PER_ANGSTROM = 2.0**16
+"""Wavelengths that are each spectrum's own are rounded to this part: 0.5 m/s at most."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,8 @@ class _Light:
             "broken_true": broken,
         }
         wave = np.exp(arm.log_wave + moved[:, None])
+        if options.own_wavelengths:
+            wave = np.rint(wave * _PER_ANGSTROM) / _PER_ANGSTROM
         return _Recorded(wave, flux, ivar, pl.DataFrame(facts))
 
     def _starlight(self, arm: UniformArm, rows: pl.DataFrame, moved):

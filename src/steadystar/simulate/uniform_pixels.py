@@ -30,6 +30,11 @@ from steadystar.simulate.instrument import (
 )
 
 _FINER = 4
+"""Points of the grid in a pixel."""
+
+_MODEL_FINER = 4
+"""Points at which the model, linear between its own, is taken, to one of the grid."""
+
 _TAPS = np.arange(-2, 4)
 _REACH = 1000.0
 """Velocities (km/s) by which stars and zero points may move lines."""
@@ -103,10 +108,10 @@ class Broadened:
         self.level = wave * _between(wave, models.wave, found.continuum)
         self._start, self._step = float(log_wave[0]), arm.step / _FINER
         size = int((log_wave[-1] - log_wave[0]) / self._step) // _FINER * _FINER
-        grid = self._start + self._step * np.arange(size)
-        lines = _broaden(
-            _between(grid, log_wave, found.flux), self._step, vsini, resolution
-        )
+        step = self._step / _MODEL_FINER
+        fine = self._start + step * np.arange(size * _MODEL_FINER)
+        flux = _between(fine, log_wave, found.flux)
+        lines = _broaden(flux, step, vsini, resolution)
         # Every fourth point of the grid, four times over: what the pixels of one
         # exposure read lies side by side.
         shape = (len(labels), size // _FINER, _FINER)
@@ -162,22 +167,22 @@ def _between(x, points, values):
 
 
 def _broaden(values, step: float, vsini, resolution: float):
-    """Convolve rows with rotation, line spread and a pixel."""
-    size = values.shape[1]
+    """Convolve rows with rotation, line spread and a pixel; return them on the grid."""
+    size = values.shape[1] // _MODEL_FINER
     # Padding with a straight line between the ends keeps the period continuous.
     padded = next_fast_len(size + 1024, real=True)
-    part = np.linspace(0, 1, padded - size)
+    part = np.linspace(0, 1, padded * _MODEL_FINER - values.shape[1])
     bridge = values[:, -1:] * (1 - part) + values[:, :1] * part
     transform = rfft(np.concatenate([values, bridge], axis=1), axis=1)
     # In cycles per km/s, as widths are in km/s.
-    frequency = rfftfreq(padded, step * C_KMS)
+    frequency = rfftfreq(padded * _MODEL_FINER, step * C_KMS)
     sigma = C_KMS / resolution / FWHM_PER_SIGMA
     spread = gaussian_transform(frequency, sigma)
     kept = int(np.searchsorted(-spread, -_NEGLIGIBLE))
-    spread = spread[:kept] * np.sinc(frequency[:kept] * step * C_KMS * _FINER)
-    rotation = rotation_transform(frequency[:kept], np.asarray(vsini)[:, None])
-    transform[:, :kept] *= spread * rotation
-    transform[:, kept:] = 0
+    frequency = frequency[:kept]
+    pixel = np.sinc(frequency * step * C_KMS * _MODEL_FINER * _FINER)
+    rotation = rotation_transform(frequency, np.asarray(vsini)[:, None])
+    transform = transform[:, :kept] * (spread[:kept] * pixel / _MODEL_FINER) * rotation
     return irfft(transform, padded, axis=1)[:, :size]
 
 
