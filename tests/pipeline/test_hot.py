@@ -15,13 +15,9 @@ from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.hot import run_hot
 from steadystar.pipeline.inputs import InputError
 from steadystar.pipeline.rejections import sentence_counts, sentences
-from steadystar.pipeline.results import (
-    NoResults,
-    describe_state,
-    export_tables,
-    rewrite_report,
-)
+from steadystar.pipeline.results import NoResults, export_tables, rewrite_report
 from steadystar.pipeline.run import run_pipeline
+from steadystar.pipeline.state_words import describe_state
 from steadystar.publish import hot_report
 from steadystar.publish.catalog import columns_of
 from steadystar.simulate.hot_options import HotSurveyOptions

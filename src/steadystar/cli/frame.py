@@ -5,7 +5,7 @@ __all__ = ["compiled_programs", "in_sentences", "read_configuration"]
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,13 +37,17 @@ def compiled_programs() -> Iterator[None]:
 @contextmanager
 def in_sentences(log: Path | None = None) -> Iterator[None]:
     """Turn what goes wrong into one sentence and an exit status."""
+    from steadystar.pipeline.stopping import stoppable
+
     try:
-        yield
+        with stoppable():
+            yield
     except (typer.Exit, typer.Abort):
         raise
-    except KeyboardInterrupt:
-        typer.echo("Interrupted. Run the same command again to go on.", err=True)
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as error:
+        why = str(error) or "Interrupted"
+        typer.echo(f"{why}. Run the same command again to go on.", err=True)
+        raise typer.Exit(getattr(error, "status", 130)) from None
     except Exception as error:
         if isinstance(error, BrokenPipeError) and log is None:
             raise  # who reads, as `head` does, has read enough: typer ends in silence
@@ -53,19 +57,18 @@ def in_sentences(log: Path | None = None) -> Iterator[None]:
 
 
 def _sentence(error: Exception, log: Path | None) -> tuple[str, int]:
-    from steadystar.pipeline.mistakes import MISTAKES, explain_os_error
+    from steadystar.pipeline.mistakes import explain
 
-    if isinstance(error, MISTAKES):
-        return str(error), 2
-    if isinstance(error, OSError) and error.filename is not None:
-        return explain_os_error(error), 2
+    said = explain(error, log.parent if log else None)
+    if said is not None:
+        return said, 2
     details = "".join(traceback.format_exception(error))
     if log is None or not log.exists():
         with tempfile.NamedTemporaryFile(
             "w", prefix="steadystar-error-", suffix=".log", delete=False
         ) as file:
             log = Path(file.name)
-    with log.open("a", encoding="utf-8") as file:
+    with suppress(OSError), log.open("a", encoding="utf-8") as file:
         file.write(details)
     return (
         f"An unexpected error: {type(error).__name__}. This is a fault of the program, "

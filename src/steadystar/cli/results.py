@@ -22,14 +22,32 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
-@commands.command(epilog=example("steadystar status out/"))
-def status(directory: Directory) -> None:
-    """Say how far a run is, and what it found."""
+@commands.command(
+    epilog=example("steadystar status out/", "steadystar status out/ --watch")
+)
+def status(
+    directory: Directory,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it until the run ends, or Ctrl-C.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say it as JSON, for programs.")
+    ] = False,
+) -> None:
+    """Say how far a run is, whether it is at work, and what it found."""
     with in_sentences():
-        from steadystar.pipeline.results import describe_state
+        from rich.console import Console
 
-        for line in describe_state(directory):
-            typer.echo(line)
+        from steadystar.pipeline import state_words as words
+
+        console = Console()
+        if as_json:
+            typer.echo(words.state_as_json(directory))
+        elif watch and console.is_terminal:
+            words.watch(directory, console)
+        else:
+            for line in words.describe_state(directory):
+                typer.echo(line)
 
 
 @commands.command(epilog=example("steadystar report out/"))

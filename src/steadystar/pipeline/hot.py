@@ -163,15 +163,13 @@ def _conclude(
     run: Run,
     records: Mapping[str, Records],
     done: Mapping[str, int],
-    seconds: Mapping[str, float],
+    times: str,
 ) -> list[str]:
     """Say what was found."""
     catalog = records["catalog"]["all"].facts
     facts = catalog["summary"]
     rejected = f"{facts['rejected']} files or parts of files were rejected"
     written = ", ".join(f"{name} ({n} rows)" for name, n in catalog["rows"].items())
-    slow = sorted(seconds.items(), key=lambda item: -item[1])
-    each = ", ".join(f"{name} {took:.1f} s" for name, took in slow if took >= 0.05)
     page = printable(str(run.directory / "report" / "index.html"))
     return [
         "",
@@ -179,7 +177,7 @@ def _conclude(
         *_counted([*facts["rejected_because"].items()][:5]),
         *describe_hot(facts),
         f"Written     {written}",
-        f"Time        {sum(seconds.values()):.1f} s ({each})",
+        f"Time        {times}",
         f"Report      {page}",
     ]
 

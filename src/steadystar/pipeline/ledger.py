@@ -19,12 +19,14 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from steadystar.pipeline.faults import name_culprit
 
 _PART = ".part-"
 
@@ -66,6 +68,9 @@ def atomic(path: Path) -> Iterator[Path]:
         else:
             part.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        name_culprit(error, path)
+        raise
     finally:
         _remove(part)
 
@@ -163,8 +168,11 @@ class Record:
 class Ledger:
     """The records of a run, below ``work/ledger`` in its directory."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(
+        self, directory: Path, check: Callable[[], object] = lambda: None
+    ) -> None:
+        """Open a ledger; ``check`` raises if the directory is not to be written to."""
+        self.directory, self._check = directory, check
         self.folder = directory / "work" / "ledger"
         self.unreadable: list[Path] = []
 
@@ -199,6 +207,7 @@ class Ledger:
 
     def commit(self, record: Record) -> Record:
         """Write down that a unit is done; its outputs must be in place already."""
+        self._check()
         stamped = replace(
             record,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,7 +1,8 @@
 """What a person sees of a run: lines in a log, and progress on a terminal.
 
-The log file always gets everything, with times. The console gets one line a step, or a
-progress bar where it is a terminal, or nothing where quiet is asked for. Text that may
+The log file gets everything, with times, as far as the disk takes it: a log that cannot
+be written is said once and ends no run. The console gets one line a step, or a progress
+bar where it is a terminal, or nothing where quiet is asked for. Text that may
 come from a file is made printable first, so that no name can steer a terminal.
 """
 
@@ -11,8 +12,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -46,7 +47,9 @@ class RunLog(logging.Handler):
         super().__init__(logging.WARNING)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.quiet = path, quiet
-        self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+        # Unbuffered: what a full disk refuses must not come back when the log is closed.
+        self._file: FileIO = path.open("ab", buffering=0)
+        self._refused = False
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
@@ -63,8 +66,17 @@ class RunLog(logging.Handler):
     def detail(self, text: str) -> None:
         """Write lines to the log only."""
         now = datetime.now().astimezone().isoformat(" ", "seconds")
-        for line in _safe(text).splitlines() or [""]:
-            self._file.write(f"{now}  {line}\n")
+        lines = [f"{now}  {line}\n" for line in _safe(text).splitlines() or [""]]
+        try:
+            self._file.write("".join(lines).encode(errors="replace"))
+        except OSError as error:
+            self._refuse(error)
+
+    def _refuse(self, error: OSError) -> None:
+        if not self._refused:
+            self._refused = True
+            name, why = printable(str(self.path)), error.strerror
+            self._console.print(f"{name} is not complete: {why}.", markup=False)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take what a library wants to say; it goes to the log only."""

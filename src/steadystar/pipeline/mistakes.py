@@ -1,14 +1,15 @@
 """Errors that are a user's to repair: each message says what, why and what to do."""
 
-__all__ = ["MISTAKES", "explain_os_error"]
+__all__ = ["MISTAKES", "explain"]
 
 from pathlib import Path
 
 from steadystar.calibrate.options import CalibrationError
 from steadystar.data.tables import TableError
 from steadystar.pipeline.config import ConfigurationError
-from steadystar.pipeline.inputs import InputError, printable
-from steadystar.pipeline.lock import AlreadyRunning
+from steadystar.pipeline.faults import explain_os_error, machine_error
+from steadystar.pipeline.inputs import InputError
+from steadystar.pipeline.lock import AlreadyRunning, LostDirectory
 from steadystar.pipeline.results import NoResults
 from steadystar.survey.observation import UnreadableFile
 from steadystar.survey.surveys import CatalogError
@@ -19,22 +20,28 @@ MISTAKES = (
     CatalogError,
     ConfigurationError,
     InputError,
+    LostDirectory,
     NoResults,
     TableError,
     UnreadableFile,
 )
 
 
-def explain_os_error(error: OSError) -> str:
-    """Return one sentence for what the operating system refuses."""
-    name = printable(str(error.filename))
-    if isinstance(error, NotADirectoryError | FileExistsError):
-        path = Path(str(error.filename))
-        files = [part for part in (path, *path.parents) if part.is_file()]
-        if files:
-            return (
-                f"{printable(str(files[0]))} is a file, so nothing can be written into "
-                "it. Name a folder, or move the file out of the way."
-            )
-    reason = error.strerror or type(error).__name__
-    return f"{name}: {reason}. Check the name, your rights, and the space on the disk."
+def explain(error: BaseException, directory: Path | None = None) -> str | None:
+    """Return one sentence for what a user can repair; None for faults of the program.
+
+    ``directory``: where the results go.
+    """
+    fault = machine_error(error)
+    if fault is not None:
+        return explain_os_error(fault, directory)
+    if isinstance(error, MISTAKES):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return explain_os_error(error, directory)
+    if isinstance(error, MemoryError):
+        return (
+            "The machine is out of memory. Use fewer --workers, or a larger machine; then "
+            "run the same command again: it goes on where it stopped."
+        )
+    return None

@@ -1,18 +1,14 @@
-"""What can be done with the directory of a run later: look, export, report again."""
+"""What can be done with the directory of a run later: export, report again."""
 
 __all__ = [
     "NoResults",
     "describe_formats",
-    "describe_state",
     "export_tables",
     "rewrite_report",
 ]
 
-import json
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -20,17 +16,14 @@ from steadystar.data.schema import TABLES, Column
 from steadystar.data.tables import read_metadata
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import printable
-from steadystar.pipeline.judging import describe_variables
 from steadystar.pipeline.ledger import Ledger, atomic
-from steadystar.pipeline.lock import holder, only_run
+from steadystar.pipeline.lock import only_run
 from steadystar.pipeline.publishing import (
     report_inputs,
     spectra_of_run,
     targets_hash,
 )
-from steadystar.pipeline.stages import READING, STAGES
-from steadystar.pipeline.summary import describe_results
-from steadystar.pipeline.units import Stage
+from steadystar.pipeline.state import NoResults, no_results
 from steadystar.publish.catalog import FORMATS, columns_of, export
 from steadystar.publish.relative_catalog import constant_candidates, relative_catalog
 from steadystar.publish.report import write_report
@@ -38,65 +31,6 @@ from steadystar.survey.registry import formats
 
 _MAIN = ("velocities", "hot", "distances", "variables")
 """The main tables: of `run` and `calibrate`, `hot`, `distances`, `variables`, `orbits`."""
-
-
-class NoResults(ValueError):
-    """A directory without results; the message says what to do."""
-
-
-def describe_state(directory: Path) -> list[str]:
-    """Say how far the run in ``directory`` is, and what it found.
-
-    Raises:
-        NoResults: there was no run in it.
-    """
-    ledger = Ledger(directory)
-    lines = []
-    if ledger.folder.is_dir():
-        busy = holder(directory)
-        lines.append(f"In use by {busy}." if busy else "No run is at work here.")
-        for stage in _stages(ledger):
-            records = ledger.records(stage.name)
-            if not records:
-                lines.append(f"{stage.name:<11}not done")
-                continue
-            last = max(record.finished for record in records.values())
-            seconds = sum(record.seconds for record in records.values())
-            again = sum(not record.fingerprint for record in records.values())
-            text = f"{len(records)} done, {seconds:.1f} s of work, last at {last}"
-            failed = f"; {again} failed and will be tried again" if again else ""
-            lines.append(f"{stage.name:<11}{text}{failed}")
-        lines += [f"Damaged: {printable(str(path))}" for path in ledger.unreadable]
-    elif not (directory / "summary.json").exists():
-        raise _none(directory)
-    if (directory / "summary.json").exists():
-        summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-        lines += ["", *_found(summary)]
-    return lines
-
-
-def _stages(ledger: Ledger) -> tuple[Stage, ...]:
-    """The stages of the kind of run that this is; what all begin with, if too early."""
-    if ledger.records("rest"):
-        from steadystar.pipeline.hot import HOT_STAGES
-
-        return HOT_STAGES
-    return STAGES if ledger.records("measure") else READING
-
-
-def _found(summary: Mapping[str, Any]) -> list[str]:
-    """Say what the run that wrote ``summary.json`` found, whichever command it was."""
-    if "emission_stars" in summary:
-        from steadystar.pipeline.hot import describe_hot
-
-        return describe_hot(summary)
-    if "from_both" in summary:
-        from steadystar.pipeline.distances import describe_distances
-
-        return describe_distances(summary)
-    if "judged_stars" in summary:
-        return describe_variables(summary)
-    return describe_results(summary)
 
 
 def export_tables(directory: Path, format: str, table: str | None = None) -> list[Path]:
@@ -123,7 +57,7 @@ def export_tables(directory: Path, format: str, table: str | None = None) -> lis
         columns[path.stem] = columns_of(read_metadata(path), frame)
     main = next((name for name in _MAIN if name in frames), None)
     if main is None:
-        raise _none(directory)
+        raise no_results(directory)
     origin = {
         name: text
         for name, text in read_metadata(directory / f"{main}.parquet").items()
@@ -174,7 +108,7 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
         AlreadyRunning: a run is at work in the directory.
     """
     if not (directory / "summary.json").exists():
-        raise _none(directory)
+        raise no_results(directory)
     if (directory / "distances.parquet").exists():
         raise NoResults(
             f"The report in {printable(str(directory))} is that of `steadystar "
@@ -211,10 +145,3 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
         with atomic(directory / "report") as part:
             write_report(part, inputs, configuration.report)
     return directory / "report" / "index.html"
-
-
-def _none(directory: Path) -> NoResults:
-    return NoResults(
-        f"There are no results in {printable(str(directory))}. Name the directory that "
-        "was given to `steadystar run`, `hot`, `calibrate` or `distances` with -o."
-    )

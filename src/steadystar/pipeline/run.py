@@ -9,7 +9,6 @@ the same bytes with any number of workers. Where units are done, `pools` decides
 __all__ = ["Outcome", "run_pipeline"]
 
 import os
-import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.inputs import InputError, find_files, printable
 from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.lock import only_run
-from steadystar.pipeline.log import RunLog, Step, open_log
+from steadystar.pipeline.log import RunLog, open_log
 from steadystar.pipeline.pools import Here, Pool, open_pool
+from steadystar.pipeline.progress import Counter, Progress
 from steadystar.pipeline.stages import SURVEY
 from steadystar.pipeline.summary import describe_inputs
 from steadystar.pipeline.units import (
@@ -90,21 +90,29 @@ def run_pipeline(
     found = find_files(inputs, directory)
     for name in ("NPROC", "XLA_FLAGS"):  # these are read when JAX begins to work
         os.environ.setdefault(name, ONE_THREAD[name])
-    with only_run(directory), open_log(directory / "run.log", quiet) as log:
-        ledger = Ledger(directory)
+    with only_run(directory) as hold, open_log(directory / "run.log", quiet) as log:
+        ledger = Ledger(directory, hold.check)
         run = Run(directory, configuration or Configuration(), found, ledger, truth)
         try:
             for line in describe_inputs(run, inputs):
                 log.say(line)
             _refuse_other_runs(run, pipeline)
             patience = run.configuration.run.patience
-            with open_pool(workers, scheduler, directory, log, patience) as pool:
-                return _advance(run, pipeline, pool, log)
-        except KeyboardInterrupt:
-            log.detail("Interrupted. Run the same command again to go on from here.")
+            who = f"Dask at {scheduler}" if scheduler else f"{workers} processes"
+            here = scheduler is None and workers <= 1
+            said = [(stage.name, stage.says) for stage in pipeline.stages]
+            with (
+                Progress(hold, said, "" if here else who).told() as progress,
+                open_pool(workers, scheduler, directory, log, patience) as pool,
+            ):
+                return _advance(run, pipeline, pool, log, progress)
+        except KeyboardInterrupt as error:
+            why = str(error) or "Interrupted"
+            log.detail(f"{why}. Run the same command again to go on from here.")
             raise
         except Exception:
             log.detail(traceback.format_exc())
+            hold.check()  # all else follows from a directory that is gone
             raise
 
 
@@ -120,21 +128,24 @@ def _refuse_other_runs(run: Run, pipeline: Pipeline) -> None:
         )
 
 
-def _advance(run: Run, pipeline: Pipeline, pool: Pool, log: RunLog) -> Outcome:
+def _advance(
+    run: Run, pipeline: Pipeline, pool: Pool, log: RunLog, progress: Progress
+) -> Outcome:
     # A wrong name is said before hours of reading.
     pipeline.check(run.configuration)
     names = [stage.name for stage in pipeline.stages]
     run.ledger.sweep(*names)
     done: dict[str, int] = {}
-    seconds: dict[str, float] = {}
     last = max(
         (n for n, stage in enumerate(pipeline.stages) if stage.spread), default=0
     )
     for number, stage in enumerate(pipeline.stages):
-        began = time.perf_counter()
+        progress.begin(stage.name)
         units = stage.plan(run, stage)
         todo = [unit for unit in units if not _is_done(run, stage, unit)]
-        with log.progress(stage.says, len(todo)) as step:
+        old = len(units) - len(todo)
+        with log.progress(stage.says, len(todo)) as bar:
+            step = progress.counter(stage.name, len(todo), old, bar.advance)
             settled = _settle(run, stage, pool, todo, log, step)
         if number == last:  # the memory of its processes is for what follows
             pool.close()
@@ -142,9 +153,8 @@ def _advance(run: Run, pipeline: Pipeline, pool: Pool, log: RunLog) -> Outcome:
         for name in run.ledger.records(stage.name).keys() - keep:
             run.ledger.forget(stage.name, name)
         done[stage.name] = len(todo)
-        seconds[stage.name] = time.perf_counter() - began
+        progress.end(stage.name)
         told = stage.tells(run.ledger.records(stage.name))
-        old = len(units) - len(todo)
         before = f" ({old} of {len(units)} units done before)" if old else ""
         (log.say if todo else log.detail)(f"{stage.name:<11}{told}{before}")
         for sentence in run.news:
@@ -158,8 +168,10 @@ def _advance(run: Run, pipeline: Pipeline, pool: Pool, log: RunLog) -> Outcome:
         )
     run.ledger.sweep(*names)
     records = {name: run.ledger.records(name) for name in names}
-    for line in pipeline.conclude(run, records, done, seconds):
+    found = pipeline.conclude(run, records, done, progress.describe_times())
+    for line in found:
         log.say(line)
+    progress.found(found)
     return Outcome(run.directory, records, done)
 
 
@@ -174,7 +186,7 @@ def _settle(
     pool: Pool,
     units: Sequence[Unit],
     log: RunLog,
-    step: Step,
+    step: Counter,
     alone: bool = False,
 ) -> list[str]:
     """Do units and record them; return their names.
@@ -198,7 +210,7 @@ def _settle(
         mark = stage.mark(run.configuration, unit.inputs)
         _record(run, stage, unit, mark, outcome, log)
         settled.append(unit.name)
-        step.advance()
+        step.advance(outcome.facts)
     for unit, error in broken:
         if where.died(error) and not alone:
             settled += _settle(run, stage, pool, [unit], log, step, alone=True)
@@ -208,6 +220,7 @@ def _settle(
         log.detail("".join(traceback.format_exception(error)))
         pieces = stage.split(unit) if stage.split else []
         if len(pieces) > 1:
+            step.add(len(pieces) - 1)
             settled += _settle(run, stage, pool, pieces, log, step)
             continue
         rescue, why = stage.rescue, first_line(error)
@@ -219,6 +232,7 @@ def _settle(
             run.directory,
         )
         _record(run, stage, unit, "", finished, log)
+        step.advance(finished.facts, again=True)
         settled.append(unit.name)
     return settled
 

@@ -38,7 +38,7 @@ def conclude(
     run: Run,
     records: Mapping[str, Mapping[str, Record]],
     done: Mapping[str, int],
-    seconds: Mapping[str, float],
+    times: str,
 ) -> list[str]:
     """Say what was read, rejected, measured, calibrated, written, and what changed."""
     catalog = records["catalog"]["all"].facts
@@ -56,9 +56,7 @@ def conclude(
     lines.append(f"Changed     {'; '.join(changed) or 'nothing since the last run'}")
     rows = ", ".join(f"{name} ({n} rows)" for name, n in catalog["rows"].items())
     lines.append(f"Written     {rows}, errors.json, summary.json")
-    slow = sorted(seconds.items(), key=lambda item: -item[1])
-    each = ", ".join(f"{name} {took:.1f} s" for name, took in slow if took >= 0.05)
-    lines.append(f"Time        {sum(seconds.values()):.1f} s ({each})")
+    lines.append(f"Time        {times}")
     lines.append(
         f"Report      {printable(str(run.directory / 'report' / 'index.html'))}"
     )

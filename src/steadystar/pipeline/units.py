@@ -108,7 +108,7 @@ class Pipeline:
 
     ``check`` refuses, by an error with a sentence, options that name what is not there;
     ``conclude`` says at the end what was found, from the records by stage, how many
-    units were done this time, and the seconds that each stage took.
+    units were done this time, and how long that took, in words.
     """
 
     stages: tuple[Stage, ...]
@@ -118,7 +118,7 @@ class Pipeline:
             Run,
             Mapping[str, Mapping[str, Record]],
             Mapping[str, int],
-            Mapping[str, float],
+            str,
         ],
         list[str],
     ]
