@@ -25,6 +25,9 @@ FAILS = ""
 MEASURED: list[str] = []
 """Visits that were measured, in order."""
 
+WITHOUT_TEMPLATES = False
+"""Whether no star gets a template, as one of a single exposure."""
+
 LABELS_FAIL = ""
 """A star whose fit of labels fails."""
 
@@ -63,6 +66,7 @@ def measure(visits, spectra, options, templates=None) -> RelativeVelocities:
         )
     )
     new = StarTemplates(made.sort("star_id", "arm"))
+    kept = StarTemplates(new.table.clear()) if WITHOUT_TEMPLATES else new
     known = templates.merged_with(new) if templates else new
     zero = known.table.select("star_id", "arm", "reference_visit_id", "zero_shift")
     table = table.drop("reference_visit_id", strict=False).join(
@@ -79,7 +83,7 @@ def measure(visits, spectra, options, templates=None) -> RelativeVelocities:
                 "covariance": pl.List(pl.Float64),
             }
         ),
-        new,
+        kept,
     )
 
 

@@ -198,9 +198,8 @@ def test_a_run_that_is_killed_at_a_step_goes_on_to_the_same_bytes(
         assert left == []
 
 
-def test_added_files_alone_are_read_and_their_stars_alone_measured(
-    go, files, monkeypatch
-):
+def one_more_file(go, files):
+    """Run without a star's second night and then with it; return the two tables."""
     _, second = nights(files)
     late = second[0]
     kept = files.parent / "kept"
@@ -209,23 +208,68 @@ def test_added_files_alone_are_read_and_their_stars_alone_measured(
         path.rename(kept / path.name)
     before = table(go(files))
     (kept / late.name).rename(late)
+    stand_in.MEASURED.clear()
+    stand_in.LABELED.clear()
+    outcome = go(files)
+    return late, before, outcome
+
+
+def test_added_spectra_alone_are_read_and_measured(go, files, monkeypatch):
     read, real = [], reading.read
     monkeypatch.setattr(reading, "read", lambda p, o: read.append(p) or real(p, o))
-    stand_in.MEASURED.clear()
-    outcome = go(files)
+    late, before, outcome = one_more_file(go, files)
     after = table(outcome)
 
-    assert read == [str(late)]
+    assert read.count(str(late)) == 1
+    assert len(read) == len(set(read))
     new = after.filter(~pl.col("visit_id").is_in(before["visit_id"].implode()))
     assert new["star_id"].n_unique() == 1
     star = new["star_id"][0]
     assert star in before["star_id"].to_list()
-    assert set(stand_in.MEASURED) == set(after.filter(star_id=star)["visit_id"])
+    assert len(set(new["visit_id"])) == 4
+    assert sorted(stand_in.MEASURED) == sorted(set(new["visit_id"]))
+    assert sorted(stand_in.LABELED) == sorted(set(new["visit_id"]))
+    reference = after.filter(star_id=star).filter(method="joint")["reference_visit_id"]
+    assert set(reference) <= set(before["visit_id"])
     old = after.filter(pl.col("visit_id").is_in(before["visit_id"].implode()))
     names = ["visit_id", "star_id", "rv_raw", "reference_visit_id"]
     assert old.select(names).equals(before.select(names))
     assert "1 files are new" in log(outcome)
     assert "4 spectra came" in log(outcome)
+
+
+def test_measuring_added_spectra_opens_no_file_of_old_ones(go, files, monkeypatch):
+    opened, real_load, real = [], shardwork._load, shardwork.read_shard
+
+    def load(job, wanted):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                shardwork, "read_shard", lambda path: opened.append(path) or real(path)
+            )
+            return real_load(job, wanted)
+
+    monkeypatch.setattr(shardwork, "_load", load)
+    late, _, outcome = one_more_file(go, files)
+    batches = [
+        name
+        for name, record in outcome.records["read"].items()
+        if record.facts["files"][0]["path"] == str(late)
+    ]
+    assert len(batches) == 1
+    new = [path for path in opened if path.name.startswith(batches[0])]
+    # Once for velocities and once for labels; the old ones were, in the first run.
+    assert opened[-2:] == new
+    assert {opened.count(path) for path in opened} == {2}
+
+
+def test_a_star_without_a_template_is_measured_whole(go, files, monkeypatch):
+    monkeypatch.setattr(stand_in, "WITHOUT_TEMPLATES", True)
+    _, before, outcome = one_more_file(go, files)
+    after = table(outcome)
+    new = after.filter(~pl.col("visit_id").is_in(before["visit_id"].implode()))
+    star = new["star_id"][0]
+    assert set(stand_in.MEASURED) == set(after.filter(star_id=star)["visit_id"])
+    assert len(stand_in.MEASURED) == 8
 
 
 def test_a_reference_is_frozen_until_the_user_asks_for_a_new_one(go, files):

@@ -5,7 +5,7 @@ visits with the spectra, finds which spectra are arms of one exposure, fits, and
 rows in the columns of the table of labels.
 """
 
-__all__ = ["VisitLabels", "label_visits"]
+__all__ = ["EXPOSURE", "VisitLabels", "label_visits"]
 
 from dataclasses import dataclass, replace
 
@@ -22,7 +22,8 @@ from steadystar.measure.label_options import LabelOptions
 from steadystar.measure.labels import LabelModel, measure_labels
 
 TOGETHER, EACH = "all", "each"
-_EXPOSURE = ("star_id", "survey", "telescope", "spectrograph", "fiber", "exposure_id")
+EXPOSURE = ("star_id", "survey", "telescope", "spectrograph", "fiber", "exposure_id")
+"""What spectra have in common whose labels are fitted together."""
 _KEPT = int(
     Status.NO_TIME | Status.NO_POSITION | Status.DAMAGED_VALUES | Status.COADD
     | Status.NO_ERROR | Status.DOUBLE_LINED
@@ -156,7 +157,7 @@ def _fits(visits: pl.DataFrame, modelled: NDArray[np.bool_], together: bool):
         return
     # A second spectrum of the same arm, exposure and fiber is a fit of its own.
     frame = frame.with_columns(
-        _turn=pl.int_range(pl.len()).over(*_EXPOSURE, "arm"),
+        _turn=pl.int_range(pl.len()).over(*EXPOSURE, "arm"),
         # An exposure without a name is one spectrum's own; so is one of many stars where
         # neither star nor fiber is named.
         _lonely=pl.when(
@@ -166,7 +167,7 @@ def _fits(visits: pl.DataFrame, modelled: NDArray[np.bool_], together: bool):
         .then("_row")
         .otherwise(-1),
     )
-    key = [*_EXPOSURE, "_turn", "_lonely"]
+    key = [*EXPOSURE, "_turn", "_lonely"]
     arms = sorted(frame["arm"].unique())
     wide = frame.group_by(key, maintain_order=True).agg(
         *(

@@ -10,10 +10,18 @@ where the time differs, its content decides. Tables call it by the name of its f
 and its path in it, so that a survey gives the same tables wherever it lies.
 """
 
-__all__ = ["Found", "InputError", "InputFile", "find_files", "printable"]
+__all__ = [
+    "Found",
+    "InputError",
+    "InputFile",
+    "find_files",
+    "link_or_copy",
+    "printable",
+]
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +50,14 @@ class Found:
     rejected: list[dict[str, str]] = field(default_factory=list)
     hidden: int = 0
     run_directories: list[str] = field(default_factory=list)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, which costs no space; a copy where that cannot be."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or not ours
+        shutil.copyfile(source, target)
 
 
 def printable(text: str) -> str:

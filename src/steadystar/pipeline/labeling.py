@@ -15,9 +15,9 @@ from steadystar.calibrate.label_errors import fit_label_errors
 from steadystar.data.schema import conform, empty
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
-from steadystar.measure.survey_labels import label_visits
+from steadystar.measure.survey_labels import EXPOSURE, label_visits
 from steadystar.pipeline.ledger import atomic
-from steadystar.pipeline.shardwork import ShardJob, ShardWork, earlier
+from steadystar.pipeline.shardwork import Earlier, ShardJob, ShardWork
 from steadystar.pipeline.sorting import parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 
@@ -33,14 +33,14 @@ def plan_labels(run: Run, stage: Stage) -> list[Unit]:
     shards, assigned = match.facts["shards"], run.ledger.path(match, "assigned")
     measured = run.ledger.records("measure")
     base = stage.mark(run.configuration, [])
-    records = run.ledger.records(stage.name)
+    known = Earlier(run.ledger, run.ledger.records(stage.name), base, _TABLES)
     present = parts(run.ledger)
     units = []
     for name, record in sorted(measured.items()):
         shard = int(name.split("-")[1])
         held = tuple(present.get(shard, []))
         velocities = run.ledger.path(record, "velocities")
-        before = earlier(run.ledger, records, shard, shards, base, _TABLES)
+        before = known.of(shard, shards)
         job = ShardJob(
             shard, shards, held, assigned, (options, velocities), base, before
         )
@@ -65,6 +65,23 @@ class _Labels(ShardWork):
     empty: ClassVar = {"labels": empty("labels")}
     order: ClassVar = {"labels": ("star_id", "visit_id", "method")}
 
+    def units(self, present: pl.DataFrame) -> pl.Series:
+        """An exposure, whose arms are fitted together."""
+        known = pl.read_parquet(self.job.options[1], columns=["visit_id", *EXPOSURE])
+        known = known.unique("visit_id", keep="first").select("visit_id", unit=_unit())
+        found = present.join(known, on="visit_id", how="left", maintain_order="left")
+        return found["unit"].fill_null(present["visit_id"])
+
+    def again(self, changed: pl.DataFrame) -> pl.DataFrame:
+        """Exposures of which an arm came or went."""
+        return changed.select("star_id", "_group", "unit").unique(maintain_order=True)
+
+    def held(self, name: str, table: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+        """Fits of exposures that are as they were."""
+        key = ["star_id", "_group", "unit"]
+        table = table.with_columns(unit=_unit())
+        return table.join(kept, on=key, how="semi").drop("unit")
+
     def measure(self, group: str, visits: pl.DataFrame, spectra: Spectra) -> None:
         """Fit them."""
         options, path = self.job.options
@@ -80,6 +97,13 @@ class _Labels(ShardWork):
         rows = visits.with_columns(status=pl.col("status").fill_null(0) | flags)
         known = [name for name in rows.columns if name in empty("labels").columns]
         return {"labels": conform(rows.select(known), "labels")}
+
+
+def _unit() -> pl.Expr:
+    """Name the exposure of a row; a spectrum without one stands for itself."""
+    names = [pl.col(name).cast(pl.String).fill_null("") for name in EXPOSURE]
+    whole = pl.concat_str(names, separator="\x1f")
+    return pl.when(pl.col("exposure_id").is_null()).then("visit_id").otherwise(whole)
 
 
 def plan_gather(run: Run, stage: Stage) -> list[Unit]:

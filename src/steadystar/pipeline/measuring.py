@@ -1,9 +1,9 @@
-"""From shards to raw velocities, each star measured once until it has new spectra.
+"""From shards to raw velocities, each spectrum measured once.
 
-A star is measured when the set of its spectra has changed; the rows of the others are
-carried over. Templates and references are frozen: they are kept in the shard's record,
-and new spectra are measured against them until the options of measuring change, or the
-user asks for new ones by another label (`references` in the section `run`).
+Templates and references are frozen: they are kept in the shard's record, and new spectra
+are measured against them until the options of measuring change, or the user asks for new
+ones by another label (`references` in the section `run`). The rows of old spectra are
+carried over; only a star that has no template yet is measured again, whole.
 """
 
 __all__ = [
@@ -33,7 +33,7 @@ from steadystar.measure.relative import (
 from steadystar.models.templates import Templates
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.ledger import atomic, content_hash
-from steadystar.pipeline.shardwork import ShardJob, ShardWork, earlier
+from steadystar.pipeline.shardwork import Earlier, ShardJob, ShardWork
 from steadystar.pipeline.side_by_side import side_by_side
 from steadystar.pipeline.sorting import parts
 from steadystar.pipeline.units import Result, Run, Stage, Unit
@@ -82,6 +82,7 @@ def plan_measuring(run: Run, stage: Stage) -> list[Unit]:
     own = templates_hash(chosen)
     base = stage.mark(chosen, [*marks, own] if own else marks)
     records = run.ledger.records(stage.name)
+    known = Earlier(run.ledger, records, base, _TABLES)
     present = parts(run.ledger)
     units = []
     for shard in range(shards):
@@ -89,7 +90,7 @@ def plan_measuring(run: Run, stage: Stage) -> list[Unit]:
         if held or name in records:
             inputs = [references, velocities, [part.sha256 for part in held]]
             inputs += [own] if own else []
-            before = earlier(run.ledger, records, shard, shards, base, _TABLES)
+            before = known.of(shard, shards)
             job = ShardJob(shard, shards, held, assigned, options, base, before)
             units.append(Unit(name, inputs, job))
     return units
@@ -138,6 +139,31 @@ class _Velocities(ShardWork):
             with atomic(outputs[name]) as part:
                 self.templates[group].save(part)
         return outputs, {"groups": sorted(self.templates), "more": "templates"}
+
+    def units(self, present: pl.DataFrame) -> pl.Expr:
+        """An arm: a star has one template for each."""
+        return pl.col("arm").fill_null("all")
+
+    def again(self, changed: pl.DataFrame) -> pl.DataFrame:
+        """Stars whose exposures are compared with each other, and not with a template."""
+        stars = changed.select("star_id", "_group", "unit").unique(maintain_order=True)
+        if self.job.options.velocities == "absolute":
+            return stars.clear()
+        if self.job.options.relative.method != "joint":
+            return stars
+        with_template = [
+            held.table.select("star_id", pl.lit(group).alias("_group"), unit="arm")
+            for group, held in self.templates.items()
+        ]
+        none = stars.clear()
+        return stars.join(
+            pl.concat([none, *with_template]), on=stars.columns, how="anti"
+        )
+
+    def held(self, name: str, table: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+        """Rows by spectrum; the covariances by star, of when its template was made."""
+        key = ["visit_id" if name == "velocities" else "star_id", "_group"]
+        return table.join(kept, on=key, how="semi")
 
     def measure(self, group: str, visits: pl.DataFrame, spectra: Spectra) -> None:
         """Measure what was asked for."""

@@ -1,7 +1,8 @@
 """From files to batches: each file is read once, and ends in rows or is rejected.
 
 A batch is the unit of work. It leaves a table of visits, a file of spectra for each
-survey and frame in it, and a table of what was rejected. Which of its files still count
+survey and frame in it, and a table of what was rejected. A shard of our own is a batch
+already: it is linked, not read. Which of its files still count
 is decided anew in every run: a file that was changed is read again into a new batch and
 its old rows are left behind; one that is no longer among the inputs keeps its place,
 in case it is named again.
@@ -29,12 +30,24 @@ import polars as pl
 
 from steadystar.data.schema import conform, empty
 from steadystar.pipeline.config import ConfigurationError
-from steadystar.pipeline.inputs import InputFile, printable
-from steadystar.pipeline.ledger import Record, atomic, content_hash, fingerprint
+from steadystar.pipeline.inputs import InputFile, link_or_copy, printable
+from steadystar.pipeline.ledger import (
+    Record,
+    atomic,
+    content_hash,
+    fingerprint,
+)
 from steadystar.pipeline.units import Result, Run, Stage, Unit, first_line, write_tables
-from steadystar.survey.observation import Observation, ReadOptions, UnreadableFile
+from steadystar.survey.observation import (
+    Observation,
+    ReadOptions,
+    UnreadableFile,
+    rejected_rows,
+)
 from steadystar.survey.registry import read, readers
-from steadystar.survey.shards import write_shard
+from steadystar.survey.shards import read_shard_visits, write_shard
+
+_SHARD = ".parquet"
 
 
 @dataclass(frozen=True)
@@ -95,12 +108,20 @@ def plan_reading(run: Run, stage: Stage) -> list[Unit]:
     known = known_files(run, kept)
     new = [file for file in run.found.files if file.path not in known]
     run.news.extend(_news(run, kept, known, new))
-    size = run.configuration.run.files_per_batch
-    groups = [tuple(new[first : first + size]) for first in range(0, len(new), size)]
+    groups = _batches(new, run.configuration.run.files_per_batch)
     return [
         *(Unit(record.unit, [names, record.unit], None) for record in kept),
         *(_unit(files, run.configuration.read, names) for files in groups),
     ]
+
+
+def _batches(files: list[InputFile], size: int) -> Iterator[tuple[InputFile, ...]]:
+    """Divide files into batches; what may be a shard stays alone, to be used as it is."""
+    shards = [file for file in files if file.path.endswith(_SHARD)]
+    others = [file for file in files if not file.path.endswith(_SHARD)]
+    yield from ((file,) for file in shards)
+    for first in range(0, len(others), size):
+        yield tuple(others[first : first + size])
 
 
 def _news(
@@ -160,6 +181,9 @@ def _on_disk(info: Mapping[str, Any]) -> bool:
 
 def read_batch(job: _Job, prefix: Path) -> Result:
     """Read every file of a batch; whatever a file holds, the others are read."""
+    taken = _taken(job, prefix)
+    if taken is not None:
+        return taken
     groups: dict[tuple[str, str], list[Observation]] = {}
     rejected, infos, notes = [], [], []
     for index, file in enumerate(job.files):
@@ -174,6 +198,36 @@ def read_batch(job: _Job, prefix: Path) -> Result:
         infos.append(asdict(file) | {"sha256": _hash(file.path)})
         notes += trouble
     return _write(groups, pl.concat(rejected), infos, tuple(notes), prefix)
+
+
+def _taken(job: _Job, prefix: Path) -> Result | None:
+    """Take a shard as it is, pixels unread; None if it has to be read after all."""
+    file, *others = job.files
+    if others or not file.path.endswith(_SHARD) or job.options != ReadOptions():
+        return None
+    try:
+        with _under_any_name(file) as path:
+            visits, frame = read_shard_visits(path)
+            named = _named_visits(visits, path, file)
+    except UnreadableFile:
+        return None  # another reader may know it, or has the sentence
+    if not len(visits) or not named.equals(visits):
+        return None
+    spectra = prefix.with_name(f"{prefix.name}-spectra-0.parquet")
+    with atomic(spectra) as part:
+        link_or_copy(Path(file.path), part)
+    survey = str(visits["survey"].fill_null("").first())
+    infos = [asdict(file) | {"sha256": _hash(file.path)}]
+    rows = named.with_columns(_file=pl.lit(0, pl.Int64))
+    return _finished(
+        {"spectra-0": spectra},
+        [_placed(rows, 0, infos)],
+        conform(rejected_rows(), "rejected").with_columns(_file=pl.lit(0, pl.Int64)),
+        infos,
+        ((survey, frame),),
+        (),
+        prefix,
+    )
 
 
 def reject_batch(job: _Job, prefix: Path, reason: str) -> Result:
@@ -199,8 +253,7 @@ def _read_file(
     try:
         with _under_any_name(file) as path:
             observation = read(path, options)
-        visits = conform(_renamed(observation.visits, path, file), "visits")
-        visits = visits.with_columns(visit_id=_named(visits["visit_id"], file))
+        visits = _named_visits(observation.visits, path, file)
         rejected = conform(_renamed(observation.rejected, path, file), "rejected")
         observation = Observation(visits, observation.spectra, rejected)
     except UnreadableFile as error:
@@ -248,6 +301,11 @@ def _renamed(frame: pl.DataFrame, read_as: str, file: InputFile) -> pl.DataFrame
     return frame.with_columns(path=pl.Series(paths, dtype=pl.String))
 
 
+def _named_visits(visits: pl.DataFrame, read_as: str, file: InputFile) -> pl.DataFrame:
+    visits = conform(_renamed(visits, read_as, file), "visits")
+    return visits.with_columns(visit_id=_named(visits["visit_id"], file))
+
+
 def _named(visit_ids: pl.Series, file: InputFile) -> pl.Series:
     """Give spectra without an identifier the name of their file and their place in it."""
     names = [name or f"{file.name}#{n}" for n, name in enumerate(visit_ids.to_list())]
@@ -276,29 +334,47 @@ def _write(
     notes: tuple[str, ...],
     prefix: Path,
 ) -> Result:
-    outputs, tables = {}, [NO_VISITS]
+    outputs, tables = {}, []
     for number, key in enumerate(sorted(groups)):
         observation = Observation.concatenate(groups[key])
-        visits = observation.visits.with_columns(
-            _source=pl.col("_file").replace_strict(
-                range(len(infos)), [info["sha256"][:16] for info in infos]
-            ),
-            _group=pl.lit(number, pl.Int64),
-            _row=pl.int_range(pl.len(), dtype=pl.Int64),
-        )
         path = prefix.with_name(f"{prefix.name}-spectra-{number}.parquet")
         with atomic(path) as part:
             write_shard(part, observation.visits.drop("_file"), observation.spectra)
         outputs[f"spectra-{number}"] = path
-        tables.append(visits)
+        tables.append(_placed(observation.visits, number, infos))
+    return _finished(outputs, tables, rejected, infos, sorted(groups), notes, prefix)
+
+
+def _placed(
+    visits: pl.DataFrame, group: int, infos: list[dict[str, Any]]
+) -> pl.DataFrame:
+    """Say of visits where their spectra are: the file's content, the group, the row."""
+    return visits.with_columns(
+        _source=pl.col("_file").replace_strict(
+            range(len(infos)), [info["sha256"][:16] for info in infos]
+        ),
+        _group=pl.lit(group, pl.Int64),
+        _row=pl.int_range(pl.len(), dtype=pl.Int64),
+    )
+
+
+def _finished(
+    outputs: dict[str, Path],
+    tables: list[pl.DataFrame],
+    rejected: pl.DataFrame,
+    infos: list[dict[str, Any]],
+    groups: Iterable[tuple[str, str]],
+    notes: tuple[str, ...],
+    prefix: Path,
+) -> Result:
     frames = {
-        "visits": pl.concat(tables, how="diagonal_relaxed"),
+        "visits": pl.concat([NO_VISITS, *tables], how="diagonal_relaxed"),
         "rejected": rejected,
     }
     outputs |= write_tables(frames, prefix)
     facts = {
         "files": infos,
-        "groups": sorted(groups),
+        "groups": list(groups),
         "spectra": len(frames["visits"]),
         "rejected": len(rejected),
     }

@@ -1,11 +1,12 @@
-"""Work on a shard, star by star, each done once until it has new spectra.
+"""Work on a shard, spectrum by spectrum, each done once.
 
-What is measured of a star is kept in the record of its shard; it is done again when the
-set of the star's spectra has changed, or the options have. An error in the work on one
-star costs that star: its rows say so, and the log has the details.
+What is measured is kept in the record of its shard. A spectrum is measured when it is
+new, and so are those that must be measured together with it; only the parts that hold
+these are read. All is done again when the options have changed. An error in the work on
+one star costs that star: its rows say so, and the log has the details.
 """
 
-__all__ = ["Before", "ShardJob", "ShardWork", "earlier", "shard_spectra"]
+__all__ = ["Before", "Earlier", "ShardJob", "ShardWork", "shard_spectra"]
 
 import traceback
 import zlib
@@ -19,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from steadystar.data.spectra import Spectra
-from steadystar.pipeline.ledger import Ledger, Record, fingerprint
+from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.sorting import Part
 from steadystar.pipeline.units import Result, first_line, write_tables
 from steadystar.survey.shards import read_shard
@@ -52,39 +53,55 @@ class ShardJob:
     before: tuple[Before, ...]
 
 
-def earlier(
-    ledger: Ledger,
-    records: Mapping[str, Record],
-    shard: int,
-    shards: int,
-    base: str,
-    names: Sequence[str],
-) -> tuple[Before, ...]:
-    """Find the records with a shard's stars: its own, else those of another layout."""
-    layouts: dict[int, list[Record]] = {}
-    for unit, record in records.items():
-        of, number = (int(part) for part in unit.split("-"))
-        common = min(of, shards)  # both are powers of two
-        related = record.facts["base"] == base and number % common == shard % common
-        if related and ledger.intact(record):
-            layouts.setdefault(of, []).append(record)
-    chosen = layouts.get(shards) or next(iter(layouts.values()), [])
-    return tuple(
-        Before(
-            {name: ledger.path(record, name) for name in names},
+class Earlier:
+    """The records of a stage that hold for options of one mark, by layout and shard."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        records: Mapping[str, Record],
+        base: str,
+        names: Sequence[str],
+    ) -> None:
+        self._ledger, self._names = ledger, names
+        self._layouts: dict[int, dict[int, Record]] = {}
+        for unit, record in records.items():
+            if record.facts["base"] == base:
+                of, number = (int(part) for part in unit.split("-"))
+                self._layouts.setdefault(of, {})[number] = record
+
+    def of(self, shard: int, shards: int) -> tuple[Before, ...]:
+        """Find the records with a shard's stars: its own, else those of another layout."""
+        layouts = sorted(self._layouts, key=lambda of: of != shards)
+        for of in layouts:
+            common = min(of, shards)  # both are powers of two
+            held = self._layouts[of]
+            numbers = range(shard % common, of, common)
+            found = [held[n] for n in numbers if n in held]
+            found = [record for record in found if self._ledger.intact(record)]
+            if found:
+                return tuple(self._files(record) for record in found)
+        return ()
+
+    def _files(self, record: Record) -> Before:
+        return Before(
+            {name: self._ledger.path(record, name) for name in self._names},
             {
-                group: ledger.path(record, f"{record.facts['more']}-{number}")
+                group: self._ledger.path(record, f"{record.facts['more']}-{number}")
                 for number, group in enumerate(record.facts["groups"])
             },
         )
-        for record in chosen
-    )
+
+
+_KEY = ("visit_id", "star_id", "_source", "_group", "unit")
 
 
 class ShardWork(ABC):
     """The work on one shard, group by group; a group is one survey in one frame.
 
     ``empty``: the tables that are made, without rows; ``order``: how each is sorted.
+    Spectra are kept in mind by the table "keys": each with its star, its file, its group,
+    and what it is measured with, its unit.
     """
 
     empty: ClassVar[dict[str, pl.DataFrame]]
@@ -98,6 +115,21 @@ class ShardWork(ABC):
         self.lost: dict[str, str] = {}
         self.notes: dict[str, None] = {}
         self.measured = 0
+
+    @abstractmethod
+    def units(self, present: pl.DataFrame) -> pl.Expr | pl.Series:
+        """Name what each spectrum is measured with; ``present`` has visit, star, arm."""
+
+    @abstractmethod
+    def again(self, changed: pl.DataFrame) -> pl.DataFrame:
+        """Say of which ``star_id, _group, unit`` all spectra must be measured.
+
+        ``changed``: keys of spectra that came, or went.
+        """
+
+    @abstractmethod
+    def held(self, name: str, table: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of an old table that are of ``kept`` spectra."""
 
     @abstractmethod
     def measure(self, group: str, visits: pl.DataFrame, spectra: Spectra) -> None:
@@ -131,10 +163,29 @@ class ShardWork(ABC):
 
     def result(self, prefix: Path) -> Result:
         """Measure all groups and write what is to be kept."""
-        groups = _load(self.job)
+        present = _present(self.job)
+        present = present.with_columns(unit=self.units(present))
+        done = self.old["keys"]
+        done = present.select(_KEY).clear() if done is None else done
+        came = present.join(done, on=_KEY, how="anti")
+        went = done.join(present, on=_KEY, how="anti")
+        changed = pl.concat([came.select(_KEY), went])
+        again = present.join(
+            self.again(changed), on=["star_id", "_group", "unit"], how="semi"
+        )
+        wanted = pl.concat([came, again]).unique("visit_id", maintain_order=True)
+        kept = present.join(wanted, on="visit_id", how="anti")
+        for name in self.empty:
+            old = self.old[name]
+            if old is not None:
+                self.tables[name].append(self.held(name, old, kept))
+        groups = _load(self.job, wanted)
         for group in sorted(groups):
-            self._do(group, *groups[group])
-        keys = pl.concat([*self.tables["keys"], _NO_KEYS]).sort("_group", "star_id")
+            visits, spectra = groups[group]
+            self._do_new(group, visits, _trimmed(spectra))
+        lost = pl.col("star_id").is_in(list(self.lost))
+        self.tables["keys"] += [kept.select(_KEY), wanted.filter(~lost).select(_KEY)]
+        keys = pl.concat(self.tables["keys"]).sort("_group", "star_id", "visit_id")
         tables = {"keys": keys}
         for name, empty in self.empty.items():
             none = empty.with_columns(_group=pl.lit("", pl.String))
@@ -155,23 +206,6 @@ class ShardWork(ABC):
         ]
         return Result(outputs | files, facts, tuple(notes))
 
-    def _do(self, group: str, visits: pl.DataFrame, spectra: Spectra) -> None:
-        keys = _star_keys(visits, self.job.assigned, self.job.shard, group)
-        kept = keys.clear()
-        if self.old["keys"] is not None:
-            kept = keys.join(self.old["keys"], on=keys.columns, how="semi")
-        stars = kept.select("star_id", "_group")
-        for name in self.empty:
-            old = self.old[name]
-            if old is not None:
-                table = old.join(stars, on=stars.columns, how="semi")
-                self.tables[name].append(table)
-        new = (~visits["star_id"].is_in(kept["star_id"].implode())).to_numpy()
-        if new.any():
-            self._do_new(group, visits.filter(new), _trimmed(spectra[new]))
-        lost = pl.col("star_id").is_in(list(self.lost))
-        self.tables["keys"].append(keys.filter(~lost))
-
     def _do_new(self, group: str, visits: pl.DataFrame, spectra: Spectra) -> None:
         """Measure; if that fails, halve the stars until the one is found that does it."""
         if self.failure:
@@ -179,7 +213,7 @@ class ShardWork(ABC):
             return
         try:
             self.measure(group, visits, spectra)
-            self.measured += visits["star_id"].n_unique()
+            self.measured += len(visits)
         except Exception as error:  # noqa: BLE001 - one star must not end a survey
             stars = visits["star_id"].unique().sort()
             if len(stars) == 1:
@@ -196,56 +230,65 @@ class ShardWork(ABC):
             self.add(group, name, table)
 
 
-_NO_KEYS = pl.DataFrame(
-    schema={"star_id": pl.String, "_group": pl.String, "key": pl.String}
-)
+def _present(job: ShardJob) -> pl.DataFrame:
+    """Return the spectra of a shard: visit, star, arm, file, group, and which part."""
+    places = pl.DataFrame(
+        [
+            (part.batch, part.number, _group_of(part), place)
+            for place, part in enumerate(job.parts)
+        ],
+        schema={
+            "_batch": pl.String,
+            "_number": pl.Int64,
+            "_group": pl.String,
+            "_part": pl.Int64,
+        },
+        orient="row",
+    )
+    assigned = pl.scan_parquet(job.assigned).filter(pl.col("shard") == job.shard)
+    names = ["visit_id", "star_id", "arm", "_source", "_batch"]
+    spectra = assigned.select(*names, _number="_group").collect()
+    return spectra.join(
+        places, on=["_batch", "_number"], how="inner", maintain_order="left"
+    )
 
 
-def _load(job: ShardJob) -> dict[str, tuple[pl.DataFrame, Spectra]]:
-    """Read the parts of a shard, by group, in order of stars and visits."""
+def _group_of(part: Part) -> str:
+    return f"{part.frame} {part.survey}"
+
+
+def _load(
+    job: ShardJob, wanted: pl.DataFrame
+) -> dict[str, tuple[pl.DataFrame, Spectra]]:
+    """Read the wanted spectra, by group, in order of stars and visits."""
     together: dict[str, list[Part]] = {}
-    for part in job.parts:
-        together.setdefault(f"{part.frame} {part.survey}", []).append(part)
-    return {group: shard_spectra(some) for group, some in together.items()}
+    for place in sorted(wanted["_part"].unique()):
+        part = job.parts[place]
+        together.setdefault(_group_of(part), []).append(part)
+    names = wanted["visit_id"]
+    return {group: shard_spectra(some, names) for group, some in together.items()}
 
 
 def shard_spectra(
-    some: Sequence[Part], star_id: str | None = None
+    some: Sequence[Part], visit_ids: pl.Series | None = None
 ) -> tuple[pl.DataFrame, Spectra]:
-    """Read part files of one group, of all stars or of one, in order of visits."""
+    """Read part files of one group, all spectra or those named, in order of visits."""
     tables, batches = [], []
     for part in some:
         visits, spectra = read_shard(part.path)
-        if star_id is not None:
-            mine = (visits["star_id"] == star_id).to_numpy()
-            visits, spectra = visits.filter(mine), spectra[mine]
+        if visit_ids is not None:
+            mine = visits["visit_id"].is_in(visit_ids.implode()).to_numpy()
+            if not mine.all():
+                visits, spectra = visits.filter(mine), spectra[mine]
         tables.append(visits)
         batches.append(spectra)
     visits = pl.concat(tables, how="diagonal_relaxed").with_row_index("_at")
     visits = visits.sort("star_id", "visit_id")
-    spectra = Spectra.concatenate(batches)[visits["_at"].to_numpy()]
+    spectra = Spectra.concatenate(batches) if len(batches) > 1 else batches[0]
+    at = visits["_at"].to_numpy()
+    if (np.diff(at) != 1).any():
+        spectra = spectra[at]
     return visits.drop("_at"), spectra
-
-
-def _star_keys(
-    visits: pl.DataFrame, assigned: Path, shard: int, group: str
-) -> pl.DataFrame:
-    """Name the set of spectra of each star: by visit and by content of the file."""
-    sources = pl.scan_parquet(assigned).filter(pl.col("shard") == shard)
-    text = pl.concat_str("visit_id", "_source", separator="\x1f")
-    return (
-        visits.select("visit_id", "star_id")
-        .join(sources.select("visit_id", "_source").collect(), on="visit_id")
-        .sort("visit_id")
-        .group_by("star_id")
-        .agg(key=text.str.join("\x1e"))
-        .sort("star_id")
-        .select(
-            "star_id",
-            _group=pl.lit(group),
-            key=pl.col("key").map_elements(fingerprint, return_dtype=pl.String),
-        )
-    )
 
 
 def _trimmed(spectra: Spectra) -> Spectra:

@@ -18,6 +18,7 @@ import polars as pl
 
 from steadystar.data.match import assign_stars
 from steadystar.data.schema import conform
+from steadystar.pipeline.inputs import link_or_copy
 from steadystar.pipeline.ledger import Ledger, atomic, fingerprint
 from steadystar.pipeline.reading import NO_VISITS, known_files
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
@@ -25,6 +26,7 @@ from steadystar.survey.shards import (
     SPECTRA_PER_SHARD,
     number_of_shards,
     read_shard,
+    read_shard_visits,
     shard_of,
     write_shard,
 )
@@ -86,8 +88,10 @@ def match_stars(job: _MatchJob, prefix: Path) -> Result:
     numbers = [shard_of(star, shards) for star in visits["star_id"]]
     frames = {
         "assigned": visits.select(
-            "visit_id", "star_id", "_batch", "_group", "_row", "_source"
-        ).with_columns(shard=pl.Series(numbers, dtype=pl.Int64)),
+            "visit_id", "star_id", "arm", "_batch", "_group", "_row", "_source"
+        )
+        .with_columns(shard=pl.Series(numbers, dtype=pl.Int64))
+        .sort("shard", maintain_order=True),
         "stars": _register(register, visits),
         "duplicates": duplicates,
     }
@@ -108,7 +112,7 @@ def _live_visits(job: _MatchJob) -> pl.DataFrame:
     live = pl.DataFrame(
         job.live, schema={"_batch": pl.String, "_file": pl.Int64}, orient="row"
     ).with_row_index("_order")
-    wanted = ["visit_id", "star_id", "ra", "dec", "path"]
+    wanted = ["visit_id", "star_id", "ra", "dec", "arm", "path"]
     wanted += ["_file", "_group", "_row", "_source"]
     tables = [NO_VISITS.select(pl.lit("").alias("_batch"), *wanted)]
     for batch, path in job.visits:
@@ -169,11 +173,13 @@ class _PartsJob:
 
 @dataclass(frozen=True)
 class Part:
-    """What one batch has for one shard, of one survey and frame."""
+    """What one batch has for one shard, of one survey and frame: its ``number``-th."""
 
     shard: int
     survey: str
     frame: str
+    batch: str
+    number: int
     path: Path
     sha256: str
 
@@ -203,8 +209,15 @@ def write_parts(job: _PartsJob, prefix: Path) -> Result:
     mine = pl.scan_parquet(job.assigned).filter(pl.col("_batch") == job.batch).collect()
     outputs, places = {}, {}
     for number, (survey, frame, path) in enumerate(job.groups):
-        visits, spectra = read_shard(path)
         rows = mine.filter(pl.col("_group") == number).sort("_row")
+        name = f"{rows['shard'].first() or 0:05d}-{number}"
+        if _is_one_shard(path, rows):
+            outputs[name] = prefix.with_name(f"{prefix.name}-{name}.parquet")
+            places[name] = [rows["shard"][0], survey, frame]
+            with atomic(outputs[name]) as part:
+                link_or_copy(path, part)
+            continue
+        visits, spectra = read_shard(path)
         for (shard,), chosen in rows.partition_by("shard", as_dict=True).items():
             index = chosen["_row"].to_numpy()
             name = f"{shard:05d}-{number}"
@@ -216,13 +229,28 @@ def write_parts(job: _PartsJob, prefix: Path) -> Result:
     return Result(outputs, {"places": places})
 
 
+def _is_one_shard(path: Path, rows: pl.DataFrame) -> bool:
+    """Whether a batch's spectra are all of one shard, with the names of their stars."""
+    if rows["shard"].n_unique() != 1:
+        return False
+    visits, _ = read_shard_visits(path)
+    in_order = (rows["_row"] == pl.int_range(len(rows), eager=True)).all()
+    return (
+        len(visits) == len(rows)
+        and bool(in_order)
+        and visits["star_id"].equals(rows["star_id"])
+    )
+
+
 def parts(ledger: Ledger) -> dict[int, list[Part]]:
     """Return the part files of every shard, in a fixed order."""
     found: dict[int, list[Part]] = {}
     for record in ledger.records("shard").values():
         for name, (shard, survey, frame) in record.facts["places"].items():
             path, sha256 = ledger.path(record, name), record.outputs[name].sha256
-            found.setdefault(shard, []).append(Part(shard, survey, frame, path, sha256))
+            number = int(name.split("-")[1])
+            part = Part(shard, survey, frame, record.unit, number, path, sha256)
+            found.setdefault(shard, []).append(part)
     return {
         shard: sorted(found[shard], key=lambda p: p.sha256) for shard in sorted(found)
     }

@@ -16,6 +16,7 @@ __all__ = [
     "ShardReader",
     "number_of_shards",
     "read_shard",
+    "read_shard_visits",
     "shard_of",
     "write_shard",
 ]
@@ -117,19 +118,7 @@ def read_shard(path: str | PathLike[str]) -> tuple[pl.DataFrame, Spectra]:
     Raises:
         UnreadableFile: it is no shard, or a damaged one.
     """
-    content = load(Path(path), _MAX_BYTES)
-    if not _seal_is_right(content):
-        raise UnreadableFile(
-            path, "it is no shard of spectra, or a damaged one", _REMEDY
-        )
-    table = pq.read_table(io.BytesIO(content))
-    metadata = {
-        k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()
-    }
-    if metadata.get("steadystar.shard") != _VERSION:
-        raise UnreadableFile(
-            path, "it was written by another version of steadystar", _REMEDY
-        )
+    table, metadata = _opened(path)
     size = int(metadata["steadystar.pixels"])
     wave, flux, ivar = (_matrix(table.column(name), size) for name in _LISTS)
     if metadata["steadystar.wave"] == "shared":
@@ -137,7 +126,41 @@ def read_shard(path: str | PathLike[str]) -> tuple[pl.DataFrame, Spectra]:
     frame = cast(Literal["observatory", "barycenter"], metadata["steadystar.frame"])
     resolution = table.column("resolution").to_numpy()
     spectra = Spectra(wave, flux, ivar, resolution, frame)
-    return pl.DataFrame(table.drop_columns(list(_RESERVED))), spectra
+    return _visits(table), spectra
+
+
+def read_shard_visits(path: str | PathLike[str]) -> tuple[pl.DataFrame, str]:
+    """Read the visits of a shard and the frame of its wavelengths, but no pixel.
+
+    Raises:
+        UnreadableFile: it is no shard, or a damaged one.
+    """
+    table, metadata = _opened(path, pixels=False)
+    return _visits(table), metadata["steadystar.frame"]
+
+
+def _opened(
+    path: str | PathLike[str], pixels: bool = True
+) -> tuple[pa.Table, dict[str, str]]:
+    content = load(Path(path), _MAX_BYTES)
+    if not _seal_is_right(content):
+        raise UnreadableFile(
+            path, "it is no shard of spectra, or a damaged one", _REMEDY
+        )
+    file = pq.ParquetFile(io.BytesIO(content))
+    schema = file.schema_arrow
+    metadata = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
+    if metadata.get("steadystar.shard") != _VERSION:
+        raise UnreadableFile(
+            path, "it was written by another version of steadystar", _REMEDY
+        )
+    names = [name for name in schema.names if pixels or name not in _RESERVED]
+    return file.read(columns=names), metadata
+
+
+def _visits(table: pa.Table) -> pl.DataFrame:
+    held = [name for name in table.column_names if name not in _RESERVED]
+    return pl.DataFrame(table.select(held))
 
 
 @dataclass(frozen=True)
