@@ -120,15 +120,15 @@ def gaussian_transform(frequency: Numbers, sigma: float) -> NDArray[np.float64]:
 
 
 def rotation_transform(
-    frequency: Numbers, vsini: float, epsilon: float = 0.6
+    frequency: Numbers, vsini: Numbers, epsilon: float = 0.6
 ) -> NDArray[np.float64]:
     """Fourier transform of the profile of a rotating, limb-darkened disk.
 
     The profile is Gray's (2008, equation 18.14) with linear limb darkening ``epsilon``;
     its transform follows from those of ``sqrt(1 - x^2)`` and ``1 - x^2``.
-    ``frequency`` is in cycles per unit of ``vsini``.
+    ``frequency`` is in cycles per unit of ``vsini``; the two broadcast.
     """
-    u = 2 * np.pi * vsini * np.abs(np.asarray(frequency, float))
+    u = 2 * np.pi * np.asarray(vsini, float) * np.abs(np.asarray(frequency, float))
     safe = np.where(u < 1e-2, 1.0, u)
     disk = np.where(u < 1e-2, 0.5 - u**2 / 16, j1(safe) / safe)
     dark = np.where(

@@ -118,7 +118,7 @@ class Broadened:
         self._phases = np.ascontiguousarray(lines.reshape(shape).transpose(0, 2, 1))
 
     def seen(
-        self, star: NDArray[np.int64], shift: NDArray[np.float64]
+        self, star: NDArray[np.integer], shift: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Return what pixels record of ``star[i]``, its lines moved by ``shift[i]``.
 
@@ -170,10 +170,10 @@ def _broaden(values, step: float, vsini, resolution: float):
     """Convolve rows with rotation, line spread and a pixel; return them on the grid."""
     size = values.shape[1] // _MODEL_FINER
     # Padding with a straight line between the ends keeps the period continuous.
-    padded = next_fast_len(size + 1024, real=True)
+    padded: int = next_fast_len(size + 1024, real=True)  # pyright: ignore[reportAssignmentType]
     part = np.linspace(0, 1, padded * _MODEL_FINER - values.shape[1])
     bridge = values[:, -1:] * (1 - part) + values[:, :1] * part
-    transform = rfft(np.concatenate([values, bridge], axis=1), axis=1)
+    transform = np.asarray(rfft(np.concatenate([values, bridge], axis=1), axis=1))
     # In cycles per km/s, as widths are in km/s.
     frequency = rfftfreq(padded * _MODEL_FINER, step * C_KMS)
     sigma = C_KMS / resolution / FWHM_PER_SIGMA
@@ -183,7 +183,7 @@ def _broaden(values, step: float, vsini, resolution: float):
     pixel = np.sinc(frequency * step * C_KMS * _MODEL_FINER * _FINER)
     rotation = rotation_transform(frequency, np.asarray(vsini)[:, None])
     transform = transform[:, :kept] * (spread[:kept] * pixel / _MODEL_FINER) * rotation
-    return irfft(transform, padded, axis=1)[:, :size]
+    return np.asarray(irfft(transform, padded, axis=1))[:, :size]
 
 
 def _lagrange(part: NDArray[np.float64]) -> NDArray[np.float64]:
