@@ -8,7 +8,11 @@ import polars as pl
 import pytest
 
 from steadystar.infer.double_lined_orbit import DoubleLinedOptions, fit_double_lined
+from steadystar.infer.double_lined_pair import pair_of
+from steadystar.infer.orbit import fit_orbit
 from steadystar.infer.orbit_prior import OrbitOptions
+from steadystar.infer.orbit_refinement import RefinementOptions, refine_curves
+from steadystar.infer.star_visits import usable_visits
 from steadystar.infer.wilson import mass_ratio
 
 _FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -71,6 +75,74 @@ def test_wilsons_line_finds_who_changed_places():
         mass_ratio(rv[:1], rv[:1], rv_2[:1], rv_2[:1])
 
 
+def test_wilsons_line_knows_zeros_of_instruments_that_move_both_velocities():
+    rng = np.random.default_rng(3)
+    motion, arm = rng.uniform(-1, 1, 40), np.arange(40) % 2
+    off, err = 6.0 * arm, np.full(40, 0.3)
+    rv = 5 + 30 * motion + off + err * rng.normal(size=40)
+    rv_2 = 5 - 60 * motion + off + err * rng.normal(size=40)
+    blind = mass_ratio(rv, err, rv_2, err)
+    free = mass_ratio(rv, err, rv_2, err, family=arm, sigma=np.array([1e4]))
+    held = mass_ratio(rv, err, rv_2, err, family=arm, sigma=np.array([1e-6]))
+    # Within 4 sigma: 0.01 in q, 0.07 km/s in the zero.
+    assert free.q == pytest.approx(0.5, abs=4 * free.q_err)
+    assert free.gamma == pytest.approx(5, abs=4 * free.gamma_err)
+    assert free.offsets == pytest.approx([0, 6], abs=0.4)
+    assert free.chi2 < 2 * free.dof < 0.1 * blind.chi2
+    assert free.dof == blind.dof - 1
+    # A zero that is known to be none is none.
+    assert (held.q, held.chi2) == pytest.approx((blind.q, blind.chi2), rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def in_two_arms(mock):
+    """The visits in two arms; one of each five shows a blend."""
+    bare = pl.int_range(pl.len()) % 5 == 1
+    pair, _ = pair_of(
+        usable_visits(
+            table(mock[1]).with_columns(
+                arm=pl.Series(["blue", "red"] * 8),
+                rv_2=pl.when(bare).then(float("nan")).otherwise("rv_2"),
+            )
+        ),
+        OrbitOptions(offset_by=("arm",)),
+        DoubleLinedOptions(single="blend"),
+    )
+    return pair
+
+
+def test_a_pair_turned_is_that_of_exchanged_columns(mock, in_two_arms):
+    some = np.arange(16) % 3 == 0
+    turned, data = in_two_arms.turned(some), mock[1]
+    both = in_two_arms.both & some
+    for name, other in (("rv", "rv_2"), ("err", "err_2")):
+        assert (getattr(turned, name)[both] == data[other][both]).all()
+        assert (getattr(turned, other)[both] == data[name][both]).all()
+        rest = in_two_arms.both & ~some
+        assert (getattr(turned, name)[rest] == data[name][rest]).all()
+    # A blend stays one; the other star has the other share of its light.
+    blend = some & ~in_two_arms.both
+    assert blend.any()
+    assert (turned.share_2 + in_two_arms.share_2)[blend] == pytest.approx(1.0)
+    assert (turned.rv == in_two_arms.rv)[blend].all()
+    again = turned.turned(some)
+    for name in ("rv", "err", "rv_2", "err_2", "share_2"):
+        ours, theirs = getattr(again, name), getattr(in_two_arms, name)
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_orbit_predicts_the_curves_that_it_was_fitted_to(in_two_arms):
+    curves = in_two_arms.curves()
+    start = {"period": 20.0, "e": 0.3, "omega": 1.0, "t_peri": 2458010.0}
+    found = refine_curves(curves, start, RefinementOptions(steps=5))
+    first, both = in_two_arms.share_2 == 0, in_two_arms.both
+    model = curves.model(found.numbers)[0]
+    for second, rows in ((0.0, first), (1.0, both)):
+        expected = model[curves.second == second]
+        mine = found.predicted(in_two_arms.t[rows], second, in_two_arms.family[rows])
+        np.testing.assert_allclose(mine, expected, rtol=1e-12)
+
+
 @pytest.fixture(scope="module")
 def mock(benchmark):
     return benchmark.mock_pair(np.random.default_rng(11), visits=16)
@@ -128,6 +200,16 @@ def test_too_few_visits_have_no_orbit(mock):
     assert found.best is None
     assert len(found.samples) == 0
     assert np.isnan(found.summary["period"])
+
+
+def test_two_arms_of_three_visits_are_three_epochs(mock):
+    three = table(mock[1])[:3]
+    arms = pl.concat([three.with_columns(arm=pl.lit(a)) for a in ("blue", "red")])
+    found = fit_double_lined(arms, FEW)
+    assert found.summary["orbit_status"] == "3 visits with both velocities: too few"
+    assert found.summary["n_visits"] == 6
+    told = fit_orbit(arms, FEW)
+    assert any("6 visits that show the lines of two" in note for note in told.notes)
 
 
 def test_bad_calls_are_told(mock):

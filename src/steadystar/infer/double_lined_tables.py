@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from steadystar.data import schema
+from steadystar.infer.double_lined_candidates import Candidate
 from steadystar.infer.orbit_curves import Curves, elements_of
 from steadystar.infer.orbit_masses import (
     double_lined_masses,
@@ -73,13 +73,13 @@ def _samples(curves: Curves, weighed: Weighed) -> pl.DataFrame:
 
 
 def modes_table(
-    found: list[tuple[Refined, NDArray[np.bool_]]],
+    found: list[Candidate],
     samples: pl.DataFrame,
     baseline: float,
 ) -> pl.DataFrame:
     """Return one row a mode of the period: the best orbit in it, and its share."""
     rows = []
-    for orbit, exchanged in found:
+    for orbit, exchanged, _ in found:
         frequency = 1 / orbit.elements["period"]
         if any(abs(frequency - 1 / row["period"]) * baseline < 1 for row in rows):
             continue

@@ -2,9 +2,9 @@
 
 Few visits leave many orbits possible: the answer is samples of all of them. The row of a
 star describes the largest mode of its period, and says how many there are and what share of
-the samples this one has. Double-lined visits have two velocities: a star with four or more
-of them gets an orbit of both stars; with fewer it is fitted without them, since a blend's
-velocity is nobody's.
+the samples this one has. Double-lined visits have two velocities: a star that has both at
+four times or more gets an orbit of both stars; else it is fitted without them, since a
+blend's velocity is nobody's.
 """
 
 __all__ = ["Orbit", "Orbits", "fit_orbit", "fit_orbits"]
@@ -19,6 +19,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadystar.data import schema
+from steadystar.infer.double_lined_orbit import fit_double_lined
+from steadystar.infer.double_lined_pair import LEAST_EPOCHS, count_epochs
 from steadystar.infer.orbit_likelihood import StarVelocities
 from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.orbit_sampling import Posterior, sample_orbit
@@ -35,8 +37,6 @@ _LOOSE = 0.3
 """A scatter beyond the errors of such a share of K is more than an orbit."""
 _LARGE = 2.5
 """So is one of so many widths of its prior."""
-_DOUBLE = 4
-"""Epochs with both velocities from which an orbit of two stars follows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,10 +179,7 @@ def _fitted(star_id: Any, visits: pl.DataFrame, options: OrbitOptions) -> Orbit:
     timed = visits.filter(pl.col("bjd").is_finite())
     if lost := len(visits) - len(timed):
         notes.append(f"{lost} visits without a time were left out.")
-    both = timed.filter(pl.col("rv_2").is_finite() & pl.col("rv_2_err").is_finite())
-    if both["bjd"].n_unique() >= _DOUBLE:
-        from steadystar.infer.double_lined_orbit import fit_double_lined
-
+    if count_epochs(timed) >= LEAST_EPOCHS:
         double = fit_double_lined(timed, options)
         notes += double.notes
         if len(double.samples):
@@ -192,7 +189,7 @@ def _fitted(star_id: Any, visits: pl.DataFrame, options: OrbitOptions) -> Orbit:
     if lost := len(timed) - len(single):
         notes.append(
             f"{lost} visits that show the lines of two stars were left out: an orbit of "
-            f"both takes {_DOUBLE} of them with both velocities."
+            f"both takes both velocities at {LEAST_EPOCHS} times."
         )
     row: dict[str, Any] = {"star_id": star_id, "n_visits": len(single)}
     if single["bjd"].n_unique() < options.min_visits:

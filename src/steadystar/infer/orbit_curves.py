@@ -14,7 +14,7 @@ The numbers that are fitted behave where the usual elements do not:
 - ``k``, ``k_2``, ``v0`` and the zero points: the curve is linear in these.
 """
 
-__all__ = ["Curves", "eccentric_anomaly", "elements_of", "numbers_of"]
+__all__ = ["Curves", "eccentric_anomaly", "elements_of", "numbers_of", "predicted"]
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,32 +74,7 @@ class Curves:
 
     def shape(self, numbers: Vector) -> tuple[Vector, NDArray[np.float64]]:
         """Return the shape of the curve at each time, and its four derivatives."""
-        x, y = numbers[2:4]
-        r = max(np.hypot(x, y), _ROUND)
-        omega = np.arctan2(y, x)
-        root = 1 / np.sqrt(1 + r * r)
-        e = r * root
-        turns = (self.t - self.middle) * np.exp(-numbers[0])
-        mean = 2 * np.pi * turns + numbers[1] - omega
-        sine, cosine = eccentric_anomaly(mean, e)
-        near = 1 / (1 - e * cosine)
-        nu_cos, nu_sin = (cosine - e) * near, root * sine * near
-        cos_w, sin_w = np.cos(omega), np.sin(omega)
-        along = cos_w * nu_cos - sin_w * nu_sin
-        across = sin_w * nu_cos + cos_w * nu_sin
-        speed = (1 + e * nu_cos) ** 2 / root**3  # of nu, against the mean anomaly
-        by_longitude = -across * speed
-        # At constant longitude, omega turns the mean anomaly back.
-        by_omega = across * (speed - 1) - e * sin_w
-        by_e = cos_w - across * nu_sin * (2 + e * nu_cos) / root**2
-        by_r = by_e * root**3
-        columns = (
-            -2 * np.pi * turns * by_longitude,
-            by_longitude,
-            by_r * cos_w - by_omega * sin_w / r,
-            by_r * sin_w + by_omega * cos_w / r,
-        )
-        return along + e * cos_w, np.column_stack(columns)
+        return _shape(self.t - self.middle, numbers)
 
     def linear(self, shape: Vector) -> NDArray[np.float64]:
         """Return what the velocities are linear in, ``(value, number)``."""
@@ -123,6 +98,57 @@ class Curves:
         columns = self.linear(self.shape(four)[0]) * weight[:, None]
         rest = np.linalg.lstsq(columns, self.v * weight, rcond=None)[0]
         return np.concatenate([four, np.asarray(rest, np.float64)])
+
+
+def _shape(since: Vector, numbers: Vector) -> tuple[Vector, NDArray[np.float64]]:
+    """Return the shape at times from the middle, and its four derivatives."""
+    x, y = numbers[2:4]
+    r = max(np.hypot(x, y), _ROUND)
+    omega = np.arctan2(y, x)
+    root = 1 / np.sqrt(1 + r * r)
+    e = r * root
+    turns = since * np.exp(-numbers[0])
+    mean = 2 * np.pi * turns + numbers[1] - omega
+    sine, cosine = eccentric_anomaly(mean, e)
+    near = 1 / (1 - e * cosine)
+    nu_cos, nu_sin = (cosine - e) * near, root * sine * near
+    cos_w, sin_w = np.cos(omega), np.sin(omega)
+    along = cos_w * nu_cos - sin_w * nu_sin
+    across = sin_w * nu_cos + cos_w * nu_sin
+    speed = (1 + e * nu_cos) ** 2 / root**3  # of nu, against the mean anomaly
+    by_longitude = -across * speed
+    # At constant longitude, omega turns the mean anomaly back.
+    by_omega = across * (speed - 1) - e * sin_w
+    by_e = cos_w - across * nu_sin * (2 + e * nu_cos) / root**2
+    by_r = by_e * root**3
+    columns = (
+        -2 * np.pi * turns * by_longitude,
+        by_longitude,
+        by_r * cos_w - by_omega * sin_w / r,
+        by_r * sin_w + by_omega * cos_w / r,
+    )
+    return along + e * cos_w, np.column_stack(columns)
+
+
+def predicted(
+    numbers: Vector,
+    names: tuple[str, ...],
+    since: Vector,
+    second: Vector | float,
+    family: NDArray[np.intp],
+) -> Vector:
+    """Return the velocities that an orbit has at any times, km/s.
+
+    Arguments:
+        numbers, names: those that were fitted, and what they are called (`Curves.names`).
+        since: days from the middle that the longitude belongs to, ``(value,)``.
+        second: the second star's share: 0 for the first star, 1 for the second.
+        family: number of the zero point of each, ``(value,)``.
+    """
+    value = dict(zip(names, numbers, strict=True))
+    zero = np.array([0.0, *(value[n] for n in names if n.startswith("offset_"))])
+    k = value["k"] * (1 - second) - value.get("k_2", 0.0) * second
+    return value["v0"] + zero[family] + k * _shape(since, numbers)[0]
 
 
 def eccentric_anomaly(mean: Vector, e: float) -> tuple[Vector, Vector]:

@@ -23,7 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from steadystar.infer.orbit_curves import Curves, Vector, elements_of, numbers_of
+from steadystar.infer.orbit_curves import (
+    Curves,
+    Vector,
+    elements_of,
+    numbers_of,
+    predicted,
+)
 
 # An eccentricity of less than 2.45 sigma is no evidence against a circle, at 5% (Lucy and
 # Sweeney 1971, AJ 76, 544).
@@ -92,6 +98,13 @@ class Refined:
     ln_likelihood: float
     converged: bool
     notes: tuple[str, ...]
+
+    def predicted(self, t: Vector, second: float, family: NDArray[np.intp]) -> Vector:
+        """Return velocities of the first (0) or second star (1) at times ``t``, km/s.
+
+        ``family``: number of the zero point of each visit, ``(visit,)``.
+        """
+        return predicted(self.numbers, self.names, t - self.middle, second, family)
 
 
 def curves_of(
