@@ -39,6 +39,8 @@ TICK = 1.0
 """How often workers are counted, s."""
 ANSWER = 60.0
 """How long a scheduler or a worker may take to answer, s."""
+PARTING = 5.0
+"""How long is waited for workers to forget a run that has ended, s."""
 QUIET = 10.0
 """How long nothing is said where there is no worker, s."""
 LONG = 60.0
@@ -233,9 +235,10 @@ class Cluster:
     def _open_again(self, error: _Lost) -> None:
         """Wait for the scheduler, and for workers."""
         self._log.say(
-            f"The Dask scheduler is gone ({error}). Waiting for it, up to "
+            "The Dask scheduler is gone. Waiting for it, up to "
             f"{_spoken(self._patience)}; what is finished is kept."
         )
+        self._log.detail(f"({error})")
         until = time.monotonic() + self._patience
         while True:
             with suppress(OSError, RuntimeError, _Lost):
@@ -341,13 +344,13 @@ class Cluster:
         return number, value
 
 
-def _ask(client, what: str, **options) -> Any:
+def _ask(client, what: str, within: float | None = None, **options) -> Any:
     """Ask the scheduler, and wait for the answer for a limited time."""
     if client.status != "running":
         raise _Lost("the connection is broken")
     try:
         asked = getattr(client.scheduler, what)
-        return client.sync(asked, callback_timeout=ANSWER, **options)
+        return client.sync(asked, callback_timeout=within or ANSWER, **options)
     except (OSError, RuntimeError, AttributeError) as error:
         raise _Lost(first_line(error)) from error
 
@@ -395,7 +398,8 @@ def _remote(address: str, directory: Path, log: RunLog, patience: float):
             held.enter_context(silence_logging_cmgr(logging.CRITICAL, root=logger))
         held.enter_context(config.set({"distributed.comm.timeouts.connect": "30s"}))
         try:
-            client = Client(address, timeout="30s", set_as_default=False)
+            timeout = min(ANSWER / 2, max(patience, TICK))
+            client = Client(address, timeout=timeout, set_as_default=False)
         except (OSError, ValueError) as error:
             raise _NoScheduler(
                 f"There is no Dask scheduler at {address}: {first_line(error)}. Give "
@@ -403,6 +407,7 @@ def _remote(address: str, directory: Path, log: RunLog, patience: float):
             ) from error
         held.enter_context(client)
         number = _await_workers(client, address, log, patience)
+        workers = "1 worker" if number == 1 else f"{number} workers"
         name = _name()
         # The name is one that `Ledger.sweep` removes, should this process be killed.
         sign = directory / "work" / f".{name}.part-sign"
@@ -412,14 +417,14 @@ def _remote(address: str, directory: Path, log: RunLog, patience: float):
         _check(client, address, sign, expected)
         client.register_plugin(make_plugin(name, sign, expected))
         held.callback(_take_back, client, name)
-        log.say(f"Working on the Dask cluster at {address}: {number} workers now.")
+        log.say(f"Working on the Dask cluster at {address}: {workers} now.")
         yield client, name
 
 
 def _take_back(client, name: str) -> None:
     """Let workers forget this run, if the scheduler is still there."""
     with suppress(_Lost):
-        _ask(client, "unregister_worker_plugin", name=name)
+        _ask(client, "unregister_worker_plugin", PARTING, name=name)
 
 
 def _name() -> str:
