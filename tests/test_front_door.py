@@ -28,11 +28,33 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
         _ = steadystar.measure_relativ
 
 
-@pytest.mark.parametrize("statement", ["import steadystar", "import steadystar.cli"])
-def test_importing_loads_nothing_heavy(statement):
-    heavy = "{'jax', 'numpy', 'polars', 'astropy', 'dask', 'scipy', 'pydantic'}"
-    code = f"{statement}; import sys; print(sorted({heavy} & set(sys.modules)))"
+def loaded(statement, modules):
+    """Those of the modules that a new interpreter has loaded after the statement."""
+    code = f"{statement}\nimport sys; print(sorted({modules!r} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "[]"
+    return done.stdout.splitlines()[-1]
+
+
+HEAVY = {"jax", "numpy", "polars", "astropy", "dask", "scipy", "matplotlib"}
+HELP = """
+from typer.testing import CliRunner
+from steadystar.cli import app
+for command in app.registered_commands:
+    help = CliRunner().invoke(app, [command.callback.__name__, "--help"])
+    assert help.exit_code == 0, help.output
+"""
+
+
+@pytest.mark.parametrize("statement", ["import steadystar", "import steadystar.cli"])
+def test_importing_loads_nothing_heavy(statement):
+    assert loaded(statement, HEAVY | {"pydantic"}) == "[]"
+
+
+def test_helping_loads_nothing_heavy():
+    assert loaded(HELP, HEAVY) == "[]"  # typer itself may load pydantic
+
+
+def test_a_run_loads_what_draws_only_where_it_draws():
+    assert loaded("import steadystar.pipeline.run", {"matplotlib", "plotly"}) == "[]"

@@ -38,7 +38,6 @@ from steadystar.pipeline.log import open_log
 from steadystar.pipeline.publishing import spectra_of_run
 from steadystar.publish.catalog import described
 from steadystar.publish.inputs import ReportInputs
-from steadystar.publish.variables_page import write_variables_page
 from steadystar.survey.catalogs import CatalogError, open_velocity_table
 
 _TABLES = {
@@ -215,6 +214,8 @@ def _write_page(
     tasks: Tasks,
     notes: list[str],
 ) -> None:
+    from steadystar.publish.variables_page import write_variables_page
+
     rate = SummaryOptions(tasks.variables.false_discovery_rate)
     stars = with_class(summarize_stars(read.visits, rate), judged.variables)
     ledger = Ledger(job.table.absolute().parent)
