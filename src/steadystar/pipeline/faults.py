@@ -5,7 +5,7 @@ must not be written into a table as if a file were bad; the run goes on when the
 is well again.
 """
 
-__all__ = ["explain_os_error", "machine_error", "name_culprit"]
+__all__ = ["explain_os_error", "machine_error", "name_culprit", "refused"]
 
 import errno
 import os
@@ -86,6 +86,11 @@ def machine_error(error: BaseException) -> OSError | None:
             if words in str(cause):
                 return OSError(number, os.strerror(number))
     return None
+
+
+def refused(error: BaseException) -> bool:
+    """Whether the operating system refused something, whatever it was."""
+    return any(isinstance(one, OSError) and one.errno for one in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -5,8 +5,9 @@ depth, in sorted order, and every file that is seen gets rows in the tables or a
 among the rejected, also a README. Only hidden files and the directories of runs are
 passed over, and counted.
 
-A file is known by its absolute path, size and time of modification, as Git knows it;
-where the time differs, its content decides. Tables call it by the name of its folder
+A file is known by its absolute path, its size, and the times at which its content and
+its entry were last changed, as Git knows it; where a time differs, or a file of the same
+name and size lies elsewhere, its content decides. Tables call it by the name of its folder
 and its path in it, so that a survey gives the same tables wherever it lies.
 """
 
@@ -40,6 +41,7 @@ class InputFile:
     name: str
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
 
 
 @dataclass
@@ -146,7 +148,9 @@ def _classify(path: Path, name: str, found: Found) -> None:
     try:
         info = path.stat()
         if stat.S_ISREG(info.st_mode):
-            file = InputFile(str(path), name, info.st_size, info.st_mtime_ns)
+            file = InputFile(
+                str(path), name, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+            )
             found.files.append(file)
             return
         reason = "It is neither a file nor a folder."

@@ -30,6 +30,8 @@ from steadystar.pipeline.faults import explain_os_error, machine_error
 from steadystar.pipeline.lock import Hold, LostDirectory
 from steadystar.pipeline.stopping import in_emergency
 
+_BLOCK = 4096
+
 BEAT = 1.0
 """Seconds between two writings: 0.2 ms of work each."""
 
@@ -240,12 +242,10 @@ class Progress:
             "last_time": self._last_time,
             "stages": [asdict(stage) for stage in self.stages],
         }
-        part = self._path.with_name(".progress.json")
         # A full disk, or a directory that has gone, is for others to tell.
         with self._lock, suppress(OSError, LostDirectory):
             self._hold.check()
-            part.write_text(json.dumps(told), encoding="ascii")
-            part.replace(self._path)
+            _overwrite(self._path, json.dumps(told).encode())
 
     def _memory(self) -> tuple[int, int]:
         """Return the memory of this process and of its children, and how many they are."""
@@ -260,6 +260,22 @@ class Progress:
                     processes += 1
         self._peak = max(self._peak, total, _own_peak())
         return total, processes
+
+
+def _overwrite(path: Path, content: bytes) -> None:
+    """Write whole or not at all; in place where the disk is full, in the same blocks."""
+    content = content.ljust(-(-len(content) // _BLOCK) * _BLOCK)
+    part = path.with_name(".progress.json")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        if path.stat().st_size < len(content):
+            raise
+        with path.open("r+b", buffering=0) as file:
+            file.write(content)
+            file.truncate()
 
 
 def _own_peak() -> int:
@@ -310,6 +326,6 @@ def _number(value: Any) -> int:
 def _spectra(facts: Mapping[str, Any]) -> int:
     """Return how many spectra a unit was about, as far as its facts tell."""
     rows = facts.get("rows")
-    known = [facts.get("spectra"), facts.get("visits")]
+    known = [facts.get(name) for name in ("spectra", "visits", "measured")]
     known += [rows.get("velocities")] if isinstance(rows, Mapping) else []
     return next((value for value in known if isinstance(value, int)), 0)

@@ -20,7 +20,7 @@ __all__ = [
 
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +30,7 @@ import polars as pl
 
 from steadystar.data.schema import conform, empty
 from steadystar.pipeline.config import ConfigurationError
+from steadystar.pipeline.faults import machine_error, refused
 from steadystar.pipeline.inputs import InputFile, link_or_copy, printable
 from steadystar.pipeline.ledger import (
     Record,
@@ -69,19 +70,29 @@ class _Job:
 def known_files(run: Run, batches: Iterable[Record]) -> dict[str, BatchFile]:
     """Return which of the present inputs are in ``batches``, unchanged, by path.
 
-    A file whose time differs but whose content does not is the same file; the ledger
-    takes note of its new time.
+    A file whose times differ but whose content does not is the same file, and so is one of
+    the same name, size and content in another folder; the ledger takes note.
     """
+    batches = list(batches)
     present = {file.path: file for file in run.found.files}
+    read_before = {info["path"] for record in batches for info in record.facts["files"]}
+    moved = {
+        (file.name, file.size): file
+        for file in run.found.files
+        if file.path not in read_before
+    }
     known: dict[str, BatchFile] = {}
     for record in batches:
         touched = False
         for index, info in enumerate(record.facts["files"]):
-            file = present.get(info["path"])
+            file = present.get(info["path"], moved.get((info["name"], info["size"])))
             if file is None or not _same(info, file):
                 continue
-            touched |= file.mtime_ns != info["mtime_ns"]
-            info["mtime_ns"] = file.mtime_ns
+            if not info["sha256"] and file.path in known:  # another time it was opened
+                continue
+            place = {n: getattr(file, n) for n in ("path", "mtime_ns", "ctime_ns")}
+            touched |= info != info | place
+            info |= place
             known[file.path] = BatchFile(
                 record.unit, index, info["name"], info["sha256"]
             )
@@ -99,13 +110,22 @@ def plan_reading(run: Run, stage: Stage) -> list[Unit]:
             f"There is no reader {chosen!r} (option read.reader). There are: "
             f"{', '.join(names)}."
         )
-    kept = []
+    done = []
     for unit in run.ledger.records(stage.name):
         mark = stage.mark(run.configuration, [names, unit])
         record = run.ledger.done(stage.name, unit, mark)
-        if record and any(_on_disk(info) for info in record.facts["files"]):
-            kept.append(record)
-    known = known_files(run, kept)
+        done += [record] if record else []
+    known = {
+        path: file
+        for path, file in known_files(run, done).items()
+        if file.sha256  # else it could not be opened then
+    }
+    live = {file.batch for file in known.values()}
+    kept = [
+        record
+        for record in done
+        if record.unit in live or any(_on_disk(info) for info in record.facts["files"])
+    ]
     new = [file for file in run.found.files if file.path not in known]
     run.news.extend(_news(run, kept, known, new))
     groups = _batches(new, run.configuration.run.files_per_batch)
@@ -164,7 +184,8 @@ def _unit(files: tuple[InputFile, ...], options: ReadOptions, names: list[str]) 
 def _same(info: Mapping[str, Any], file: InputFile) -> bool:
     if file.size != info["size"]:
         return False
-    if file.mtime_ns == info["mtime_ns"]:
+    times = ("path", "mtime_ns", "ctime_ns")
+    if all(getattr(file, name) == info.get(name) for name in times):
         return True
     try:
         return content_hash(Path(file.path)) == info["sha256"]
@@ -187,15 +208,15 @@ def read_batch(job: _Job, prefix: Path) -> Result:
     groups: dict[tuple[str, str], list[Observation]] = {}
     rejected, infos, notes = [], [], []
     for index, file in enumerate(job.files):
-        observation, refused, trouble = _read_file(file, job.options)
+        observation, rows, trouble, again = _read_file(file, job.options)
         if observation is not None and len(observation):
             survey = observation.visits["survey"].fill_null("").first()
             visits = observation.visits.with_columns(_file=pl.lit(index, pl.Int64))
             groups.setdefault((str(survey), observation.spectra.frame), []).append(
                 Observation(visits, observation.spectra, observation.rejected)
             )
-        rejected.append(refused.with_columns(_file=pl.lit(index, pl.Int64)))
-        infos.append(asdict(file) | {"sha256": _hash(file.path)})
+        rejected.append(rows.with_columns(_file=pl.lit(index, pl.Int64)))
+        infos.append(asdict(file) | {"sha256": "" if again else _hash(file.path)})
         notes += trouble
     return _write(groups, pl.concat(rejected), infos, tuple(notes), prefix)
 
@@ -218,6 +239,8 @@ def _taken(job: _Job, prefix: Path) -> Result | None:
         link_or_copy(Path(file.path), part)
     survey = str(visits["survey"].fill_null("").first())
     infos = [asdict(file) | {"sha256": _hash(file.path)}]
+    with suppress(OSError):  # a link is a change of the file's entry: of our making
+        infos[0]["ctime_ns"] = Path(file.path).stat().st_ctime_ns
     rows = named.with_columns(_file=pl.lit(0, pl.Int64))
     return _finished(
         {"spectra-0": spectra},
@@ -248,8 +271,12 @@ _REPORT = (
 
 def _read_file(
     file: InputFile, options: ReadOptions
-) -> tuple[Observation | None, pl.DataFrame, list[str]]:
-    """Return what a file holds, what of it was rejected, and what the log should say."""
+) -> tuple[Observation | None, pl.DataFrame, list[str], bool]:
+    """Return what a file holds, what of it was rejected, what the log should say.
+
+    Last, whether to try it again in the next run: what the disk or the system refused
+    need not be refused for ever. What no file is to blame for, as a full disk, is raised.
+    """
     try:
         with _under_any_name(file) as path:
             observation = read(path, options)
@@ -257,18 +284,27 @@ def _read_file(
         rejected = conform(_renamed(observation.rejected, path, file), "rejected")
         observation = Observation(visits, observation.spectra, rejected)
     except UnreadableFile as error:
+        _raise_fault(error)
         tried = ", ".join(sentence.split(" ", 1)[0] for sentence in error.tried)
         row = _row(file, tried, error.reason, error.remedy)
-        return None, conform(pl.DataFrame([row]), "rejected"), []
+        return None, conform(pl.DataFrame([row]), "rejected"), [], refused(error)
     except Exception as error:  # noqa: BLE001 - one file must not end a survey
+        _raise_fault(error)
         reason = f"An unexpected error: {first_line(error)}"
         row = _row(file, "", reason, _REPORT)
         trouble = f"{file.name}: {reason}\n{traceback.format_exc()}"
-        return None, conform(pl.DataFrame([row]), "rejected"), [trouble]
+        again = refused(error) or isinstance(error, MemoryError)
+        return None, conform(pl.DataFrame([row]), "rejected"), [trouble], again
     if not len(observation) and not len(rejected):
         row = _row(file, "", "It holds no spectrum", "Take it out of the input folder.")
         rejected = conform(pl.DataFrame([row]), "rejected")
-    return observation, rejected, []
+    return observation, rejected, [], False
+
+
+def _raise_fault(error: Exception) -> None:
+    fault = machine_error(error)
+    if fault is not None:
+        raise fault from error
 
 
 def _row(file: InputFile, reader: str, reason: str, remedy: str) -> dict[str, str]:

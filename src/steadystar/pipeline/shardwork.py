@@ -214,6 +214,10 @@ class ShardWork(ABC):
         try:
             self.measure(group, visits, spectra)
             self.measured += len(visits)
+        except (
+            OSError
+        ):  # of the machine, not of a star: the run ends, and goes on later
+            raise
         except Exception as error:  # noqa: BLE001 - one star must not end a survey
             stars = visits["star_id"].unique().sort()
             if len(stars) == 1:
