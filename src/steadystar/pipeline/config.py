@@ -213,8 +213,14 @@ class Configuration(BaseModel):
             raise ConfigurationError(_sentence(cls, error, source)) from error
 
     def section_hash(self, *names: str) -> str:
-        """Hash of the values of the named sections; equal values, equal hash."""
+        """Hash of the values of the named sections; equal values, equal hash.
+
+        Of files only their names count: stages hash their content, wherever they lie.
+        """
         values = {name: dataclasses.asdict(getattr(self, name)) for name in names}
+        for section, option in _FILES:
+            if section in values:
+                values[section][option] = _without_folder(values[section][option])
         text = json.dumps(values, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -232,6 +238,23 @@ class Configuration(BaseModel):
         for name in type(self).model_fields:
             lines += _section_lines(name, getattr(self, name))
         return "\n".join(lines) + "\n"
+
+
+_FILES = (
+    ("absolute", "templates"),
+    ("catalogs", "catalogs"),
+    ("hot", "model"),
+    ("hot", "photometry"),
+    ("hot", "zero_point"),
+    ("report", "targets"),
+)
+"""Options that name files, or folders, which may be moved with a run."""
+
+
+def _without_folder(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_folder(path) for name, path in value.items()}
+    return Path(value).name
 
 
 def _options(options: Any) -> Iterator[tuple[str, str, Any]]:
