@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from scipy.stats import kstest, multivariate_normal
 
+from steadystar.data.schema import columns
 from steadystar.infer.orbit import fit_orbit, fit_orbits
 from steadystar.infer.orbit_likelihood import (
     Elements,
@@ -17,7 +18,8 @@ from steadystar.infer.orbit_likelihood import (
 )
 from steadystar.infer.orbit_modes import modes_of
 from steadystar.infer.orbit_prior import CHUNK, OrbitOptions, prior_batch
-from steadystar.infer.orbit_sampling import sample_orbit
+from steadystar.infer.orbit_sampling import Posterior, sample_orbit
+from steadystar.infer.orbit_summary import samples_table, summary_row
 from steadystar.simulate.orbits import orbital_velocity
 
 EPOCH = 2_458_000.0
@@ -391,6 +393,37 @@ def test_modes_are_periods_that_do_not_stay_in_step():
     # Over 100 d these make 10, 9.95, 5, 9.98 and 33.3 turns.
     assert modes_of(period, 100.0).tolist() == [0, 0, 1, 0, 2]
     assert modes_of(np.empty(0), 100.0).tolist() == []
+
+
+def test_modes_are_told_with_their_shares_and_the_row_is_of_the_largest(both_ways):
+    for orbit in both_ways:
+        modes, samples, row = orbit.modes, orbit.samples, orbit.summary
+        assert modes.columns == list(columns("orbit-modes"))
+        assert len(modes) == row["n_modes"] > 1
+        assert modes["share"].sum() == pytest.approx(1.0)
+        assert (modes["share"].diff().drop_nulls() <= 0).all()
+        first = samples.filter(pl.col("mode") == 0)
+        for name in ("period", "k", "e", "v0"):
+            assert modes[f"{name}_low"][0] <= modes[name][0] <= modes[f"{name}_high"][0]
+            assert row[name] == modes[name][0] == first[name].median()
+
+
+def test_chi_squared_is_that_of_the_largest_mode():
+    """The best sample is of another mode, of which there are few."""
+    one, elements = star(), some_elements(QUICK, 4)
+    elements = elements._replace(period=np.array([10.0, 10.0, 10.0, 90.0]))
+    found = Posterior(
+        elements,
+        linear=np.ones((4, 3)),
+        ln_likelihood=np.array([-3.0, -1.0, -2.0, 0.0]),
+        chi2=np.array([6.0, 2.0, 4.0, 1.0]),
+        method="rejection",
+        n_prior=4,
+        ln_evidence_ratio=9.0,
+        notes=[],
+    )
+    row = summary_row(samples_table("a", one, found), one, found)
+    assert (row["n_modes"], row["chi2"]) == (2, 2.0)
 
 
 def test_the_same_star_has_the_same_orbit_whoever_stands_beside_it():

@@ -24,7 +24,12 @@ from steadystar.infer.double_lined_pair import LEAST_EPOCHS, count_epochs
 from steadystar.infer.orbit_likelihood import StarVelocities
 from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.orbit_sampling import Posterior, sample_orbit
-from steadystar.infer.orbit_summary import samples_table, summary_row, velocities_of
+from steadystar.infer.orbit_summary import (
+    orbit_modes,
+    samples_table,
+    summary_row,
+    velocities_of,
+)
 from steadystar.infer.star_visits import usable_visits
 
 _DEFAULT = OrbitOptions()
@@ -54,13 +59,8 @@ class Orbit:
 
     @property
     def modes(self) -> pl.DataFrame:
-        """One row a mode of the period: share of the samples, median period, K and e."""
-        table = self.samples.group_by("mode").agg(
-            (pl.len() / len(self.samples)).alias("share"),
-            pl.col("period", "k", "e").median(),
-            pl.col("ln_likelihood").max(),
-        )
-        return table.sort("mode")
+        """One row a mode of the period, schema "orbit-modes"."""
+        return orbit_modes(self.samples)
 
     def velocity(self, bjd: NDArray[np.float64], second: bool = False) -> NDArray:
         """Velocity of the star at each time, km/s, ``(sample, time)``.

@@ -1,6 +1,6 @@
-"""Samples of an orbit as a table, their medians and limits as a row, and curves."""
+"""Samples of an orbit as a table, their modes, medians and limits as rows, and curves."""
 
-__all__ = ["samples_table", "summary_row", "velocities_of"]
+__all__ = ["orbit_modes", "samples_table", "summary_row", "velocities_of"]
 
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from steadystar.data import schema
 from steadystar.infer.orbit_likelihood import Elements, StarVelocities
 from steadystar.infer.orbit_masses import mass_function, projected_axis
 from steadystar.infer.orbit_modes import modes_of
@@ -16,6 +17,7 @@ from steadystar.infer.orbit_sampling import Posterior
 Array = NDArray[np.float64]
 
 _LIMITS = (16.0, 50.0, 84.0)
+_OF_MODES = ("period", "k", "e", "v0")
 
 
 def samples_table(star_id: Any, star: StarVelocities, found: Posterior) -> pl.DataFrame:
@@ -54,7 +56,7 @@ def summary_row(
     """Return medians and limits (16%, 84%) of the largest mode, as columns of "orbits"."""
     mode = samples["mode"].to_numpy()
     largest = samples.filter(pl.Series(mode == 0))
-    best = int(np.argmax(found.ln_likelihood))
+    best = int(np.argmax(np.where(mode == 0, found.ln_likelihood, -np.inf)))
     parameters = 5 + len(star.constants)
     row: dict[str, Any] = {
         "n_visits": len(star),
@@ -87,6 +89,31 @@ def summary_row(
     for name in ("omega", "omega_low", "omega_high"):
         row[name] -= turn
     return row
+
+
+def orbit_modes(samples: pl.DataFrame) -> pl.DataFrame:
+    """Return one row a mode of every star's orbit, schema "orbit-modes".
+
+    ``samples``: of one star or of many, schema "orbit-samples". Shares are of the samples of
+    the star; modes of a star are in order, the largest first.
+    """
+    low, _, high = (limit / 100 for limit in _LIMITS)
+    keys = ["star_id", "mode"]
+    table = samples.group_by(keys, maintain_order=True).agg(
+        pl.len().cast(pl.Int64).alias("n_samples"),
+        *(
+            expression
+            for n in _OF_MODES
+            for expression in (
+                pl.col(n).median(),
+                pl.col(n).quantile(low, "linear").alias(f"{n}_low"),
+                pl.col(n).quantile(high, "linear").alias(f"{n}_high"),
+            )
+        ),
+    )
+    share = pl.col("n_samples") / pl.col("n_samples").sum().over("star_id")
+    table = table.with_columns(share.alias("share")).sort(keys)
+    return schema.conform(table, "orbit-modes", keep_dtype=("star_id",))
 
 
 def _unwrapped(angle: Array, turn: float) -> Array:

@@ -10,7 +10,6 @@ __all__ = [
     "Tasks",
     "describe_variables",
     "judge_stars",
-    "orbit_modes",
     "variable_facts",
     "visit_temperatures",
 ]
@@ -196,27 +195,6 @@ def _with_masses(
         )
     )
     return orbits.update(limits, on="star_id", how="left")
-
-
-def orbit_modes(samples: pl.DataFrame) -> pl.DataFrame:
-    """Return one row a mode of every star's orbit (schema "orbit-modes")."""
-    numbers = ("period", "k", "e", "v0")
-    keys = ["star_id", "mode"]
-    table = samples.group_by(keys, maintain_order=True).agg(
-        pl.len().cast(pl.Int64).alias("n_samples"),
-        *(
-            expression
-            for n in numbers
-            for expression in (
-                pl.col(n).median(),
-                pl.col(n).quantile(0.16, "linear").alias(f"{n}_low"),
-                pl.col(n).quantile(0.84, "linear").alias(f"{n}_high"),
-            )
-        ),
-    )
-    share = pl.col("n_samples") / pl.col("n_samples").sum().over("star_id")
-    table = table.with_columns(share.alias("share")).sort(keys)
-    return schema.conform(table, "orbit-modes", keep_dtype=("star_id",))
 
 
 def visit_temperatures(visits: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:

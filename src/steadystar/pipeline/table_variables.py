@@ -19,6 +19,7 @@ from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data import schema
 from steadystar.data.column import FLOAT
 from steadystar.data.tables import write_parquet
+from steadystar.infer.orbit_summary import orbit_modes
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.summary import SummaryOptions, summarize_stars
 from steadystar.pipeline.claims import claim_directory
@@ -29,7 +30,6 @@ from steadystar.pipeline.judging import (
     Tasks,
     describe_variables,
     judge_stars,
-    orbit_modes,
     variable_facts,
 )
 from steadystar.pipeline.kept import kept_zeropoints

@@ -11,7 +11,6 @@ __all__ = [
     "evidence_of",
     "judged_stars",
     "page_order",
-    "star_modes",
 ]
 
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from steadystar.data import schema
+from steadystar.infer.orbit_summary import orbit_modes
 from steadystar.infer.star_visits import usable_visits
 from steadystar.publish.facts import Facts
 from steadystar.publish.inputs import ReportInputs
@@ -59,7 +59,7 @@ class Evidence:
     def period(self) -> float:
         """The period to fold with: the orbit's largest mode, else the highest peak."""
         if len(self.samples):
-            return float(star_modes(self.samples)["period"][0])
+            return float(orbit_modes(self.samples)["period"][0])
         for value in (self.verdict.get("period"), *self.periods["period"].head(1)):
             if value is not None and np.isfinite(value) and value > 0:
                 return float(value)
@@ -95,27 +95,6 @@ def _row(table: pl.DataFrame | None, star_id: str) -> dict[str, Any]:
         return {}
     found = table.filter(pl.col("star_id").cast(pl.String) == star_id)
     return found.row(0, named=True) if len(found) else {}
-
-
-def star_modes(samples: pl.DataFrame) -> pl.DataFrame:
-    """Return one row a mode of a star's samples: ``mode, share`` and medians, limits.
-
-    Columns ``period, k, e``, each with ``_low`` and ``_high`` (16th, 84th percentile).
-    """
-    numbers = ("period", "k", "e")
-    return (
-        samples.group_by("mode")
-        .agg(
-            (pl.len() / len(samples)).alias("share"),
-            *(pl.col(n).median() for n in numbers),
-            *(
-                pl.col(n).quantile(q, "linear").alias(f"{n}_{end}")
-                for n in numbers
-                for q, end in ((0.16, "low"), (0.84, "high"))
-            ),
-        )
-        .sort("mode")
-    )
 
 
 def judged_stars(inputs: ReportInputs) -> pl.DataFrame:

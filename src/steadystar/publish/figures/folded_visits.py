@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from steadystar.infer.orbit_summary import velocities_of
+from steadystar.infer.orbit_summary import orbit_modes, velocities_of
 from steadystar.publish.numbers import Array
-from steadystar.publish.variable_facts import Evidence, star_modes
+from steadystar.publish.variable_facts import Evidence
 
 _DRAWN = 40
 
@@ -64,7 +64,7 @@ def above_center(samples: pl.DataFrame, bjd: Array, second: bool = False) -> Arr
 
 def modes_seen(evidence: Evidence, most: int) -> list[FoldedVisits]:
     """Return the visits as the largest modes of the posterior see them, at most ``most``."""
-    table = star_modes(evidence.samples)
+    table = orbit_modes(evidence.samples)
     out = []
     for number, share in table.select("mode", "share").head(most).iter_rows():
         samples = evidence.samples.filter(pl.col("mode") == number)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from steadystar.infer.orbit_summary import orbit_modes
 from steadystar.publish.figures.folded_visits import (
     FoldedVisits,
     above_center,
@@ -39,7 +40,7 @@ from steadystar.publish.plot import (
     arm_color,
     arm_title,
 )
-from steadystar.publish.variable_facts import Evidence, star_modes
+from steadystar.publish.variable_facts import Evidence
 
 _MODES = 3
 _PHASES = np.linspace(0, 1, 121)
@@ -274,7 +275,7 @@ def period_posterior(evidence: Evidence) -> Figure | Missing | None:
     edges = np.geomspace(low, high, 61)
     histogram: list[Mark] = []
     points: list[Mark] = []
-    table = star_modes(samples)
+    table = orbit_modes(samples)
     for place, number in enumerate(table["mode"].to_list()):
         color = MODE_COLORS[place] if place < len(MODE_COLORS) else "muted"
         of_mode = samples.filter(pl.col("mode") == number)
