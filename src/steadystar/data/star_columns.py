@@ -3,19 +3,74 @@
 `steadystar.data.schema` lists them under ``TABLES``.
 """
 
-__all__ = ["COMPARE", "STANDARDS", "STARS"]
+__all__ = [
+    "CLASS",
+    "COMPARE",
+    "CONSTANCY",
+    "MEAN",
+    "PERIOD",
+    "PERIOD_FAP",
+    "STANDARDS",
+    "STAR",
+    "STARS",
+]
 
 from dataclasses import replace
 
 from steadystar.data.column import BOOL, DEC, FLOAT, INT, RA, RV, STAR_ID, TEXT, Column
 from steadystar.data.label_columns import LABEL_NAMES, STAR_LABELS
 
-STARS = (
-    # A catalog of stars: programs take identifier and position from what is main.
-    *(replace(c, ucd=f"{c.ucd};meta.main") for c in (STAR_ID, RA, DEC)),
-    Column("n_visits", INT, "", "meta.number;obs", "Visits with a velocity"),
+STAR = tuple(replace(c, ucd=f"{c.ucd};meta.main") for c in (STAR_ID, RA, DEC))
+"""In catalogs of stars: programs take identifier and position from what is main."""
+
+MEAN = (
     Column("rv_mean", FLOAT, "km/s", RV + ";stat.mean", "Weighted mean velocity"),
     Column("rv_mean_err", FLOAT, "km/s", "stat.error;" + RV, "Error of rv_mean"),
+)
+CONSTANCY = (
+    Column(
+        "p_constant", FLOAT, "", "stat.probability", "Probability of being constant"
+    ),
+    Column("constant", BOOL, "", "meta.code", "p_constant > 0.5"),
+    Column(
+        "variable",
+        BOOL,
+        "",
+        "meta.code;src.var",
+        "Variable at the false-discovery rate asked for, over the whole table",
+    ),
+    Column(
+        "double_lined", BOOL, "", "meta.code;src.class", "Lines of two stars were seen"
+    ),
+)
+PERIOD = Column(
+    "period",
+    FLOAT,
+    "d",
+    "time.period",
+    "Period of the orbit if that is good, else of the highest peak",
+)
+PERIOD_FAP = Column(
+    "period_fap",
+    FLOAT,
+    "",
+    "stat.probability",
+    "Chance that noise has a peak as high as this period's; NaN if the orbit has "
+    "another period than the highest peak",
+)
+CLASS = Column(
+    "class",
+    TEXT,
+    "",
+    "src.class",
+    "constant, uncertain, variable, single-lined binary, double-lined binary, "
+    "likely pulsator",
+)
+
+STARS = (
+    *STAR,
+    Column("n_visits", INT, "", "meta.number;obs", "Visits with a velocity"),
+    *MEAN,
     Column(
         "rv_scatter",
         FLOAT,
@@ -55,39 +110,8 @@ STARS = (
         "Error of rv_intrinsic",
     ),
     Column("chi2", FLOAT, "", "stat.fit.chi2", "Chi squared about rv_mean"),
-    Column(
-        "p_constant", FLOAT, "", "stat.probability", "Probability of being constant"
-    ),
-    Column("constant", BOOL, "", "meta.code", "p_constant > 0.5"),
-    Column(
-        "variable",
-        BOOL,
-        "",
-        "meta.code;src.var",
-        "Variable at a false-discovery rate of 0.01 over the survey",
-    ),
-    Column(
-        "double_lined", BOOL, "", "meta.code;src.class", "Lines of two stars were seen"
-    ),
-    Column(
-        "period", FLOAT, "d", "time.period", "Period of the highest peak", optional=True
-    ),
-    Column(
-        "period_fap",
-        FLOAT,
-        "",
-        "stat.probability",
-        "Chance that noise has a peak so high anywhere in the range searched",
-        optional=True,
-    ),
-    Column(
-        "class",
-        TEXT,
-        "",
-        "src.class",
-        "What the velocities make of it, as in the table of variables",
-        optional=True,
-    ),
+    *CONSTANCY,
+    *(replace(c, optional=True) for c in (PERIOD, PERIOD_FAP, CLASS)),
     *STAR_LABELS,
 )
 

@@ -5,22 +5,29 @@
 
 __all__ = ["ORBITS", "ORBIT_MODES", "ORBIT_SAMPLES", "PERIODS", "VARIABLES"]
 
-from dataclasses import replace
+from collections.abc import Iterable
 
-from steadystar.data.column import BOOL, DEC, FLOAT, INT, RA, RV, STAR_ID, TEXT, Column
+from steadystar.data.column import BOOL, FLOAT, INT, RV, STAR_ID, TEXT, Column
+from steadystar.data.star_columns import (
+    CLASS,
+    CONSTANCY,
+    MEAN,
+    PERIOD,
+    PERIOD_FAP,
+    STAR,
+)
 
 _SCATTER = "stat.stdev;" + RV
 _DIFFERENCE = RV + ";arith.diff"
-_PERIOD = "time.period"
+_PERIOD = PERIOD.ucd
 _ERROR = "stat.error;"
 
 VARIABLES = (
-    *(replace(c, ucd=f"{c.ucd};meta.main") for c in (STAR_ID, RA, DEC)),
+    *STAR,
     Column("n_visits", INT, "", "meta.number;obs", "Visits that were judged"),
     Column("n_nights", INT, "", "meta.number;obs", "Nights of these visits"),
     Column("baseline", FLOAT, "d", "time.interval;obs", "From the first to the last"),
-    Column("rv_mean", FLOAT, "km/s", RV + ";stat.mean", "Weighted mean velocity"),
-    Column("rv_mean_err", FLOAT, "km/s", _ERROR + RV, "Error of rv_mean"),
+    *MEAN,
     Column("chi2", FLOAT, "", "stat.fit.chi2", "Chi squared about the mean"),
     Column("dof", INT, "", "stat.fit.dof", "Degrees of freedom of chi2"),
     Column(
@@ -64,20 +71,7 @@ VARIABLES = (
     Column("rv_intrinsic", FLOAT, "km/s", _SCATTER, "Intrinsic scatter, most likely"),
     Column("rv_intrinsic_low", FLOAT, "km/s", _SCATTER, "Its lower limit (68%)"),
     Column("rv_intrinsic_high", FLOAT, "km/s", _SCATTER, "Its upper limit (68%)"),
-    Column(
-        "p_constant", FLOAT, "", "stat.probability", "Probability of being constant"
-    ),
-    Column("constant", BOOL, "", "meta.code", "p_constant > 0.5"),
-    Column(
-        "variable",
-        BOOL,
-        "",
-        "meta.code;src.var",
-        "Variable at the false-discovery rate asked for, over the whole table",
-    ),
-    Column(
-        "double_lined", BOOL, "", "meta.code;src.class", "Lines of two stars were seen"
-    ),
+    *CONSTANCY,
     Column(
         "n_double_lined", INT, "", "meta.number;obs", "Visits with lines of two stars"
     ),
@@ -110,13 +104,7 @@ VARIABLES = (
         "stat.probability",
         "Chance that a star of constant temperature has temperatures so different in an arm",
     ),
-    Column(
-        "period",
-        FLOAT,
-        "d",
-        _PERIOD,
-        "Period of the orbit if that is good, else of the highest peak",
-    ),
+    PERIOD,
     Column(
         "period_err",
         FLOAT,
@@ -124,26 +112,12 @@ VARIABLES = (
         _ERROR + _PERIOD,
         "Half the 68% interval of the orbit's period; else error of period, if this peak",
     ),
-    Column(
-        "period_fap",
-        FLOAT,
-        "",
-        "stat.probability",
-        "Chance that noise has a peak as high as this period's; NaN if the orbit has "
-        "another period than the highest peak",
-    ),
+    PERIOD_FAP,
     Column(
         "mass_function", FLOAT, "solMass", "phys.mass;arith", "Of the orbit, median"
     ),
     Column("m2_min", FLOAT, "solMass", "phys.mass", "Least mass of the companion"),
-    Column(
-        "class",
-        TEXT,
-        "",
-        "src.class",
-        "constant, uncertain, variable, single-lined binary, double-lined binary, "
-        "likely pulsator",
-    ),
+    CLASS,
     Column("evidence", TEXT, "", "meta.note", "Why, in words"),
     Column(
         "massive_companion",
@@ -181,35 +155,41 @@ PERIODS = (
 )
 """One row a peak of a star's periodogram."""
 
-_INTERVALS = (
-    ("period", "d", _PERIOD, "Period"),
-    ("k", "km/s", RV, "Semi-amplitude of the star's velocity"),
-    ("e", "", "src.orbital.eccentricity", "Eccentricity"),
-    ("omega", "deg", "src.orbital.periastron", "Argument of periastron of the star"),
-    ("t_peri", "d", "time.epoch;src.orbital.periastron", "Time of periastron, BJD_TDB"),
-    ("v0", "km/s", RV + ";stat.mean", "Velocity of the center of mass"),
-    ("jitter", "km/s", _SCATTER, "Scatter beyond the errors"),
-    ("k_2", "km/s", RV, "Semi-amplitude of the second star"),
-    ("mass_ratio", "", "phys.mass;arith.ratio", "Mass of the second over the first"),
-    (
-        "a_sin_i",
+_ELEMENTS = {
+    "period": ("d", _PERIOD, "Period"),
+    "k": ("km/s", RV, "Semi-amplitude of the star's velocity"),
+    "e": ("", "src.orbital.eccentricity", "Eccentricity"),
+    "omega": ("deg", "src.orbital.periastron", "Argument of periastron of the star"),
+    "t_peri": ("d", "time.epoch;src.orbital.periastron", "Time of periastron, BJD_TDB"),
+    "v0": ("km/s", RV + ";stat.mean", "Velocity of the center of mass"),
+    "jitter": ("km/s", _SCATTER, "Scatter beyond the errors"),
+    "k_2": ("km/s", RV, "Semi-amplitude of the second star"),
+    "mass_ratio": ("", "phys.mass;arith.ratio", "Mass of the second over the first"),
+    "a_sin_i": (
         "solRad",
         "phys.size.smajAxis",
         "Projected semi-major axis of the star",
     ),
-    ("a_2_sin_i", "solRad", "phys.size.smajAxis", "The same of the second star"),
-    ("mass_function", "solMass", "phys.mass;arith", "Mass function"),
-    ("m2_min", "solMass", "phys.mass", "Least mass of the companion"),
-    ("m_sin3_i", "solMass", "phys.mass;arith", "Mass of the first star, times sin^3 i"),
-    ("m_2_sin3_i", "solMass", "phys.mass;arith", "The same of the second star"),
-)
+    "a_2_sin_i": ("solRad", "phys.size.smajAxis", "The same of the second star"),
+    "mass_function": ("solMass", "phys.mass;arith", "Mass function"),
+    "m2_min": ("solMass", "phys.mass", "Least mass of the companion"),
+    "m_sin3_i": ("solMass", "phys.mass;arith", "Mass of the first star, times sin^3 i"),
+    "m_2_sin3_i": ("solMass", "phys.mass;arith", "The same of the second star"),
+}
+"""Elements of orbits: unit, UCD, meaning."""
 
 
-def _with_limits(names: tuple[str, ...] = ()) -> tuple[Column, ...]:
+def _element(name: str) -> Column:
+    """An element of one orbit."""
+    unit, ucd, words = _ELEMENTS[name]
+    return Column(name, FLOAT, unit, ucd, words)
+
+
+def _with_limits(names: Iterable[str]) -> tuple[Column, ...]:
+    """Elements of many orbits: medians, and limits of 68%."""
     out = []
-    for name, unit, ucd, words in _INTERVALS:
-        if names and name not in names:
-            continue
+    for name in names:
+        unit, ucd, words = _ELEMENTS[name]
         out += [
             Column(name, FLOAT, unit, ucd, f"{words}; median"),
             Column(f"{name}_low", FLOAT, unit, f"{ucd};stat.min", "16th percentile"),
@@ -223,10 +203,10 @@ ORBITS = (
     Column("n_visits", INT, "", "meta.number;obs", "Visits that were fitted"),
     Column("n_samples", INT, "", "meta.number", "Samples of the posterior"),
     Column("n_prior", INT, "", "meta.number", "Samples of the prior that were tried"),
-    Column("method", TEXT, "", "meta.code", "rejection, importance or least-squares"),
+    Column("method", TEXT, "", "meta.code", "rejection or importance"),
     Column("n_modes", INT, "", "meta.number", "Separate ranges of the period"),
     Column("mode_share", FLOAT, "", "stat.probability", "Share of the largest of them"),
-    *_with_limits(),
+    *_with_limits(_ELEMENTS),
     Column(
         "ln_evidence_ratio",
         FLOAT,
@@ -246,16 +226,7 @@ ORBIT_SAMPLES = (
     Column(
         "mode", INT, "", "meta.number", "Range of the period it is in, 0 the largest"
     ),
-    Column("period", FLOAT, "d", _PERIOD, "Period"),
-    Column("e", FLOAT, "", "src.orbital.eccentricity", "Eccentricity"),
-    Column("omega", FLOAT, "deg", "src.orbital.periastron", "Argument of periastron"),
-    Column(
-        "t_peri", FLOAT, "d", "time.epoch;src.orbital.periastron", "Periastron, BJD"
-    ),
-    Column("k", FLOAT, "km/s", RV, "Semi-amplitude"),
-    Column("k_2", FLOAT, "km/s", RV, "Semi-amplitude of the second star"),
-    Column("v0", FLOAT, "km/s", RV + ";stat.mean", "Velocity of the center of mass"),
-    Column("jitter", FLOAT, "km/s", _SCATTER, "Scatter beyond the errors"),
+    *map(_element, ("period", "e", "omega", "t_peri", "k", "k_2", "v0", "jitter")),
     Column("ln_likelihood", FLOAT, "", "stat.likelihood", "Logarithm, natural"),
 )
 """One row a sample of the posterior of a star's orbit; offsets follow as columns."""
