@@ -40,7 +40,7 @@ from steadystar.pipeline.units import Run, perform, write_tables
 
 STAGES_AFTER = (
     *("velocities", "zeropoints", "errors", "stars"),
-    *("variables", "catalog", "report"),
+    *("judge", "periods", "variables", "catalog", "report"),
 )
 _STARS = 100
 _EPOCH = 2_458_000.25
@@ -82,8 +82,19 @@ def _exposures(rng, fields: int) -> dict[str, np.ndarray]:
     within = np.arange(len(field)) - first[field]
     gaps = rng.integers(1, 40, (fields, 8)).cumsum(axis=1)
     night = 58_000 + (field * 37) % 900 + gaps[field, within // 2]
-    time = _EPOCH + (night - 58_000) + 0.03 * (within % 2) + rng.uniform(0, 0.1, fields)[field]
-    return {"field": field, "first": first, "count": count, "night": night, "time": time}
+    time = (
+        _EPOCH
+        + (night - 58_000)
+        + 0.03 * (within % 2)
+        + rng.uniform(0, 0.1, fields)[field]
+    )
+    return {
+        "field": field,
+        "first": first,
+        "count": count,
+        "night": night,
+        "time": time,
+    }
 
 
 def _stars(rng, stars: int) -> dict[str, np.ndarray]:
@@ -128,18 +139,27 @@ def _seen(rng, units: int, field, plan) -> dict[str, np.ndarray]:
 def _measured(rng, seen, star, field, spectrograph, plan) -> pl.DataFrame:
     n = len(seen["star"])
     who, exposure, unit = seen["star"], seen["exposure"], seen["unit"]
-    angle = 2 * np.pi * plan["time"][exposure] / star["period"][who] + star["phase"][who]
+    angle = (
+        2 * np.pi * plan["time"][exposure] / star["period"][who] + star["phase"][who]
+    )
     motion = star["k"][who] * np.sin(angle)
     nights = np.unique(plan["night"], return_inverse=True)[1][exposure]
     frames = []
     for arm, scale in (("blue", 1.0), ("red", 1.4)):
         shape = (int(unit.max()) + 1, len(plan["time"]))
         # A spectrograph drifts from night to night, and from exposure to exposure.
-        offset = rng.normal(0, 0.4, (17, int(nights.max()) + 1))[spectrograph[unit], nights]
+        offset = rng.normal(0, 0.4, (17, int(nights.max()) + 1))[
+            spectrograph[unit], nights
+        ]
         offset = offset + rng.normal(0, 0.3, shape)[unit, exposure]
         snr = star["snr"][who] * rng.lognormal(0, 0.25, n)
         error = np.hypot(20 * scale / snr, 0.05)
-        rv = star["rv"][who] + motion + offset + rng.normal(size=n) * np.hypot(error, 0.1)
+        rv = (
+            star["rv"][who]
+            + motion
+            + offset
+            + rng.normal(size=n) * np.hypot(error, 0.1)
+        )
         rv += (rng.uniform(size=n) < 0.002) * rng.normal(0, 80, n)
         second = star["double"][who] & (np.abs(motion) > 20)
         lost = rng.uniform(size=n) < 0.01
@@ -227,7 +247,9 @@ def prepare(directory: Path, table: pl.DataFrame) -> None:
         _commit(ledger, "measure", name, {"velocities": rows}, {})
     nothing = {"duplicates": empty("rejected")}
     assigned = table.select("visit_id", "star_id", shard="_shard")
-    _commit(ledger, "match", "all", nothing | {"assigned": assigned}, {"shards": shards})
+    _commit(
+        ledger, "match", "all", nothing | {"assigned": assigned}, {"shards": shards}
+    )
 
 
 def _commit(ledger: Ledger, stage: str, unit: str, tables, facts) -> None:
@@ -285,7 +307,10 @@ def _peak() -> float:
 
 def measure(directory: Path, stages, fibers: bool) -> None:
     """Do the stages, each in a process of its own, and print what they took."""
-    print(f"{'stage':>12} {'seconds':>8} {'cpu s':>8} {'peak GB':>8} {'before':>7}", flush=True)
+    print(
+        f"{'stage':>12} {'seconds':>8} {'cpu s':>8} {'peak GB':>8} {'before':>7}",
+        flush=True,
+    )
     total = np.zeros(2)
     for name in stages:
         call = [sys.executable, __file__, "--one", name, "-o", str(directory)]
@@ -304,11 +329,17 @@ def measure(directory: Path, stages, fibers: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[10**4, 10**5, 10**6])
-    parser.add_argument("--velocities", choices=["absolute", "both"], default="absolute")
+    parser.add_argument(
+        "--velocities", choices=["absolute", "both"], default="absolute"
+    )
     parser.add_argument("--fibers", action="store_true")
     parser.add_argument("--stages", nargs="*", default=list(STAGES_AFTER))
-    parser.add_argument("--one", help="do one stage in the directory -o, in this process")
-    parser.add_argument("-o", type=Path, help="directory, kept; else one that is removed")
+    parser.add_argument(
+        "--one", help="do one stage in the directory -o, in this process"
+    )
+    parser.add_argument(
+        "-o", type=Path, help="directory, kept; else one that is removed"
+    )
     options = parser.parse_args()
     if options.one:
         print(json.dumps(do_stage(options.o, options.one, options.fibers)))

@@ -6,19 +6,22 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from steadystar import cli
 from steadystar.data import schema
-from steadystar.data.schema import columns
+from steadystar.data.schema import columns, conform
+from steadystar.data.status import Status
 from steadystar.infer.moonlight import moonlight_velocity
 from steadystar.infer.orbit import Orbits
 from steadystar.infer.orbit_masses import companion_mass, mass_function
 from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.star_visits import usable_visits
+from steadystar.infer.summary import summarize_stars
 from steadystar.infer.variability import VariabilityOptions
-from steadystar.pipeline import judging
+from steadystar.pipeline import candidates, judging, variables
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.judging import visit_temperatures
 from steadystar.pipeline.results import NoResults, export_tables, rewrite_report
@@ -297,7 +300,7 @@ def test_double_lined_stars_come_first():
             "rv_max_difference_snr": [9.0, 90.0, 3.0, np.nan, 1.0],
         }
     )
-    assert judging._changing(judged) == ["d", "c", "b", "a"]
+    assert candidates._changing(judged) == ["d", "c", "b", "a"]
 
 
 def test_a_fit_to_all_arms_counts_once():
@@ -323,3 +326,63 @@ def test_a_fit_to_all_arms_counts_once():
     )
     found = dict(visit_temperatures(visits, labels).select("visit_id", "teff").rows())
     assert found == {"b-blue": 5100.0, "a-red": 5000.0}
+
+
+def two_methods():
+    """Stars with relative and absolute velocities; a double one has absolute ones only."""
+    rng = np.random.default_rng(6)
+    star, visit = (grid.ravel() for grid in np.mgrid[:10, :8])
+    bjd = 2458400.3 + 7.3 * visit + rng.uniform(0, 0.4, star.size)
+    rv = K * np.sin(2 * np.pi * bjd / (PERIOD + 0.1 * star)) * (star % 3 > 0)
+    table = pl.DataFrame(
+        {
+            "star_id": [f"s{n}" for n in star],
+            "visit_id": [f"v{n}" for n in range(star.size)],
+            "bjd": bjd,
+            "method": "marginal",
+            "rv": rv + rng.normal(0, 0.2, star.size),
+            "rv_err": np.full(star.size, 0.2),
+            "status": np.where(star == 8, int(Status.DOUBLE_LINED), 0),
+        }
+    )
+    relative = table.filter(pl.col("star_id") != "s8").with_columns(
+        method=pl.lit("joint"),
+        rv=pl.col("rv") + 5.0,
+        reference_visit_id=pl.lit("first of ") + pl.col("star_id"),
+    )
+    return pl.concat([table, relative], how="diagonal")
+
+
+def test_stars_in_parts_get_what_they_get_together(tmp_path, monkeypatch):
+    table = conform(two_methods(), "velocities")
+    tasks = judging.Tasks(periods=PeriodOptions(1.0, draws=20))
+    whole = judging.judge_stars(table, tasks)
+    table.write_parquet(tmp_path / "velocities.parquet")
+    monkeypatch.setattr(variables, "STARS_PER_UNIT", 4)
+    job = variables._Job(tmp_path / "velocities.parquet", None, None, tasks)
+    judged = variables.judge_survey(job, tmp_path / "judge")
+    assert judged.facts["chosen"] == 6
+    parts = [
+        variables.search_periods(
+            variables._SearchJob(
+                judged.outputs["chosen"], judged.outputs["visits"], n, tasks.periods
+            ),
+            tmp_path / f"{n}",
+        )
+        for n in range(2)
+    ]
+    assert [part.facts["stars"] for part in parts] == [4, 2]
+    summarize_stars(table).write_parquet(tmp_path / "stars.parquet")
+    job = variables._ClassJob(
+        *(judged.outputs[name] for name in ("judged", "chosen", "visits")),
+        tuple(part.outputs["periods"] for part in parts),
+        tmp_path / "stars.parquet",
+        tasks,
+        (),
+    )
+    found = variables.classify_survey(job, tmp_path / "all").outputs
+    assert_frame_equal(pl.read_parquet(found["variables"]), whole.variables)
+    assert_frame_equal(pl.read_parquet(found["periods"]), whole.periods)
+    reasons = dict(whole.periods.select("star_id", "period_status").unique().rows())
+    assert reasons["s8"] == "no usable visit has a time"
+    assert reasons["s1"] == "good"

@@ -9,48 +9,33 @@ __all__ = [
     "Judged",
     "Tasks",
     "describe_variables",
+    "judge_closely",
     "judge_stars",
     "variable_facts",
     "visit_temperatures",
 ]
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from steadystar.calibrate.label_rows import trusted
 from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data import schema
 from steadystar.infer.classes import CLASSES, classify_stars
-from steadystar.infer.moonlight import moonlit_visits
 from steadystar.infer.orbit import fit_orbits
 from steadystar.infer.orbit_masses import companion_mass, mass_function
 from steadystar.infer.orbit_prior import OrbitOptions
-from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.periods import find_periods
-from steadystar.infer.star_visits import usable_visits, without_visits
-from steadystar.infer.variability import VariabilityOptions, find_variables
+from steadystar.pipeline.candidates import (
+    Candidates,
+    Tasks,
+    choose_stars,
+    visit_temperatures,
+)
 
 _NOTES = 20
-
-
-@dataclass(frozen=True)
-class Tasks:
-    """What is to be done, and how.
-
-    ``periods``, ``orbits``: None if none are wanted. ``stars``: whose; those that vary or
-    show two stars if None. ``most_orbits``: of how many at most, the surest first.
-    ``mass``: table ``star_id, mass`` (solar masses).
-    """
-
-    variables: VariabilityOptions = field(default_factory=VariabilityOptions)
-    periods: PeriodOptions | None = field(default_factory=PeriodOptions)
-    orbits: OrbitOptions | None = None
-    stars: Sequence[Any] | None = None
-    most_orbits: int | None = None
-    mass: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -82,77 +67,31 @@ def judge_stars(
     Raises:
         ValueError: a column is missing, or a star that was asked for has no visit.
     """
-    temperatures = None if labels is None else visit_temperatures(visits, labels)
-    judged = find_variables(
-        visits, tasks.variables, zeropoints=zeropoints, labels=temperatures
-    )
-    periods, orbits, samples = (
-        schema.empty(n) for n in ("periods", "orbits", "orbit-samples")
-    )
-    stars = list(_changing(judged) if tasks.stars is None else tasks.stars)
-    notes = []
-    wanted = tasks.periods is not None or tasks.orbits is not None
-    if wanted and not _timed(visits):
-        notes.append(
-            "The table has no times of the visits as numbers (bjd, days): no period or orbit was "
-            "looked for."
-        )
-    elif wanted and stars:
-        visits, said = _without_moonlight(visits, judged, stars, tasks.variables)
-        notes += said
-        if tasks.periods is not None:
-            periods = find_periods(visits, stars, tasks.periods)
-        if tasks.orbits is not None:
-            most = tasks.most_orbits
-            if most is not None and len(stars) > most:
-                notes.append(
-                    f"Orbits were fitted for the {most} surest of {len(stars)} stars: "
-                    "`steadystar orbits` fits all."
-                )
-            orbits, samples, said = _orbits(visits, stars[:most], tasks)
-            notes += said
-    judged = classify_stars(judged, periods, orbits, tasks.variables.classes)
-    return Judged(judged, periods, orbits, samples, tuple(notes))
+    chosen = choose_stars(visits, tasks, zeropoints=zeropoints, labels=labels)
+    periods = schema.empty("periods")
+    if tasks.periods is not None and chosen.stars:
+        periods = find_periods(chosen.visits, chosen.stars, tasks.periods)
+    return judge_closely(chosen, periods, tasks)
 
 
-def _timed(visits: pl.DataFrame) -> bool:
-    return "bjd" in visits.columns and bool(
-        visits["bjd"].cast(pl.Float64, strict=False).is_finite().any()
-    )
+def judge_closely(chosen: Candidates, periods: pl.DataFrame, tasks: Tasks) -> Judged:
+    """Fit the orbits that are wanted, and give every star its class by all that is known.
 
-
-def _changing(judged: pl.DataFrame) -> list[Any]:
-    """The stars that vary or show two stars, the surest first.
-
-    Double-lined ones come before the others, by the number of such visits: they may have
-    no other visits to differ, and their masses are to be had.
+    ``periods``: of the stars that were chosen (schema "periods").
     """
-    flags = [pl.col(n).fill_null(value=False) for n in ("variable", "double_lined")]
-    found = judged.filter(flags[0] | flags[1])
-    order = -pl.col("rv_max_difference_snr").abs().fill_nan(0.0).fill_null(0.0)
-    double = pl.when(flags[1]).then(-pl.col("n_double_lined").fill_null(0)).otherwise(1)
-    return found.sort(double, order, "star_id")["star_id"].to_list()
-
-
-def _without_moonlight(
-    visits: pl.DataFrame,
-    judged: pl.DataFrame,
-    stars: list[Any],
-    options: VariabilityOptions,
-) -> tuple[pl.DataFrame, list[str]]:
-    """Flag the moonlit visits of ``stars``, which say nothing of them, and count them."""
-    lit = pl.col("star_id").is_in(
-        pl.Series(stars, dtype=judged["star_id"].dtype).implode()
-    )
-    lit = judged.filter(lit & (pl.col("n_moonlight") > 0))["star_id"]
-    if options.use_moonlit or not len(lit):
-        return visits, []
-    table = usable_visits(visits)
-    table = table.filter(pl.col("star_id").is_in(lit.implode()))
-    moonlit, _ = moonlit_visits(table, options.moonlight)
-    out = table.filter(pl.Series(moonlit))
-    said = f"Moonlit visits left out of periods and orbits: {len(out)}, of stars: {len(lit)}."
-    return without_visits(visits, out), [said]
+    orbits, samples = (schema.empty(n) for n in ("orbits", "orbit-samples"))
+    notes, stars = list(chosen.notes), chosen.stars
+    if tasks.orbits is not None and stars:
+        most = tasks.most_orbits
+        if most is not None and len(stars) > most:
+            notes.append(
+                f"Orbits were fitted for the {most} surest of {len(stars)} stars: "
+                "`steadystar orbits` fits all."
+            )
+        orbits, samples, said = _orbits(chosen.visits, stars[:most], tasks)
+        notes += said
+    judged = classify_stars(chosen.variables, periods, orbits, tasks.variables.classes)
+    return Judged(judged, periods, orbits, samples, tuple(notes))
 
 
 def _orbits(
@@ -195,34 +134,6 @@ def _with_masses(
         )
     )
     return orbits.update(limits, on="star_id", how="left")
-
-
-def visit_temperatures(visits: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """Return ``visit_id, teff, teff_err`` of the visits whose spectra were fitted.
-
-    A fit to all arms of an exposure at once goes to one visit of the exposure, that of
-    the smallest error: counted once, it keeps its weight.
-    """
-    labels = labels.filter(pl.Series(trusted(labels, ["teff"])["teff"]))
-    labels = labels.select(
-        "visit_id", "star_id", "exposure_id", "arm", "teff", "teff_err"
-    )
-    named = labels.filter(pl.col("visit_id").is_in(visits["visit_id"].implode()))
-    rest = labels.join(named, on="visit_id", how="anti").drop("visit_id", "arm")
-    columns = ["visit_id", "teff", "teff_err"]
-    if not len(rest) or "exposure_id" not in visits.columns:
-        return named.select(columns)
-    keys = ["star_id", "exposure_id"]
-    best = (
-        usable_visits(visits)
-        .select("visit_id", "rv_err", *(pl.col(k).cast(pl.String) for k in keys))
-        .sort("rv_err", "visit_id")
-        .unique(keys, keep="first", maintain_order=True)
-    )
-    rest = rest.with_columns(pl.col(k).cast(pl.String) for k in keys)
-    whole = rest.unique(keys, keep="first", maintain_order=True)
-    found = best.join(whole, on=keys, how="inner", maintain_order="left")
-    return pl.concat([named.select(columns), found.select(columns)])
 
 
 def variable_facts(judged: Judged) -> dict[str, Any]:

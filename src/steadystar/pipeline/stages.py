@@ -59,7 +59,14 @@ from steadystar.pipeline.sorting import (
 )
 from steadystar.pipeline.summary import conclude
 from steadystar.pipeline.units import Pipeline, Stage
-from steadystar.pipeline.variables import judge_survey, plan_variables
+from steadystar.pipeline.variables import (
+    classify_survey,
+    judge_survey,
+    plan_classes,
+    plan_judging,
+    plan_periods,
+    search_periods,
+)
 
 Records = Mapping[str, Record]
 
@@ -124,6 +131,15 @@ def _errors(records: Records) -> str:
 
 def _stars(records: Records) -> str:
     return _n(records["all"].facts["stars"], "star")
+
+
+def _judge(records: Records) -> str:
+    return f"{_n(records['all'].facts['chosen'], 'star')} vary or show two stars"
+
+
+def _periods(records: Records) -> str:
+    stars = sum(record.facts["stars"] for record in records.values())
+    return f"{_n(stars, 'star')} searched"
 
 
 def _variables(records: Records) -> str:
@@ -242,12 +258,31 @@ STAGES = (
         _stars,
     ),
     Stage(
-        "variables",
+        "judge",
         "Judging who varies",
-        ("variables", "periods", "orbits"),
+        ("variables",),
         1,
-        plan_variables,
+        plan_judging,
         judge_survey,
+        _judge,
+    ),
+    Stage(
+        "periods",
+        "Searching for periods",
+        ("periods",),
+        1,
+        plan_periods,
+        search_periods,
+        _periods,
+        spread=True,
+    ),
+    Stage(
+        "variables",
+        "Telling the kinds of stars",
+        ("variables", "periods", "orbits"),
+        2,
+        plan_classes,
+        classify_survey,
         _variables,
     ),
     Stage("catalog", "Writing catalogs", (), 1, plan_catalog, write_catalog, _catalog),

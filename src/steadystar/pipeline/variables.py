@@ -1,9 +1,18 @@
-"""Who varies: the stage of a run, and the command on any table of velocities."""
+"""Who varies: the stages of a run, and the command on any table of velocities.
+
+All stars are judged together, for who varies depends on how many do. Those that do are
+searched for periods some hundred at a time, wherever there is room. In the end every star
+gets its class, by all that was found.
+"""
 
 __all__ = [
+    "classify_survey",
     "find_table_variables",
     "judge_survey",
-    "plan_variables",
+    "plan_classes",
+    "plan_judging",
+    "plan_periods",
+    "search_periods",
 ]
 
 from collections.abc import Mapping
@@ -13,13 +22,17 @@ from pathlib import Path
 import polars as pl
 
 from steadystar.calibrate.zeropoint import ZeroPoints
-from steadystar.pipeline.config import Configuration
-from steadystar.pipeline.judging import (
-    Judged,
+from steadystar.data import schema
+from steadystar.infer.period_options import PeriodOptions
+from steadystar.infer.periods import find_periods
+from steadystar.pipeline.candidates import (
+    Candidates,
     Tasks,
-    judge_stars,
-    variable_facts,
+    choose_stars,
+    visits_of_stars,
 )
+from steadystar.pipeline.config import Configuration
+from steadystar.pipeline.judging import Judged, judge_closely, variable_facts
 from steadystar.pipeline.table_variables import (
     TableJob,
     replaced,
@@ -28,24 +41,26 @@ from steadystar.pipeline.table_variables import (
 )
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 
+STARS_PER_UNIT = 250
+"""Stars that are searched for periods as one unit of work: some ten seconds."""
+
 
 @dataclass(frozen=True)
 class _Job:
     velocities: Path
-    stars: Path
     labels: Path | None
     zeropoints: Path | None
     tasks: Tasks
 
 
-def plan_variables(run: Run, stage: Stage) -> list[Unit]:
+def plan_judging(run: Run, stage: Stage) -> list[Unit]:
     """One unit: all stars, for who varies depends on how many do."""
     ledger = run.ledger
-    velocities, stars, zero = (
-        ledger.records(name)["all"] for name in ("errors", "stars", "zeropoints")
+    velocities, zero = (
+        ledger.records(name)["all"] for name in ("errors", "zeropoints")
     )
     labels = ledger.records("parameters").get("all")
-    inputs = [velocities.outputs["velocities"].sha256, stars.outputs["stars"].sha256]
+    inputs = [velocities.outputs["velocities"].sha256]
     if labels:
         inputs.append(labels.outputs["labels"].sha256)
     known = "zeropoints" in zero.outputs
@@ -53,7 +68,6 @@ def plan_variables(run: Run, stage: Stage) -> list[Unit]:
         inputs.append(zero.outputs["zeropoints"].sha256)
     job = _Job(
         ledger.path(velocities, "velocities"),
-        ledger.path(stars, "stars"),
         ledger.path(labels, "labels") if labels else None,
         ledger.path(zero, "zeropoints") if known else None,
         tasks_of_run(run.configuration),
@@ -73,14 +87,93 @@ def tasks_of_run(configuration: Configuration) -> Tasks:
 
 
 def judge_survey(job: _Job, prefix: Path) -> Result:
-    """Judge the stars of a run, and tell the table of stars."""
-    labels = pl.read_parquet(job.labels) if job.labels else None
-    judged = judge_stars(
+    """Judge the stars of a run, and choose those that are searched for periods."""
+    chosen = choose_stars(
         pl.read_parquet(job.velocities),
         job.tasks,
         zeropoints=ZeroPoints.load(job.zeropoints) if job.zeropoints else None,
-        labels=labels,
+        labels=pl.read_parquet(job.labels) if job.labels else None,
     )
+    stars = pl.Series("star_id", chosen.stars, chosen.variables.schema["star_id"])
+    tables = {
+        "judged": chosen.variables,
+        "chosen": stars.to_frame(),
+        "visits": chosen.visits,
+    }
+    facts = {"chosen": len(stars), "notes": list(chosen.notes)}
+    return Result(write_tables(tables, prefix), facts)
+
+
+@dataclass(frozen=True)
+class _SearchJob:
+    chosen: Path
+    visits: Path
+    number: int
+    options: PeriodOptions
+
+
+def plan_periods(run: Run, stage: Stage) -> list[Unit]:
+    """One unit for every few hundred of the stars that were chosen."""
+    record = run.ledger.records("judge")["all"]
+    chosen, visits = (run.ledger.path(record, name) for name in ("chosen", "visits"))
+    marks = [record.outputs[name].sha256 for name in ("chosen", "visits")]
+    return [
+        Unit(
+            f"{number:05d}",
+            [*marks, number, STARS_PER_UNIT],
+            _SearchJob(chosen, visits, number, run.configuration.periods),
+        )
+        for number in range(-(-record.facts["chosen"] // STARS_PER_UNIT))
+    ]
+
+
+def search_periods(job: _SearchJob, prefix: Path) -> Result:
+    """Search some stars for periods."""
+    first = job.number * STARS_PER_UNIT
+    stars = pl.read_parquet(job.chosen)["star_id"][first : first + STARS_PER_UNIT]
+    rows = pl.scan_parquet(job.visits).filter(pl.col("star_id").is_in(stars.implode()))
+    periods = find_periods(rows.collect(), stars.to_list(), job.options)
+    return Result(write_tables({"periods": periods}, prefix), {"stars": len(stars)})
+
+
+@dataclass(frozen=True)
+class _ClassJob:
+    judged: Path
+    chosen: Path
+    visits: Path
+    periods: tuple[Path, ...]
+    stars: Path
+    tasks: Tasks
+    notes: tuple[str, ...]
+
+
+def plan_classes(run: Run, stage: Stage) -> list[Unit]:
+    """One unit: all stars, with the periods that were found."""
+    ledger = run.ledger
+    judged, stars = (ledger.records(name)["all"] for name in ("judge", "stars"))
+    periods = ledger.records("periods").values()
+    job = _ClassJob(
+        *(ledger.path(judged, name) for name in ("judged", "chosen", "visits")),
+        tuple(ledger.path(record, "periods") for record in periods),
+        ledger.path(stars, "stars"),
+        tasks_of_run(run.configuration),
+        tuple(judged.facts["notes"]),
+    )
+    inputs = [judged.sha256(), [record.sha256() for record in periods], stars.sha256()]
+    return [Unit("all", inputs, job)]
+
+
+def classify_survey(job: _ClassJob, prefix: Path) -> Result:
+    """Fit the orbits that are wanted, tell every star's class, and the table of stars."""
+    parts = [schema.empty("periods"), *(pl.read_parquet(path) for path in job.periods)]
+    chosen = Candidates(
+        pl.read_parquet(job.judged),
+        pl.read_parquet(job.chosen)["star_id"].to_list(),
+        _visits_for_orbits(job),
+        job.notes,
+    )
+    periods = pl.concat(parts).sort("star_id", "rank")
+    judged = judge_closely(chosen, periods, job.tasks)
     stars = with_class(pl.read_parquet(job.stars), judged.variables)
     tables = {
         "stars": stars,
@@ -91,6 +184,13 @@ def judge_survey(job: _Job, prefix: Path) -> Result:
         tables |= {"orbits": judged.orbits, "orbit-samples": judged.samples}
     facts = variable_facts(judged) | {"notes": list(judged.notes)}
     return Result(write_tables(tables, prefix), facts)
+
+
+def _visits_for_orbits(job: _ClassJob) -> pl.DataFrame:
+    if job.tasks.orbits is None:
+        return schema.empty("velocities")
+    first = pl.read_parquet(job.chosen)["star_id"][: job.tasks.most_orbits]
+    return visits_of_stars(pl.read_parquet(job.visits), first.to_list())
 
 
 def find_table_variables(
