@@ -73,8 +73,8 @@ def test_an_interrupted_simulation_goes_on_and_ends_with_the_same_bytes(
         made.append(number)
         write(directory, plan, stars, number)
 
-    write = simulated_shards._write
-    monkeypatch.setattr(simulated_shards, "_write", until_the_second)
+    write = simulated_shards.write_piece
+    monkeypatch.setattr(simulated_shards, "write_piece", until_the_second)
     with pytest.raises(KeyboardInterrupt):
         simulate_shards(tmp_path, SMALL, seed=4)
     assert len(list((tmp_path / "spectra").iterdir())) == 1
@@ -82,7 +82,7 @@ def test_an_interrupted_simulation_goes_on_and_ends_with_the_same_bytes(
 
     first = made.pop()
     monkeypatch.setattr(
-        simulated_shards, "_write", lambda *job: [made.append(job[3]), write(*job)]
+        simulated_shards, "write_piece", lambda *job: [made.append(job[3]), write(*job)]
     )
     assert simulate_shards(tmp_path, SMALL, seed=4)
     assert first not in made

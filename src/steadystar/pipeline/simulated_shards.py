@@ -27,13 +27,15 @@ from steadystar.data.tables import write_parquet
 from steadystar.pipeline.config import ConfigurationError
 from steadystar.pipeline.ledger import atomic, fingerprint
 from steadystar.pipeline.pools import ONE_THREAD
-from steadystar.simulate.large_survey import (
-    LargePlan,
-    LargeSurveyOptions,
-    draw_plan,
-    make_shard,
+from steadystar.pipeline.simulated_pieces import (
+    keep,
+    shard_file,
+    truth_file,
+    write_kept,
+    write_piece,
 )
-from steadystar.survey.shards import number_of_shards, shard_of, write_shard
+from steadystar.simulate.large_survey import LargePlan, LargeSurveyOptions, draw_plan
+from steadystar.survey.shards import number_of_shards, shard_of
 
 _VERSION = 1
 
@@ -79,7 +81,7 @@ def simulate_shards(
     write_parquet(stars, truth / "stars.parquet")
     write_parquet(plan.exposures, truth / "exposures.parquet")
     write_parquet(plan.offsets(), truth / "offsets.parquet")
-    _join([_truth(directory, n) for n in sorted(members)], truth / "visits.parquet")
+    _join([truth_file(directory, n) for n in sorted(members)], truth / "visits.parquet")
     _note(directory, mark, complete=True)
     rmtree(truth / "visits", ignore_errors=True)
     return True
@@ -122,16 +124,9 @@ def _note(directory: Path, mark: str, *, complete: bool) -> None:
         part.write_text(json.dumps(content), encoding="ascii")
 
 
-def _shard(directory: Path, number: int) -> Path:
-    return directory / "spectra" / f"shard-{number:05d}.parquet"
-
-
-def _truth(directory: Path, number: int) -> Path:
-    return directory / "truth" / "visits" / f"{number:05d}.parquet"
-
-
 def _there(directory: Path, number: int) -> bool:
-    return _shard(directory, number).exists() and _truth(directory, number).exists()
+    shard, truth = shard_file(directory, number), truth_file(directory, number)
+    return shard.exists() and truth.exists()
 
 
 def _made(
@@ -144,17 +139,17 @@ def _made(
     """
     if workers <= 1:
         for number, stars in members.items():
-            _write(directory, plan, stars, number)
+            write_piece(directory, plan, stars, number)
             yield
         return
     # Processes are started afresh: a fork would copy the locks of polars' threads.
     context = multiprocessing.get_context("spawn")
     with (
         _one_thread(),
-        ProcessPoolExecutor(workers, context, _keep, (directory, plan)) as pool,
+        ProcessPoolExecutor(workers, context, keep, (directory, plan)) as pool,
     ):
         futures = [
-            pool.submit(_write_kept, stars, number) for number, stars in members.items()
+            pool.submit(write_kept, stars, number) for number, stars in members.items()
         ]
         try:
             for future in as_completed(futures):
@@ -182,26 +177,6 @@ def _one_thread() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-_kept: list[tuple[Path, LargePlan]] = []
-
-
-def _keep(directory: Path, plan: LargePlan) -> None:
-    """Begin a worker: it keeps what is the same for all shards."""
-    _kept[:] = [(directory, plan)]
-
-
-def _write_kept(stars: pl.DataFrame, number: int) -> None:
-    directory, plan = _kept[0]
-    _write(directory, plan, stars, number)
-
-
-def _write(directory: Path, plan: LargePlan, stars: pl.DataFrame, number: int) -> None:
-    made = make_shard(plan, stars, number)
-    truth = made.truth.with_columns(shard=pl.lit(number, pl.Int64))
-    write_parquet(truth, _truth(directory, number))
-    write_shard(_shard(directory, number), made.visits, made.spectra)
 
 
 def _join(pieces: list[Path], path: Path) -> None:
