@@ -10,6 +10,7 @@ and what this one shows. A figure that has no data is a `Missing` with the reaso
 """
 
 __all__ = [
+    "PHASE",
     "Axis",
     "Band",
     "Bars",
@@ -29,11 +30,12 @@ __all__ = [
     "Words",
     "arm_color",
     "arm_title",
+    "twice",
 ]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +59,10 @@ class Axis:
     high: Real | None = None
     ticks: tuple[tuple[Real, str], ...] | None = None
     reverse: bool = False
+
+
+PHASE = Axis("phase", low=0, high=2)
+"""Two cycles, so that none of its parts is at an edge."""
 
 
 @dataclass(frozen=True)
@@ -325,3 +331,16 @@ def arm_color(arm: str, arms: Sequence[str]) -> Color:
 def arm_title(arm: str) -> str:
     """Return ``red arm``; nothing where all arms were measured together."""
     return f"{arm} arm" if arm not in ("", "all") else ""
+
+
+def twice(
+    phase: Array, y: Array, error: Array, *, size: Real = 6, **drawn: Any
+) -> Points:
+    """Return points over the two cycles of `PHASE`; ``drawn``: how, as of `Points`."""
+    return Points(
+        np.concatenate([phase, phase + 1]),
+        np.tile(y, 2),
+        error=np.tile(error, 2),
+        size=size,
+        **drawn,
+    )

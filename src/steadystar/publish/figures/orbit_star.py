@@ -8,8 +8,6 @@ points of arms were free in the fit too.
 
 __all__ = ["folded_orbits", "period_posterior", "wilson_plot"]
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 
@@ -29,6 +27,7 @@ from steadystar.publish.numbers import (
     significant,
 )
 from steadystar.publish.plot import (
+    PHASE,
     Axis,
     Figure,
     Line,
@@ -39,6 +38,7 @@ from steadystar.publish.plot import (
     Steps,
     arm_color,
     arm_title,
+    twice,
 )
 from steadystar.publish.variable_facts import Evidence
 
@@ -96,7 +96,7 @@ def _curve_panel(
     for arm, chosen in _by_arm(visits):
         if (seen := chosen & mode.fitted).any():
             marks.append(
-                _twice(
+                twice(
                     mode.phase[seen],
                     mode.rv[seen],
                     mode.rv_err[seen],
@@ -107,7 +107,7 @@ def _curve_panel(
     second = mode.fitted & np.isfinite(mode.rv_2)
     if second.any():
         marks.append(
-            _twice(
+            twice(
                 mode.phase[second],
                 mode.rv_2[second],
                 mode.rv_2_err[second],
@@ -119,21 +119,10 @@ def _curve_panel(
     marks += _left_out(mode, number)
     share = f", {percent(mode.share, 1)} of the samples" if mode.share < 1 else ""
     return Panel(
-        Axis("phase", low=0, high=2),
+        PHASE,
         Axis(label),
         tuple(marks),
         title=f"{significant(mode.best['period'], 6)} d{share}",
-    )
-
-
-def _twice(phase: Array, y: Array, error: Array, **drawn: Any) -> Points:
-    """Points over two cycles."""
-    drawn = {"size": 6} | drawn
-    return Points(
-        np.concatenate([phase, phase + 1]),
-        np.tile(y, 2),
-        error=np.tile(error, 2),
-        **drawn,
     )
 
 
@@ -147,7 +136,7 @@ def _left_out(mode: FoldedVisits, number: int) -> list[Mark]:
     error = np.concatenate([mode.rv_err[left], mode.rv_2_err[left]])
     known = np.isfinite(y)
     return [
-        _twice(
+        twice(
             np.tile(mode.phase[left], 2)[known],
             y[known],
             error[known],
@@ -202,11 +191,9 @@ def _residual_panel(
     for chosen, residual, error, look in drawn:
         if (seen := chosen & np.isfinite(residual)).any():
             marks.append(
-                _twice(mode.phase[seen], residual[seen], error[seen], size=5, **look)
+                twice(mode.phase[seen], residual[seen], error[seen], size=5, **look)
             )
-    return Panel(
-        Axis("phase", low=0, high=2), Axis("residual (km/s)"), tuple(marks), tall=0.6
-    )
+    return Panel(PHASE, Axis("residual (km/s)"), tuple(marks), tall=0.6)
 
 
 def _by_arm(visits: pl.DataFrame) -> list[tuple[str, np.ndarray]]:

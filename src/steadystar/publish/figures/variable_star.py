@@ -26,6 +26,7 @@ from steadystar.publish.numbers import (
     significant,
 )
 from steadystar.publish.plot import (
+    PHASE,
     Axis,
     Figure,
     Line,
@@ -34,6 +35,7 @@ from steadystar.publish.plot import (
     Points,
     arm_color,
     arm_title,
+    twice,
 )
 
 _LINES = 3
@@ -293,20 +295,12 @@ def _against_both(
         at = time.of(table)[chosen]
         against_time.append(Points(at, y, color, name, error=dy, size=6))
         phase = (bjd[chosen] / period) % 1
-        against_phase.append(
-            Points(
-                np.concatenate([phase, phase + 1]),
-                np.tile(y, 2),
-                color,
-                error=np.tile(dy, 2),
-                size=6,
-            )
-        )
+        against_phase.append(twice(phase, y, dy, color=color))
     panels = [Panel(Axis(time.label), Axis(label), tuple(against_time))]
     if time.known and np.isfinite(period) and period > 0:
         panels.append(
             Panel(
-                Axis("phase", low=0, high=2),
+                PHASE,
                 Axis(label),
                 tuple(against_phase),
                 title=f"Folded, period {period:.6g} d",
