@@ -315,7 +315,7 @@ class Cluster:
             )
             self._submit(flight, number, workers=[worker], allow_other_workers=True)
 
-    def _land(self, flight: _Flight) -> tuple[int, Finished | Exception] | None:
+    def _land(self, flight: _Flight) -> tuple[int, Any] | None:
         """Return the next result with the number of its call, if there is one soon."""
         try:
             future = flight.arrived.get(timeout=TICK)
