@@ -136,9 +136,6 @@ def _advance(
     names = [stage.name for stage in pipeline.stages]
     run.ledger.sweep(*names)
     done: dict[str, int] = {}
-    last = max(
-        (n for n, stage in enumerate(pipeline.stages) if stage.spread), default=0
-    )
     for number, stage in enumerate(pipeline.stages):
         progress.begin(stage.name)
         units = stage.plan(run, stage)
@@ -147,8 +144,8 @@ def _advance(
         with log.progress(stage.says, len(todo)) as bar:
             step = progress.counter(stage.name, len(todo), old, bar.advance)
             settled = _settle(run, stage, pool, todo, log, step)
-        if number == last:  # the memory of its processes is for what follows
-            pool.close()
+        if not any(later.spread for later in pipeline.stages[number + 1 : number + 3]):
+            pool.close()  # the memory of its processes is for what follows
         keep = {unit.name for unit in units} - {u.name for u in todo} | set(settled)
         for name in run.ledger.records(stage.name).keys() - keep:
             run.ledger.forget(stage.name, name)
