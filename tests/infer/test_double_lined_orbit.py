@@ -1,14 +1,21 @@
 """Orbits of pairs: mass ratio without an orbit, exchanged stars, published orbits."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from steadystar.infer.double_lined_candidates import Candidate
 from steadystar.infer.double_lined_orbit import DoubleLinedOptions, fit_double_lined
 from steadystar.infer.double_lined_pair import pair_of
+from steadystar.infer.double_lined_tables import (
+    best_of_modes,
+    modes_table,
+    summary_of,
+)
 from steadystar.infer.orbit import fit_orbit
 from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.orbit_refinement import RefinementOptions, refine_curves
@@ -170,6 +177,49 @@ def test_a_pair_gets_its_orbit(mock, plain):
     assert len(plain.samples) == 256
     assert plain.modes["share"][0] > 0.99
     assert not plain.exchanged.any()
+
+
+def test_a_pairs_row_says_how_its_samples_came_about(plain):
+    assert plain.summary["method"] == "importance"
+    told = {}
+    for worth, converged in ((500.0, True), (50.0, True), (500.0, False)):
+        best = replace(plain.best, converged=converged)
+        row = summary_of("pair", 16, plain.samples, best, FEW, worth)
+        told[worth, converged] = row["orbit_status"]
+    assert told == {
+        (500.0, True): "good",
+        (50.0, True): "few samples",
+        (500.0, False): "the fit did not settle",
+    }
+    narrow = replace(FEW, max_period=plain.summary["period"] * 1.05)
+    row = summary_of("pair", 16, plain.samples, plain.best, narrow, 500.0)
+    assert row["orbit_status"] == "at the limit of the periods"
+
+
+def test_modes_of_a_pair_are_those_of_its_samples(plain):
+    """A third of the samples in step with another period, that fits better at its best."""
+    period = plain.summary["period"]
+    other = pl.int_range(pl.len()) % 3 == 0
+    samples = plain.samples.with_columns(
+        mode=other.cast(pl.Int64),
+        period=pl.when(other).then(2 * pl.col("period")).otherwise("period"),
+    )
+    found = [
+        Candidate(
+            replace(plain.best, elements=plain.best.elements | {"period": by * period}),
+            plain.exchanged,
+            -float(by),
+        )
+        for by in (2, 3, 1)
+    ]
+    best = best_of_modes(found, samples, 400.0)
+    assert [one.orbit.elements["period"] / period for one in best] == [1, 2]
+    modes = modes_table(best, samples)
+    share = [(samples["mode"] == m).mean() for m in (0, 1)]
+    assert modes["share"].to_list() == pytest.approx(share)
+    row = summary_of("pair", 16, samples, best[0].orbit, FEW, 500.0)
+    assert row["mode_share"] == modes["share"][0]
+    assert (row["n_modes"], row["orbit_status"]) == (2, "several periods")
 
 
 def test_exchanged_velocities_give_the_same_orbit(mock, plain):

@@ -15,6 +15,7 @@ from steadystar.infer.orbit_curves import eccentric_anomaly, elements_of, number
 from steadystar.infer.orbit_posterior import PosteriorDensity
 from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.orbit_refinement import RefinementOptions, curves_of, refine
+from steadystar.infer.orbit_weighing import weigh
 from steadystar.kernels.orbit import orbit_shape, solve_kepler
 
 _FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -222,3 +223,33 @@ def test_the_density_has_the_likelihood_in_it(visits):
     left = [(curves.v - curves.model(p)[0]) / sigma for p in both]
     expected = -0.5 * (np.sum(left[1] ** 2) - np.sum(left[0] ** 2))
     assert values[1] - values[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_jitter_of_nearly_nothing_is_as_unlikely_as_its_prior_says(visits):
+    t, rv, _ = visits
+    curves = curves_of(t, rv, np.ones(30))
+    numbers = np.append(numbers_of(TRUTH, curves.middle), [20.0, 3.0])[None]
+    jitter = np.array([1e-4, 1e-7])
+    options = OrbitOptions(jitter=0.05, jitter_width=1.5)
+    first, second = PosteriorDensity(curves, options)(numbers.repeat(2, 0), jitter)
+    # Beside errors of 1 km/s neither matters to the likelihood.
+    away = np.log(jitter / 0.05) / 1.5
+    assert first - second == pytest.approx((away[1] ** 2 - away[0] ** 2) / 2, abs=1e-6)
+
+
+def test_without_jitter_the_density_is_that_of_the_numbers_alone(visits):
+    t, rv, _ = visits
+    curves = curves_of(t, rv, np.full(30, 0.5))
+    options = OrbitOptions(jitter=0.0)
+    refined = refine(
+        t, rv, np.full(30, 0.5), TRUTH, options=RefinementOptions(jitter=0.0)
+    )
+    density = PosteriorDensity(curves, options)
+    assert density.allowed(0.0) == density.allowed(0.7) == 0.0
+    found = weigh(density, [refined], 500)
+    assert (found.jitter == 0).all()
+    assert found.worth > 500
+    k = found.numbers[:, 4]
+    # Of 500 samples a mean is known to 0.045 sigma, a width to 3%.
+    assert k.mean() == pytest.approx(20, abs=0.25 * refined.errors["k"])
+    assert k.std() == pytest.approx(refined.errors["k"], rel=0.15)

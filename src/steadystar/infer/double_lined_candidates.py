@@ -137,15 +137,16 @@ class _Look:
     def how(self, **limits) -> RefinementOptions:
         """Return how orbits are refined: the prior keeps them from e = 1."""
         b = max(self.options.eccentricity_b, 1.0)
-        return RefinementOptions(eccentricity_b=b, **limits)
+        jitter = -1.0 if self.options.jitter > 0 else 0.0
+        return RefinementOptions(jitter=jitter, eccentricity_b=b, **limits)
 
     def judged(self, orbit: Refined, exchanged) -> Candidate:
         """Add the merit to an orbit."""
         pair = self.pair.turned(exchanged)
         sigma = pair.sigma if len(pair.sigma) else None
         density = PosteriorDensity(pair.curves(), self.options, sigma)
-        jitter = max(orbit.elements["jitter"], 0.3 * self.options.jitter)
-        value = float(density(orbit.numbers[None], np.array([jitter]))[0])
+        jitter = np.array([density.allowed(orbit.elements["jitter"])])
+        value = float(density(orbit.numbers[None], jitter)[0])
         return Candidate(orbit, exchanged, value + ln_odds(exchanged, self.double))
 
 

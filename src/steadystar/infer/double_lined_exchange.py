@@ -40,7 +40,7 @@ def by_sign(pair: Pair, high: Chosen) -> tuple[Chosen, bool]:
 def by_orbit(pair: Pair, orbit: Refined) -> Chosen:
     """Return which visits the orbit would rather have exchanged, ``(visit,)``."""
     rows = pair.both
-    jitter = max(orbit.elements["jitter"], 1e-3)
+    jitter = orbit.elements["jitter"]
     given, other = (
         sum(
             (v[rows] - orbit.predicted(pair.t[rows], second, pair.family[rows])) ** 2

@@ -29,7 +29,14 @@ from steadystar.infer.double_lined_pair import (
     count_epochs,
     pair_of,
 )
-from steadystar.infer.double_lined_tables import modes_table, samples_table, summary_of
+from steadystar.infer.double_lined_tables import (
+    best_of_modes,
+    modes_table,
+    no_summary,
+    samples_table,
+    summary_of,
+)
+from steadystar.infer.orbit_clouds import remarks_on
 from steadystar.infer.orbit_curves import Curves
 from steadystar.infer.orbit_posterior import PosteriorDensity
 from steadystar.infer.orbit_prior import OrbitOptions
@@ -49,9 +56,9 @@ class DoubleLined:
     Attributes:
         summary: a row of "orbits"; NaN and a reason where there is no orbit.
         samples: of the posterior, schema "orbit-samples" and one column a zero point.
-        modes: a row a period that fits: ``mode, share, period, period_err, e, k, k_2,
-            v0, jitter, chi2, delta_chi2, exchanged`` (the number of visits
-            whose velocities were exchanged), the largest share first.
+        modes: a row a mode of the samples and the best orbit in it, the largest first:
+            ``mode, share, period, period_err, e, k, k_2, v0, jitter, chi2, delta_chi2,
+            exchanged`` (the number of visits whose velocities were exchanged).
         best: the refined orbit of the largest mode, None without one.
         exchanged: visits (of those used, in order) whose velocities were exchanged.
         wilson: mass ratio and center of mass without an orbit, None without one.
@@ -102,21 +109,20 @@ def fit_double_lined(
     parts, worth = _weighed(pair, found, options, double)
     if not parts:
         return _without(star_id, n_both, "the prior allows none of the orbits that fit")
-    samples = samples_table(star_id, parts, found[0].orbit)
-    modes = modes_table(found, samples, float(np.ptp(pair.t)))
+    samples = samples_table(star_id, parts)
     # The largest mode need not be the one with the highest peak.
-    period = modes["period"][0]
-    best, exchanged, _ = next(
-        one for one in found if one.orbit.elements["period"] == period
-    )
-    samples = samples_table(star_id, parts, best)
+    of_modes = best_of_modes(found, samples, float(np.ptp(pair.t)))
+    modes, (best, exchanged, _) = modes_table(of_modes, samples), of_modes[0]
+    # Of all times of periastron those next to that of the best orbit.
+    turns = ((pl.col("t_peri") - best.elements["t_peri"]) / pl.col("period")).round()
+    samples = samples.with_columns(pl.col("t_peri") - turns * pl.col("period"))
     if exchanged.any():
         notes.append(
             f"The velocities of {int(exchanged.sum())} of {n_both} visits were "
             "exchanged: as given, they make no such orbit."
         )
     notes += [*best.notes, *_remarks(modes, worth)]
-    summary = summary_of(star_id, n_both, samples, best)
+    summary = summary_of(star_id, n_both, samples, best, options, worth)
     wilson = pair.turned(exchanged).wilson()
     return DoubleLined(summary, samples, modes, best, exchanged, wilson, tuple(notes))
 
@@ -164,20 +170,15 @@ def _remarks(modes: pl.DataFrame, worth: float) -> list[str]:
             f"{' and more' if len(likely) > 6 else ''} d. The first has a share of "
             f"{modes['share'][0]:.2f}."
         )
-    if worth < 100:
-        out.append(
-            f"The samples are worth {worth:.0f} independent ones: limits are rough."
-        )
-    return out
+    return out + remarks_on(worth)
 
 
 def _without(star_id, n_visits: int, reason: str) -> DoubleLined:
-    summary = summary_of(star_id, n_visits, None, None, reason)
-    samples = samples_table(star_id, [], None)
+    samples = samples_table(star_id, [])
     return DoubleLined(
-        summary,
+        no_summary(star_id, n_visits, reason),
         samples,
-        modes_table([], samples, 0.0),
+        modes_table([], samples),
         None,
         np.zeros(0, bool),
         None,

@@ -1,6 +1,12 @@
 """Rows of the tables for the orbit of a pair: samples, modes, medians and limits."""
 
-__all__ = ["modes_table", "samples_table", "summary_of"]
+__all__ = [
+    "best_of_modes",
+    "modes_table",
+    "no_summary",
+    "samples_table",
+    "summary_of",
+]
 
 from typing import Any
 
@@ -9,6 +15,7 @@ import polars as pl
 
 from steadystar.data import schema
 from steadystar.infer.double_lined_candidates import Candidate
+from steadystar.infer.orbit_clouds import remarks_on
 from steadystar.infer.orbit_curves import Curves, elements_of
 from steadystar.infer.orbit_masses import (
     double_lined_masses,
@@ -16,10 +23,11 @@ from steadystar.infer.orbit_masses import (
     projected_axis,
 )
 from steadystar.infer.orbit_modes import modes_of
+from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.orbit_refinement import Refined
+from steadystar.infer.orbit_summary import limits_of, orbit_modes, status_of
 from steadystar.infer.orbit_weighing import Weighed
 
-_LIMITS = (16.0, 50.0, 84.0)
 _MODES = {
     "mode": pl.Int64,
     "share": pl.Float64,
@@ -36,22 +44,16 @@ _MODES = {
 }
 
 
-def samples_table(
-    star_id, parts: list[tuple[Curves, Weighed]], best: Refined | None
-) -> pl.DataFrame:
+def samples_table(star_id, parts: list[tuple[Curves, Weighed]]) -> pl.DataFrame:
     """Return samples of the posterior, schema "orbit-samples" and the zero points.
 
     ``parts``: velocities, as they are assigned to the stars, with samples of the orbit.
     """
-    if best is None or not parts:
+    if not parts:
         return schema.empty("orbit-samples")
     table = pl.concat([_samples(*part) for part in parts])
-    # Of all times of periastron those next to that of the best orbit.
-    since = pl.col("t_peri") - best.elements["t_peri"]
-    turns = (since / pl.col("period")).round()
     baseline = float(np.ptp(parts[0][0].t))
     table = table.with_columns(
-        pl.col("t_peri") - turns * pl.col("period"),
         pl.col("omega").degrees(),
         star_id=pl.lit(star_id),
         sample=pl.int_range(pl.len()),
@@ -72,66 +74,69 @@ def _samples(curves: Curves, weighed: Weighed) -> pl.DataFrame:
     return pl.DataFrame({**out, "jitter": weighed.jitter, "ln_likelihood": ln})
 
 
-def modes_table(
-    found: list[Candidate],
-    samples: pl.DataFrame,
-    baseline: float,
-) -> pl.DataFrame:
+def best_of_modes(
+    found: list[Candidate], samples: pl.DataFrame, baseline: float
+) -> list[Candidate]:
+    """Return the best orbit of each mode of the samples, the largest mode first.
+
+    ``found``: the best first, those around which the samples were drawn; ``baseline``: of
+    the visits, days. An orbit is of the mode whose samples it stays in step with.
+    """
+    frequency = 1 / np.array([one.orbit.elements["period"] for one in found])
+    out = []
+    for (_,), group in samples.sort("mode").group_by("mode", maintain_order=True):
+        away = np.abs(frequency[:, None] - 1 / group["period"].to_numpy()).min(axis=1)
+        same = np.flatnonzero(away * baseline <= 1)
+        out.append(found[same[0] if len(same) else int(away.argmin())])
+    return out
+
+
+def modes_table(best: list[Candidate], samples: pl.DataFrame) -> pl.DataFrame:
     """Return one row a mode of the period: the best orbit in it, and its share."""
-    rows = []
-    for orbit, exchanged, _ in found:
-        frequency = 1 / orbit.elements["period"]
-        if any(abs(frequency - 1 / row["period"]) * baseline < 1 for row in rows):
-            continue
-        elements = {n: orbit.elements[n] for n in ("e", "k", "k_2", "v0", "jitter")}
-        rows.append(
-            {
-                "period": orbit.elements["period"],
-                "period_err": orbit.errors["period"],
-                **elements,
-                "chi2": orbit.chi2,
-                "exchanged": int(exchanged.sum()),
-            }
-        )
+    rows = [
+        {
+            "period": orbit.elements["period"],
+            "period_err": orbit.errors["period"],
+            **{n: orbit.elements[n] for n in ("e", "k", "k_2", "v0", "jitter")},
+            "chi2": orbit.chi2,
+            "exchanged": int(exchanged.sum()),
+        }
+        for orbit, exchanged, _ in best
+    ]
     if not rows:
         return pl.DataFrame(schema=_MODES)
-    of_sample = 1 / samples["period"].to_numpy()[:, None]
-    of_mode = 1 / np.array([row["period"] for row in rows])[None, :]
-    nearest = np.argmin(abs(of_sample - of_mode), axis=1)
-    share = np.bincount(nearest, minlength=len(rows)) / len(nearest)
-    best = min(row["chi2"] for row in rows)
     table = pl.DataFrame(rows).with_columns(
-        share=pl.Series(share), delta_chi2=pl.col("chi2") - best
+        orbit_modes(samples).select("mode", "share"),
+        delta_chi2=pl.col("chi2") - pl.col("chi2").min(),
     )
-    table = table.sort(-pl.col("share"), "chi2").with_row_index("mode")
     return table.select(pl.col(name).cast(kind) for name, kind in _MODES.items())
+
+
+def no_summary(star_id, n_visits: int, reason: str) -> dict[str, Any]:
+    """Return a row of "orbits" without an orbit, and why there is none."""
+    row: dict[str, Any] = schema.conform(
+        pl.DataFrame({"star_id": [star_id]}), "orbits", keep_dtype=("star_id",)
+    ).row(0, named=True)
+    row |= {"n_visits": n_visits, "orbit_status": reason, "method": "importance"}
+    return row | {"n_samples": 0, "n_prior": 0, "n_modes": 0}
 
 
 def summary_of(
     star_id,
     n_visits: int,
-    samples: pl.DataFrame | None,
-    best: Refined | None,
-    reason: str = "good",
+    samples: pl.DataFrame,
+    best: Refined,
+    options: OrbitOptions,
+    worth: float,
 ) -> dict[str, Any]:
-    """Return a row of "orbits": medians and limits of the largest mode, or a reason."""
-    row: dict[str, Any] = schema.conform(
-        pl.DataFrame({"star_id": [star_id]}), "orbits", keep_dtype=("star_id",)
-    ).row(0, named=True)
-    row |= {"n_visits": n_visits, "orbit_status": reason, "method": "least-squares"}
-    row |= {"n_samples": 0, "n_prior": 0, "n_modes": 0}
-    if samples is None or best is None:
-        return row
+    """Return a row of "orbits": medians and limits of the largest mode."""
     mode = samples["mode"].to_numpy()
     largest = samples.filter(pl.Series(mode == 0))
-    column = {n: largest[n].to_numpy() for n in samples.columns if n != "star_id"}
-    period, k, k_2, e = (column[n] for n in ("period", "k", "k_2", "e"))
+    names = ("period", "k", "k_2", "e", "omega", "t_peri", "v0", "jitter")
+    values = {n: largest[n].to_numpy() for n in names}
+    period, k, k_2, e = (values[n] for n in names[:4])
     first, second = double_lined_masses(period, k, k_2, e)
-    # The angle's limits about the best orbit's, so that 359 and 1 degrees are neighbors.
-    omega = np.degrees(best.elements["omega"])
-    turned = (column["omega"] - omega + 180) % 360 - 180
-    column = column | {
-        "omega": turned,
+    values |= {
         "mass_ratio": k / k_2,
         "a_sin_i": projected_axis(period, k, e),
         "a_2_sin_i": projected_axis(period, k_2, e),
@@ -139,21 +144,16 @@ def summary_of(
         "m_sin3_i": first,
         "m_2_sin3_i": second,
     }
-    for name in row:
-        if f"{name}_low" in row and name in column:
-            low, middle, high = np.percentile(column[name], _LIMITS)
-            about = omega if name == "omega" else 0.0
-            row |= {name: middle + about, f"{name}_low": low + about}
-            row[f"{name}_high"] = high + about
-    turns = np.floor(row["omega"] / 360) * 360
-    for name in ("omega", "omega_low", "omega_high"):
-        row[name] -= turns
-    several = int(mode.max()) > 0
-    return row | {
+    row = no_summary(star_id, n_visits, "good") | limits_of(values)
+    row |= {
         "n_samples": len(mode),
         "n_modes": int(mode.max()) + 1,
-        "orbit_status": "several periods" if several else reason,
         "mode_share": float((mode == 0).mean()),
         "chi2": best.chi2,
         "dof": best.dof,
     }
+    few = bool(remarks_on(worth))
+    status = status_of(row, options, few=few)
+    if status == "good" and not best.converged:
+        status = "the fit did not settle"
+    return row | {"orbit_status": status}

@@ -23,25 +23,17 @@ from steadystar.infer.double_lined_orbit import fit_double_lined
 from steadystar.infer.double_lined_pair import LEAST_EPOCHS, count_epochs
 from steadystar.infer.orbit_likelihood import StarVelocities
 from steadystar.infer.orbit_prior import OrbitOptions
-from steadystar.infer.orbit_sampling import Posterior, sample_orbit
+from steadystar.infer.orbit_sampling import sample_orbit
 from steadystar.infer.orbit_summary import (
     orbit_modes,
     samples_table,
+    status_of,
     summary_row,
     velocities_of,
 )
 from steadystar.infer.star_visits import usable_visits
 
 _DEFAULT = OrbitOptions()
-_SURE = 0.1
-"""A period with a larger relative error is uncertain."""
-_EVIDENCE = 3.0
-_EDGE = 1.1
-"""So near to the first or last period of the prior, the true one may be beyond."""
-_LOOSE = 0.3
-"""A scatter beyond the errors of such a share of K is more than an orbit."""
-_LARGE = 2.5
-"""So is one of so many widths of its prior."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +197,7 @@ def _fitted(star_id: Any, visits: pl.DataFrame, options: OrbitOptions) -> Orbit:
         moved = pl.Series(rng.normal(0, common, len(samples)))
         samples = samples.with_columns(v0=pl.col("v0") + moved)
     row |= summary_row(samples, star, found)
-    row["orbit_status"] = _status(found, row, options)
+    row["orbit_status"] = status_of(row, options, few=bool(found.notes))
     return Orbit(star_id, samples, row, (*notes, *found.notes))
 
 
@@ -216,25 +208,6 @@ def _common_err(visits: pl.DataFrame) -> float:
         visits["rv_err"].to_numpy() ** -2,
     )
     return float(np.sqrt(weight @ common**2 / weight.sum()))
-
-
-def _status(found: Posterior, row: dict[str, Any], options: OrbitOptions) -> str:
-    """Say whether follow-up can be planned on this orbit."""
-    if row["ln_evidence_ratio"] < _EVIDENCE:
-        return "no evidence of an orbit"
-    most = options.jitter * np.exp(_LARGE * options.jitter_width)
-    if row["jitter"] > min(_LOOSE * row["k"], most if most > 0 else np.inf):
-        return "scatter beyond the orbit"
-    if row["n_modes"] > 1:
-        return "several periods"
-    if row["period_high"] - row["period_low"] > 2 * _SURE * row["period"]:
-        return "uncertain period"
-    if (
-        row["period_high"] > options.max_period / _EDGE
-        or row["period_low"] < options.min_period * _EDGE
-    ):
-        return "at the limit of the periods"
-    return "few samples" if found.notes else "good"
 
 
 def _velocities(visits: pl.DataFrame, options: OrbitOptions) -> StarVelocities:

@@ -22,6 +22,7 @@ __all__ = [
     "Weighted",
     "adapted",
     "distinct",
+    "remarks_on",
     "sampled",
     "weighted",
 ]
@@ -53,6 +54,7 @@ _ROUNDS = 15
 _WORTH = 200
 """Clouds whose draws are worth less adapt again, with more draws."""
 _MORE = 4
+_FEW = 100
 _SMALL = 1e-3
 """Clouds of a smaller share do not matter then."""
 
@@ -206,6 +208,15 @@ def sampled(
         share = found.weights.reshape(len(clouds), -1).sum(axis=1)
         clouds = [c for c, s in zip(clouds, share, strict=True) if s > _SMALL]
     return found
+
+
+def remarks_on(worth: float) -> list[str]:
+    """Say so if samples are worth few independent ones."""
+    if worth > _FEW:
+        return []
+    return [
+        f"The samples are worth {worth:.0f} independent ones: limits are uncertain."
+    ]
 
 
 def _flattened(ln_ratio: Array) -> tuple[float, Array]:

@@ -23,6 +23,9 @@ from steadystar.kernels.orbit import solve_kepler
 Array = NDArray[np.float64]
 _TURN = 2 * np.pi
 _FREE = 1e4  # km/s: a zero point of which nothing is known
+_LITTLE = 0.3  # of the prior's median: a fitted jitter may be zero
+_LEAST = 1e-12  # km/s: there is no logarithm of zero
+_NONE = (0.0, np.inf)  # middle and width of a prior that says nothing
 
 
 class _Data(NamedTuple):
@@ -59,9 +62,8 @@ def _velocities(data: _Data, shape, linear):
     return k * curve + data.constants @ linear[stars:]
 
 
-def _ln_posterior(data: _Data, shape, linear, ln_jitter):
+def _ln_posterior(data: _Data, shape, linear, jitter):
     """Likelihood times prior: in ln P, longitude, e, omega, linear numbers, ln jitter."""
-    jitter = jnp.exp(ln_jitter)
     variance = data.err**2 + jitter**2
     left = data.v - _velocities(data, shape, linear)
     each = left**2 / variance + jnp.log(_TURN * variance)
@@ -77,7 +79,7 @@ def _ln_posterior(data: _Data, shape, linear, ln_jitter):
     offsets = linear[stars + 1 :]
     value = value - 0.5 * jnp.sum((offsets / data.offset_sigma) ** 2)
     middle, width = data.jitter
-    value = value - 0.5 * ((ln_jitter - middle) / width) ** 2
+    value = value - 0.5 * ((jnp.log(jnp.maximum(jitter, _LEAST)) - middle) / width) ** 2
     inside = (ln_period > data.limits[0]) & (ln_period < data.limits[1])
     if stars == 2:
         # The stars move against each other.
@@ -86,18 +88,18 @@ def _ln_posterior(data: _Data, shape, linear, ln_jitter):
 
 
 @jax.jit
-def _of_numbers(data: _Data, numbers, ln_jitter):
+def _of_numbers(data: _Data, numbers, jitter):
     """``_ln_posterior`` in the numbers of `orbit_curves`, ``(sample, number)``."""
 
-    def one(u, ln_s):
+    def one(u, s):
         r = jnp.sqrt(u[2] ** 2 + u[3] ** 2 + 1e-24)
         e = r / jnp.sqrt(1 + r * r)
         shape = (u[0], u[1], e, u[2] / r, u[3] / r)
         # From the plane of ecc_cos and ecc_sin to e and omega.
         area = 1.5 * jnp.log1p(-e * e) - jnp.log(_TURN * r)
-        return _ln_posterior(data, shape, u[4:], ln_s) + area
+        return _ln_posterior(data, shape, u[4:], s) + area
 
-    return jax.vmap(one)(numbers, ln_jitter)
+    return jax.vmap(one)(numbers, jitter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +114,19 @@ class PosteriorDensity:
     offset_sigma: Array | None = None
 
     def __call__(self, numbers: Array, jitter: Array) -> Array:
-        """Return its logarithm: in ``numbers (sample, number)`` and in ln jitter.
+        """Return its logarithm, at ``numbers (sample, number)`` and ``jitter (sample,)``.
 
-        A jitter below 1 m/s counts as one of 1 m/s.
+        It is the density in the numbers and in ln jitter, or in the numbers alone where the
+        prior has no jitter. Jitters have no bounds here.
         """
         with jax.enable_x64(True):
-            ln = jnp.asarray(np.log(np.maximum(jitter, 1e-3)))
-            found = _of_numbers(self.data(), jnp.asarray(numbers), ln)
-        return np.asarray(found)
+            columns = jnp.asarray(numbers, float), jnp.asarray(jitter, float)
+            return np.asarray(_of_numbers(self.data(), *columns))
+
+    def allowed(self, jitter: float) -> float:
+        """Return the jitter that the prior allows next to one that was fitted, km/s."""
+        least = _LITTLE * self.options.jitter
+        return max(jitter, least) if least > 0 else 0.0
 
     def data(self) -> _Data:
         """Return velocities and priors, padded; within `jax.enable_x64`."""
@@ -147,5 +154,5 @@ class PosteriorDensity:
             jnp.asarray(np.log([o.min_period, o.max_period])),
             jnp.asarray([a, b, betaln(a, b)]),
             jnp.asarray(np.log(unit)),
-            jnp.asarray([np.log(max(o.jitter, 1e-3)), o.jitter_width]),
+            jnp.asarray([np.log(o.jitter), o.jitter_width] if o.jitter else _NONE),
         )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from steadystar.infer.orbit_clouds import remarks_on
 from steadystar.infer.orbit_likelihood import (
     Elements,
     StarVelocities,
@@ -33,8 +34,6 @@ Array = NDArray[np.float64]
 
 _BEST = 4000
 _COVERED = 0.95
-_WORTH = 100
-_WORTHLESS = "The samples are worth {:.0f} independent ones: limits are uncertain."
 _FEW = (
     "Only {} of {} samples of the prior survived, in too many modes to sample each: more "
     "(max_prior) say more."
@@ -73,8 +72,7 @@ def sample_orbit(
         if share > _COVERED:
             elements, worth, ln_evidence = sample_modes(star, starts, options, rng)
             if worth > 0:
-                notes = [] if worth > _WORTH else [_WORTHLESS.format(worth)]
-                how = ("importance", ln_evidence, notes)
+                how = ("importance", ln_evidence, remarks_on(worth))
                 return _posterior(tried, elements, how, rng)
         # No mode, or too many to sample each: samples of the prior, though few, are of all.
         tried.go_on(0)

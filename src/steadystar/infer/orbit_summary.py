@@ -1,6 +1,13 @@
 """Samples of an orbit as a table, their modes, medians and limits as rows, and curves."""
 
-__all__ = ["orbit_modes", "samples_table", "summary_row", "velocities_of"]
+__all__ = [
+    "limits_of",
+    "orbit_modes",
+    "samples_table",
+    "status_of",
+    "summary_row",
+    "velocities_of",
+]
 
 from typing import Any
 
@@ -12,11 +19,21 @@ from steadystar.data import schema
 from steadystar.infer.orbit_likelihood import Elements, StarVelocities
 from steadystar.infer.orbit_masses import mass_function, projected_axis
 from steadystar.infer.orbit_modes import modes_of
+from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.orbit_sampling import Posterior
 
 Array = NDArray[np.float64]
 
 _LIMITS = (16.0, 50.0, 84.0)
+_SURE = 0.1
+"""A period with a larger relative error is uncertain."""
+_EVIDENCE = 3.0
+_EDGE = 1.1
+"""So near to the first or last period of the prior, the true one may be beyond."""
+_LOOSE = 0.3
+"""A scatter beyond the errors of such a share of K is more than an orbit."""
+_LARGE = 2.5
+"""So is one of so many widths of its prior."""
 _OF_MODES = ("period", "k", "e", "v0")
 
 
@@ -71,17 +88,28 @@ def summary_row(
     }
     period, k, e = (largest[n].to_numpy() for n in ("period", "k", "e"))
     values = {
+        **{n: largest[n].to_numpy() for n in ("omega", "t_peri", "v0", "jitter")},
         "period": period,
         "k": k,
         "e": e,
-        "omega": _unwrapped(largest["omega"].to_numpy(), 360.0),
-        "t_peri": _nearest(largest["t_peri"].to_numpy(), period),
-        "v0": largest["v0"].to_numpy(),
-        "jitter": largest["jitter"].to_numpy(),
         "a_sin_i": projected_axis(period, k, e),
         "mass_function": mass_function(period, k, e),
     }
-    for name, numbers in values.items():
+    return row | limits_of(values)
+
+
+def limits_of(values: dict[str, Array]) -> dict[str, float]:
+    """Return medians and limits (16%, 84%), ``name``, ``name_low`` and ``name_high``.
+
+    ``values``: samples of one mode, ``(sample,)``. ``omega`` (degrees) is from 0 to 360, its
+    limits on either side of it; times of periastron may be any of each sample's.
+    """
+    turned = {
+        "omega": _unwrapped(values["omega"], 360.0),
+        "t_peri": _nearest(values["t_peri"], values["period"]),
+    }
+    row = {}
+    for name, numbers in (values | turned).items():
         low, middle, high = np.percentile(numbers, _LIMITS)
         row |= {name: middle, f"{name}_low": low, f"{name}_high": high}
     # Limits of an angle stay on either side of it, though they may pass 0 or 360.
@@ -89,6 +117,30 @@ def summary_row(
     for name in ("omega", "omega_low", "omega_high"):
         row[name] -= turn
     return row
+
+
+def status_of(row: dict[str, Any], options: OrbitOptions, *, few: bool) -> str:
+    """Say whether follow-up can be planned on this orbit.
+
+    ``row``: of "orbits", of one star or of a pair; ``few``: whether its samples are.
+    """
+    if (evidence := row["ln_evidence_ratio"]) is not None and evidence < _EVIDENCE:
+        return "no evidence of an orbit"
+    most = options.jitter * np.exp(_LARGE * options.jitter_width)
+    # A pair's orbit is seen in the star that moves more.
+    k = np.fmax(row["k"], row.get("k_2", np.nan))
+    if row["jitter"] > min(_LOOSE * k, most if most > 0 else np.inf):
+        return "scatter beyond the orbit"
+    if row["n_modes"] > 1:
+        return "several periods"
+    if row["period_high"] - row["period_low"] > 2 * _SURE * row["period"]:
+        return "uncertain period"
+    if (
+        row["period_high"] > options.max_period / _EDGE
+        or row["period_low"] < options.min_period * _EDGE
+    ):
+        return "at the limit of the periods"
+    return "few samples" if few else "good"
 
 
 def orbit_modes(samples: pl.DataFrame) -> pl.DataFrame:

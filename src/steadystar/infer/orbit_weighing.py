@@ -39,20 +39,24 @@ class Weighed:
 
 
 class _Space:
-    """Numbers in the order of the clouds, ln jitter last, and the posterior there."""
+    """Numbers in the order of the clouds, ln jitter last if there is one; the posterior."""
 
     def __init__(self, density: PosteriorDensity):
         self.density = density
         self.order = [*_ORDER, *range(4, len(density.curves.names))]
+        self.jitter = density.options.jitter
 
     def coordinates(self, orbit: Refined) -> Vector:
-        jitter = max(orbit.elements["jitter"], 0.3 * float(self.density.options.jitter))
-        return np.append(orbit.numbers[self.order], np.log(max(jitter, 1e-3)))
+        jitter = self.density.allowed(orbit.elements["jitter"])
+        ln_jitter = np.log([jitter] if self.jitter else [])
+        return np.concatenate([orbit.numbers[self.order], ln_jitter])
 
     def numbers(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], Vector]:
-        out = np.empty((len(x), len(self.order)))
-        out[:, self.order] = x[:, :-1]
-        return out, np.exp(np.clip(x[:, -1], -20, 20))
+        size = len(self.order)
+        out = np.empty((len(x), size))
+        out[:, self.order] = x[:, :size]
+        jitter = np.exp(np.clip(x[:, -1], -20, 20)) if self.jitter else np.zeros(len(x))
+        return out, jitter
 
     def ln_posterior(self, x: NDArray[np.float64]) -> Vector:
         numbers, jitter = self.numbers(x)
@@ -61,16 +65,16 @@ class _Space:
         return self.density(numbers, jitter)
 
     def first_cloud(self, orbit: Refined) -> Cloud:
-        sigma = np.sqrt(np.maximum(np.diag(orbit.covariance), 1e-24))
-        widths = np.append(sigma[self.order], _JITTER_SCALE)
-        scale = np.abs(np.append(orbit.numbers[self.order], 1.0))
-        widths[:4] = np.minimum(widths[:4], _WIDEST)
-        widths[4:-1] = np.minimum(widths[4:-1], 0.1 * scale[4:-1] + 1)
+        size = len(self.order)
+        sigma = np.sqrt(np.maximum(np.diag(orbit.covariance), 1e-24))[self.order]
+        numbers = orbit.numbers[self.order]
+        widths = np.full(size + bool(self.jitter), _JITTER_SCALE)
+        widths[:4] = np.minimum(sigma[:4], _WIDEST)
+        widths[4:size] = np.minimum(sigma[4:], 0.1 * np.abs(numbers[4:]) + 1)
         # Correlations belong to a cloud from the start; the diagonal has none.
         correlated = orbit.covariance[np.ix_(self.order, self.order)]
-        outer = np.zeros((len(widths), len(widths)))
-        outer[:-1, :-1] = correlated / np.outer(sigma[self.order], sigma[self.order])
-        outer[-1, -1] = 1
+        outer = np.eye(len(widths))
+        outer[:size, :size] = correlated / np.outer(sigma, sigma)
         matrix = outer * np.outer(widths, widths)
         matrix += 1e-9 * np.diag(widths**2)
         lower = np.asarray(np.linalg.cholesky(matrix), np.float64)
