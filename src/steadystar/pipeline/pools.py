@@ -9,7 +9,15 @@ given to an idle one too. If no worker is left, or the scheduler is gone, the ru
 With `workers` this is the only module that knows Dask.
 """
 
-__all__ = ["Cluster", "Here", "NoWorkers", "Pool", "open_pool"]
+__all__ = [
+    "Cluster",
+    "Here",
+    "NoWorkers",
+    "Pool",
+    "cluster_at",
+    "open_pool",
+    "own_processes",
+]
 
 import logging
 import pickle
@@ -124,10 +132,10 @@ def open_pool(
         yield Here()
         return
     if scheduler is None:
-        pool = Cluster(lambda: _local(workers, directory, log), log, patience)
+        pool = Cluster(lambda: own_processes(workers, directory, log), log, patience)
     else:
         pool = Cluster(
-            lambda: _remote(scheduler, directory, log, patience), log, patience
+            lambda: cluster_at(scheduler, directory, log, patience), log, patience
         )
     try:
         yield pool
@@ -356,8 +364,8 @@ def _ask(client, what: str, within: float | None = None, **options) -> Any:
 
 
 @contextmanager
-def _local(workers: int, directory: Path, log: RunLog):
-    """Begin processes on this machine; end them with the block."""
+def own_processes(workers: int, directory: Path, log: RunLog):
+    """Begin processes on this machine; end them with the block. For `Cluster`."""
     from dask import config
     from distributed import Client, LocalCluster
 
@@ -386,8 +394,8 @@ _SETTINGS = {
 
 
 @contextmanager
-def _remote(address: str, directory: Path, log: RunLog, patience: float):
-    """Take part in a Dask cluster: check its workers, and prepare them."""
+def cluster_at(address: str, directory: Path, log: RunLog, patience: float):
+    """Take part in a Dask cluster: check its workers, prepare them. For `Cluster`."""
     from dask import config
     from distributed import Client
     from distributed.utils import silence_logging_cmgr

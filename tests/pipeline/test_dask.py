@@ -1,0 +1,222 @@
+"""Workers come and go, hang, and are not what they should be: results are the same."""
+
+import importlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from steadystar.pipeline import pools
+from steadystar.pipeline.config import Configuration, ConfigurationError
+from steadystar.pipeline.log import open_log
+from steadystar.pipeline.pools import Cluster, Here, NoWorkers, open_pool
+from steadystar.pipeline.run import run_pipeline
+from steadystar.pipeline.workers import expectation, refusals
+
+from .conftest import results
+
+HERE = Path(__file__).parent
+BRIEF = 0.2
+"""How long a chore takes, s."""
+
+
+@pytest.fixture
+def machines(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "programs"))
+    monkeypatch.syspath_prepend(str(HERE.parents[1] / "benchmarks"))
+    machines = importlib.import_module("_machines").Machines(tmp_path)
+    yield machines
+    machines.end()
+
+
+@pytest.fixture
+def work(machines, tmp_path, monkeypatch):
+    """Do chores on the machines; something may happen after some of the results."""
+    monkeypatch.syspath_prepend(HERE)
+    import chores
+
+    def work(count, events=None, patience=60.0, fails=None):
+        (tmp_path / "work").mkdir(exist_ok=True)
+        events, found, pids = dict(events or {}), {}, []
+        calls = [(str(tmp_path), number, BRIEF) for number in range(count)]
+        if fails is not None:
+            calls[fails] = (str(tmp_path), fails, -1.0)
+        with (
+            open_log(tmp_path / "run.log", quiet=True) as log,
+            open_pool(1, machines.address, tmp_path, log, patience) as pool,
+        ):
+            for number, result in pool.map(chores.chore, calls):
+                assert number not in found
+                found[number] = result
+                pids += [result[1]] if isinstance(result, tuple) else []
+                happens = events.pop(len(found), None)
+                if happens:
+                    happens(pids[-1])
+        return found
+
+    return work
+
+
+def begun(folder: Path) -> list[int]:
+    lines = (folder / "began").read_text().splitlines()
+    return [int(line.split()[0]) for line in lines]
+
+
+def said(folder: Path) -> str:
+    return (folder / "run.log").read_text()
+
+
+def test_workers_that_are_killed_or_hang_cost_their_own_units(
+    machines, work, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pools, "LONG", 1.0)
+    monkeypatch.setattr(pools, "PARTING", 0.5)
+    machines.start(workers=3)
+    stopped = []
+
+    def kill(pid):
+        os.kill(pid, signal.SIGKILL)
+
+    def stop(pid):
+        stopped.append(pid)
+        os.kill(pid, signal.SIGSTOP)
+
+    found = work(24, {3: kill, 7: stop}, fails=1)
+    assert sorted(found) == list(range(24))
+    assert isinstance(found.pop(1), ZeroDivisionError)
+    assert all(number == done for number, (done, _) in found.items())
+    # Each of the two had one that it worked on.
+    assert len(begun(tmp_path)) <= 23 + 2
+    late = [pid for _, pid in list(found.values())[8:]]
+    assert stopped[0] not in late
+    assert "given to the idle worker" in said(tmp_path)
+
+
+def test_a_scheduler_that_is_started_anew_goes_on(
+    machines, work, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pools, "QUIET", 0.0)
+    machines.start(workers=1)
+
+    def restart(_):
+        machines.end()
+        machines.start_scheduler()
+        machines.start_worker()
+
+    found = work(6, {2: restart})
+    assert sorted(found) == list(range(6))
+    assert len({pid for _, pid in found.values()}) == 2
+    assert "scheduler is gone. Waiting for it" in said(tmp_path)
+    assert "there again: going on" in said(tmp_path)
+    assert len(begun(tmp_path)) <= 6 + 1
+
+    # No worker, no scheduler: what to do is said.
+    with pytest.raises(NoWorkers, match="it goes on where this one stopped"):
+        work(4, {2: lambda pid: os.kill(pid, signal.SIGKILL)}, patience=2.0)
+    assert "No worker is left. Waiting for some, up to 2 seconds" in said(tmp_path)
+    machines.start_worker()
+    machines.wait_for(1)
+    with pytest.raises(NoWorkers, match="it goes on where this one stopped"):
+        work(4, {2: lambda _: machines.end()}, patience=2.0)
+
+
+def test_a_worker_that_comes_late_and_is_another_one_is_not_used(
+    machines, work, tmp_path
+):
+    old = tmp_path / "old" / "polars-0.1.dist-info"
+    old.mkdir(parents=True)
+    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: polars\nVersion: 0.1\n")
+    other = os.pathsep.join([str(old.parent), os.environ["PYTHONPATH"]])
+    machines.start(workers=1)
+
+    def join(_):
+        machines.start_worker(PYTHONPATH=other)
+        machines.workers[-1].wait(60)  # it ends itself
+
+    found = work(6, {1: join})
+    assert len({pid for _, pid in found.values()}) == 1
+    assert "is not used. It has polars 0.1" in said(tmp_path)
+    machines.workers[0].kill()
+    machines.wait_for(0)
+    machines.start_worker(PYTHONPATH=other)
+    machines.wait_for(1)
+    with pytest.raises(
+        ConfigurationError, match=r"cannot be used.* polars 0\.1 \(here"
+    ):
+        work(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "threads", "sentence"),
+    [
+        ({"versions": {"Python": "2.7"}}, 1, "Python 2.7 (here"),
+        ({"versions": {}}, 1, "steadystar not at all (here"),
+        ({"code": "other"}, 1, "but other code"),
+        ({"seen": ""}, 1, "does not see the run's directory"),
+        ({"writes": False}, 1, "cannot write"),
+        ({}, 4, "4 threads. Start workers with --nthreads 1"),
+        ({"late": ["NPROC=1"]}, 1, "with NPROC=1 in its environment"),
+    ],
+)
+def test_what_a_worker_lacks_is_said(tmp_path, change, threads, sentence):
+    sign = tmp_path / "sign"
+    sign.write_text("here")
+    here = expectation(sign) | {"late": []}
+    assert here["versions"]["jax"]
+    assert refusals(here, {"a": here}, {"a": 1}) == {}
+    found = refusals(here, {"a": here | change, "b": here}, {"a": threads, "b": 1})
+    assert list(found) == ["a"]
+    assert sentence in found["a"]
+    hangs = refusals(here, {"a": OSError("no answer")}, {})
+    assert "no answer" in hangs["a"]
+
+
+def test_processes_begin_when_there_is_something_to_do(tmp_path):
+    begun = []
+
+    def connect():
+        begun.append(True)
+        raise ConfigurationError("it began")
+
+    with open_log(tmp_path / "run.log", quiet=True) as log:
+        pool = Cluster(connect, log, patience=1.0)
+        assert list(pool.map(sum, [])) == []
+        pool.close()
+        assert not begun
+        with pytest.raises(ConfigurationError, match="it began"):
+            list(pool.map(sum, [((1, 2),)]))
+        with open_pool(1, None, tmp_path, log) as here:
+            assert isinstance(here, Here)
+            assert list(here.map(sum, [((1, 2),)])) == [(0, 3)]
+
+
+def test_workers_by_address_give_the_bytes_of_one(
+    go, machines, survey, tmp_path, monkeypatch
+):
+    """The same command on two workers of a cluster, one of which is killed."""
+    options = {"run": {"files_per_batch": 1, "shards": 4, "velocities": "both"}}
+    alone = go(survey, out="one", **options)
+    monkeypatch.setenv("STAND_IN", "1")
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "stand_in")
+    machines.start(workers=2)
+    ledger = tmp_path / "two" / "work" / "ledger" / "read"
+    killed = []
+    commit = pools.Cluster._land
+
+    def land(self, flight):
+        landed = commit(self, flight)
+        if len(list(ledger.glob("*.json"))) >= 2 and not killed:
+            killed.append(machines.workers[0].pid)
+            machines.workers[0].kill()
+        return landed
+
+    monkeypatch.setattr(pools.Cluster, "_land", land)
+    configuration = Configuration.from_values(options)
+    two = run_pipeline(
+        [survey], tmp_path / "two", configuration, scheduler=machines.address
+    )
+    assert killed
+    assert results(two.directory) == results(alone.directory)
+    assert two.done == alone.done
