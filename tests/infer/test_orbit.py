@@ -17,7 +17,12 @@ from steadystar.infer.orbit_likelihood import (
     ln_likelihoods,
 )
 from steadystar.infer.orbit_modes import modes_of
-from steadystar.infer.orbit_prior import CHUNK, OrbitOptions, prior_batch
+from steadystar.infer.orbit_prior import (
+    CHUNK,
+    OrbitOptions,
+    forget_batches,
+    prior_batch,
+)
 from steadystar.infer.orbit_sampling import Posterior, sample_orbit
 from steadystar.infer.orbit_summary import samples_table, summary_row
 from steadystar.simulate.orbits import orbital_velocity
@@ -133,10 +138,10 @@ def test_a_gpu_finds_the_likelihoods_that_the_processor_finds():
         pytest.skip("no GPU")
     one, options = star(), replace(QUICK, n_prior=CHUNK)
     with jax.default_device(gpu):
-        prior_batch.cache_clear()
+        forget_batches()
         there = ln_likelihoods(one, prior_batch(options, 0))
     with jax.default_device(jax.devices("cpu")[0]):
-        prior_batch.cache_clear()
+        forget_batches()
         here = ln_likelihoods(one, prior_batch(options, 0))
     # Shapes are single precision on both: see the test above.
     np.testing.assert_allclose(there, here, rtol=1e-5, atol=5e-3)
@@ -424,6 +429,34 @@ def test_chi_squared_is_that_of_the_largest_mode():
     )
     row = summary_row(samples_table("a", one, found), one, found)
     assert (row["n_modes"], row["chi2"]) == (2, 2.0)
+
+
+def test_the_prior_is_drawn_in_whole_batches_of_whole_chunks():
+    """Five thousand at a time are two chunks; a batch more than that is not tried."""
+    options = replace(QUICK, n_prior=5000, max_prior=8000, n_samples=4096)
+    assert (options.chunks, options.batches) == (2, 1)
+    table = visits([0.0, 30.0, 55.0], period=12.0, k=2.0, err=2.0)
+    assert fit_orbit(table, options).summary["n_prior"] == 2 * CHUNK
+    more = replace(options, max_prior=9000)
+    assert fit_orbit(table, more).summary["n_prior"] == 4 * CHUNK
+
+
+def test_batches_are_drawn_once_for_all_stars_however_many_there_are(monkeypatch):
+    options = replace(QUICK, n_prior=CHUNK, max_prior=7 * CHUNK, seed=11)
+    first = [prior_batch(options, index) for index in range(7)]
+    # Of other options that draw the same, those batches are taken.
+    same = replace(options, n_samples=9, v0_sigma=7.0)
+    again = [prior_batch(same, index) for index in range(7)]
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    other = prior_batch(replace(options, jitter=0.1), 0)
+    assert other.jitter[0] > 0 == first[0].jitter[0]
+    # What is beyond the limit is drawn anew, and the same.
+    monkeypatch.setattr("steadystar.infer.orbit_prior._KEPT", 2 * CHUNK)
+    forget_batches()
+    assert prior_batch(options, 1) is prior_batch(options, 1)
+    beyond = prior_batch(options, 2)
+    assert beyond is not prior_batch(options, 2)
+    np.testing.assert_array_equal(beyond.frequency, first[2].frequency)
 
 
 def test_the_same_star_has_the_same_orbit_whoever_stands_beside_it():

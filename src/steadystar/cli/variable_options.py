@@ -57,7 +57,9 @@ Mass = Annotated[
 PriorSamples = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="Samples of the prior that are tried, at most."
+        min=1,
+        metavar="N",
+        help="Samples of the prior that are tried, at most; in multiples of 4096.",
     ),
 ]
 OrbitSeed = Annotated[

@@ -19,6 +19,7 @@ __all__ = [
     "JITTER_TAIL",
     "OrbitOptions",
     "PriorBatch",
+    "forget_batches",
     "ln_prior",
     "prior_batch",
 ]
@@ -40,6 +41,21 @@ CHUNK = 4096
 
 JITTER_TAIL = 3.0
 """Widths of its logarithm within which a jitter lies: beyond, it is no jitter."""
+
+_KEPT = 2**22
+"""Samples that are kept, of 32 bytes: 134 MB."""
+
+_NOT_DRAWN = {
+    "v0_sigma",
+    "v0_mean",
+    "offset_by",
+    "offset_sigma",
+    "max_prior",
+    "n_samples",
+    "min_survivors",
+    "min_visits",
+}
+"""Options that have no part in what is drawn."""
 
 _YEAR = 365.25
 _KIPPING = (0.867, 3.03)
@@ -73,8 +89,12 @@ class OrbitOptions:
         "Columns whose groups of visits may have zero points of their own.",
     ] = ()
     offset_sigma: Annotated[float, "Width of the prior of these, km/s."] = 1.0
-    n_prior: Annotated[int, "Samples of the prior that are tried at a time."] = 2**20
-    max_prior: Annotated[int, "Most samples of the prior that are tried."] = 2**22
+    n_prior: Annotated[
+        int, "Samples of the prior that are tried at a time, in multiples of 4096."
+    ] = 2**20
+    max_prior: Annotated[
+        int, "Most samples of the prior that are tried, in multiples of n_prior."
+    ] = 2**22
     n_samples: Annotated[int, "Samples of the posterior that are kept."] = 512
     min_survivors: Annotated[
         int,
@@ -116,8 +136,13 @@ class OrbitOptions:
 
     @property
     def chunks(self) -> int:
-        """How many chunks a batch of prior samples has."""
-        return max(1, -(-self.n_prior // CHUNK))
+        """How many chunks a batch of prior samples has: ``n_prior``, rounded up."""
+        return -(-self.n_prior // CHUNK)
+
+    @property
+    def batches(self) -> int:
+        """How many batches there are at most: ``max_prior``, rounded up."""
+        return -(-self.max_prior // (self.chunks * CHUNK))
 
     def k_variance(self, period: Array, e: Array) -> Array:
         """Variance of the prior of the semi-amplitude, (km/s)^2."""
@@ -141,9 +166,34 @@ class PriorBatch(NamedTuple):
     ln_uniform: NDArray[np.float32]
 
 
-@lru_cache(maxsize=4)
 def prior_batch(options: OrbitOptions, index: int) -> PriorBatch:
-    """Draw the batch number ``index``; a few are kept, a batch of 2^20 takes 38 MB."""
+    """Return the batch number ``index``; the first ones are kept for the next star.
+
+    Every star begins with the first batch: of more than can be kept, the last used would be
+    those that are needed last. All options that draw the same samples share them.
+    """
+    drawn_from = {n: v for n, v in vars(options).items() if n not in _NOT_DRAWN}
+    kept = _kept(tuple(drawn_from.items()))
+    if index in kept:
+        return kept[index]
+    batch = _drawn(options, index)
+    if (index + 1) * options.chunks * CHUNK <= _KEPT:
+        kept[index] = batch
+    return batch
+
+
+@lru_cache(maxsize=1)
+def _kept(prior: tuple[tuple[str, Any], ...]) -> dict[int, PriorBatch]:
+    """Return the batches of one prior by number, to be added to."""
+    return {}
+
+
+def forget_batches() -> None:
+    """Drop the batches that are kept: they live on the device that they were drawn for."""
+    _kept.cache_clear()
+
+
+def _drawn(options: OrbitOptions, index: int) -> PriorBatch:
     import jax
 
     rng = np.random.default_rng([options.seed, index])

@@ -122,11 +122,10 @@ class _Tried:
     def go_on(self, hoped: int) -> None:
         """Try batches while more can come to ``hoped`` survivors, or enough survive."""
         options = self.options
-        batches = max(1, -(-options.max_prior // options.n_prior))
-        for index in range(len(self._parts), batches):
+        for index in range(len(self._parts), options.batches):
             self._add(prior_batch(options, index))
             survivors = self.survivors
-            in_all = survivors * batches / (index + 1)
+            in_all = survivors * options.batches / (index + 1)
             if survivors >= options.n_samples or in_all < hoped:
                 break
 

@@ -45,7 +45,8 @@ def fit_table_orbits(
             ``report`` matter.
         stars: whose orbits, by ``star_id``; those of all that vary if empty.
         mass: of the stars, in solar masses: a number, or a column of the table.
-        prior_samples, seed: instead of the configuration's.
+        prior_samples, seed: instead of the configuration's; samples are drawn in
+            multiples of 4096.
         survey: whose columns the table has, if that is not clear from their names.
         columns: our names of the table's columns; a mapping, or text as ``rv=V``.
         quiet: write to ``run.log`` only.
@@ -61,7 +62,9 @@ def fit_table_orbits(
     configuration = configuration or Configuration()
     options = configuration.orbits
     if prior_samples is not None:
-        batch = min(prior_samples, options.n_prior)
+        # Batches of one size that come to just as many.
+        batches = -(-prior_samples // options.n_prior)
+        batch = -(-prior_samples // batches)
         options = replaced(options, n_prior=batch, max_prior=prior_samples)
     if seed is not None:
         options = replaced(options, seed=seed)
