@@ -247,6 +247,7 @@ def test_spread_is_the_mean_and_width_of_the_whole_probability():
         jnp.asarray(shift),
         nothing,
         nothing,
+        jnp.zeros(65),  # a search that excludes nothing
         slots=12,
         steps=steps,
     )
@@ -264,3 +265,29 @@ def test_spread_is_the_mean_and_width_of_the_whole_probability():
     assert float(found.beyond) == pytest.approx(
         p[np.abs(tenths - 15) > 130].sum(), rel=1e-3
     )
+
+
+def test_what_the_search_excludes_need_not_be_integrated():
+    problem, shift = draw(7, noise=0.1), 1.7
+    lags = np.arange(-20, 21)
+    search = np.array([-2 * dense_log_likelihood(problem, 10 * k, 1.0) for k in lags])
+    near = np.abs(lags - shift) < 4
+    # Most lags are hopeless, those beside the best one are not.
+    assert (search[~near] > search.min() + 300).mean() > 0.8
+    assert search[near].min() == search.min()
+
+    def found(curve, middle=shift):
+        nothing = jnp.zeros(GRID.size)
+        pixels, at = problem.pixels("float64"), jnp.asarray(middle)
+        return velocity.spread(
+            pixels, problem.prior, at, nothing, nothing, curve, slots=12, steps=15
+        )
+
+    whole, quick = found(jnp.zeros(lags.size)), found(jnp.asarray(search))
+    width = float(whole.sigma)
+    assert 0.01 < width < 0.5
+    assert float(quick.shift) == pytest.approx(float(whole.shift), abs=1e-4 * width)
+    assert float(quick.sigma) == pytest.approx(width, rel=1e-4)
+    # The word of the search counts: one that excludes the truth moves the answer.
+    without_truth = jnp.asarray(np.where(near, search.max() + 1e4, search))
+    assert abs(float(found(without_truth, shift + 8).shift) - shift) > 1

@@ -356,6 +356,53 @@ def measure(
     )
 
 
+_NEAR = 100.0
+"""Where the search is worse than its best by more than this in chi squared, `spread` takes
+its word: the probability there is nothing, whatever is marginalized."""
+_MORE, _TOGETHER = 5, 8
+
+
+def _tried(
+    equations: spline.NormalEquations,
+    prior: LinePrior,
+    still: Standing,
+    tenths: Int[Array, " trial"],
+    search: Float[Array, " lag"],
+) -> Float[Array, " trial"]:
+    """Return the objective of every trial, as the search has it where that is hopeless."""
+    phases, reach = prior.lines.shape[0], search.size // 2
+    search = search.astype(jnp.float64)
+    lag = tenths // phases + reach
+    inside = (lag >= 0) & (lag + 1 < search.size)
+    lag = jnp.clip(lag, 0, search.size - 2)
+    coarse = jnp.minimum(search[lag], search[lag + 1])
+    hopeless = inside & (coarse > search.min() + _NEAR)
+    # A few more, so that the step to what is taken from the search does not ring.
+    likely = (~hopeless).astype(search.dtype).at[tenths.size // 2].set(1)
+    wanted = jnp.convolve(likely, jnp.ones(2 * _MORE + 1), mode="same") > 0.5
+    fill = -tenths.size % _TOGETHER
+    groups = [
+        jnp.pad(a, (0, fill), mode="edge").reshape(-1, _TOGETHER)
+        for a in (tenths, wanted)
+    ]
+
+    def some(group):
+        def one(tenth):
+            rows = at_shift(prior, tenth)
+            return marginalize(equations, prior, rows, still).objective
+
+        return jax.lax.cond(
+            group[1].any(),
+            jax.vmap(one),
+            lambda a: jnp.full(a.shape, jnp.inf, jnp.float64),
+            group[0],
+        )
+
+    found = jax.lax.map(some, tuple(groups)).ravel()[: tenths.size]
+    best = jnp.argmin(found)
+    return jnp.where(found < jnp.inf, found, found[best] + coarse - coarse[best])
+
+
 def _in_between(trials: int) -> Float[np.ndarray, "tenth trial"]:
     """Return the matrix that takes trials to a cubic spline at every tenth."""
     at = np.arange(trials)
@@ -380,6 +427,7 @@ def spread(
     shift: Float[Array, ""],
     star: Float[Array, " knot"],
     model: Float[Array, " knot"],
+    search: Float[Array, " lag"],
     *,
     slots: int,
     steps: int,
@@ -388,7 +436,7 @@ def spread(
 
     A spectrum that says little, of a hot star or a faint one, has a likelihood of many
     narrow minima, where noise looks like lines: the width of the deepest is not the
-    error. ``star`` and ``model`` are those that `measure` found at ``shift``.
+    error. ``star``, ``model`` and ``search`` are those that `measure` found with ``shift``.
     """
     phases = prior.lines.shape[0]
     placed = spline.place(pixels, jnp.zeros((), pixels.value.dtype), slots)
@@ -399,13 +447,7 @@ def spread(
     middle = jnp.round(phases * shift).astype(jnp.int32)
     offset = jnp.arange(-steps * phases, steps * phases + 1, _TRIAL, dtype=jnp.int32)
     still = standing(equations, prior, 1 + star)
-    objective = jax.lax.map(
-        lambda tenths: (
-            marginalize(equations, prior, at_shift(prior, tenths), still).objective
-        ),
-        middle + offset,
-        batch_size=8,
-    )
+    objective = _tried(equations, prior, still, middle + offset, search)
     # The tenths between the trials.
     objective = jnp.asarray(_in_between(offset.size)) @ objective
     offset = jnp.arange(-steps * phases, steps * phases + 1, dtype=jnp.int32)

@@ -299,6 +299,7 @@ def _integrate(prepared: Prepared, members, prior, found: velocity.Measured) -> 
             jnp.asarray(found.shift[at], jnp.float32),
             jnp.asarray(found.star[at]),
             jnp.asarray(found.model[at]),
+            jnp.asarray(found.search[at]),
             not_filling(some, at),
             slots=prepared.slots,
         )
@@ -309,14 +310,13 @@ def _integrate(prepared: Prepared, members, prior, found: velocity.Measured) -> 
 
 
 @partial(jax.jit, static_argnames=("slots",))
-def _spread_batch(batch, prior, shift, star, model, wanted, *, slots: int):
+def _spread_batch(batch, prior, shift, star, model, search, wanted, *, slots: int):
     def one(given):
         pixels, *rest = given
         return velocity.spread(pixels, prior, *rest, slots=slots, steps=_SPREAD)
 
-    return one_by_one(
-        one, (jax.vmap(spline.Pixels)(*batch), shift, star, model), wanted
-    )
+    given = (jax.vmap(spline.Pixels)(*batch), shift, star, model, search)
+    return one_by_one(one, given, wanted)
 
 
 def _fill(out, rows, found: velocity.Measured, grid: LogGrid, options) -> None:
