@@ -30,6 +30,9 @@ from steadystar.pipeline.faults import explain_os_error, machine_error
 from steadystar.pipeline.lock import Hold, LostDirectory
 from steadystar.pipeline.stopping import in_emergency
 
+_ENOUGH = 3
+"""Units that must be done before a time left is said."""
+
 _BLOCK = 4096
 
 BEAT = 1.0
@@ -40,9 +43,9 @@ BEAT = 1.0
 class StageProgress:
     """One stage of a run: units to do, done before and done now, and how long it took.
 
-    ``first`` and ``latest``: seconds from the stage's beginning to the first and to the
-    latest unit that was done. The first has to wait for what is made once, as compiled
-    programs, so that the rate is that of the others.
+    ``first``: seconds from the stage's beginning to the first unit that was done. It has to
+    wait for what is made once, as compiled programs, so that the rate is that of the
+    others, and of the wait since.
     """
 
     name: str
@@ -56,14 +59,13 @@ class StageProgress:
     again: int = 0
     seconds: float = 0.0
     first: float = 0.0
-    latest: float = 0.0
     state: str = "waits"
 
     def rate(self) -> float | None:
         """Units a second, if two or more were done."""
-        if self.done > 1 and self.latest > self.first:
-            return (self.done - 1) / (self.latest - self.first)
-        return self.done / self.latest if self.done and self.latest else None
+        if self.done > 1 and self.seconds > self.first:
+            return (self.done - 1) / (self.seconds - self.first)
+        return self.done / self.seconds if self.done and self.seconds else None
 
     def spectra_rate(self) -> float | None:
         """Spectra a second."""
@@ -75,9 +77,7 @@ class StageProgress:
         rate, left = self.rate(), self.units - self.done
         if not left:
             return 0.0
-        if self.done < 2 or not rate:
-            return None
-        return max(0.0, left / rate - (self.seconds - self.latest))
+        return left / rate if self.done >= _ENOUGH and rate else None
 
 
 def progress_path(directory: Path) -> Path:
@@ -113,10 +113,9 @@ class Counter:
 
     def advance(self, facts: Mapping[str, Any], again: bool = False) -> None:
         """Count a unit that is done; ``again`` if it failed and will be tried again."""
-        stage, since = self.stage, time.monotonic() - self.began
+        stage = self.stage
         stage.done += 1
-        stage.first = stage.first or since
-        stage.latest = since
+        stage.first = stage.first or time.monotonic() - self.began
         stage.spectra += _spectra(facts)
         stage.rejected += _number(facts.get("rejected"))
         stage.failed += (
@@ -148,7 +147,7 @@ class Progress:
             "because": "",
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "workers": workers or "this process",
+            "workers": workers,
             "command": _command(),
             "folder": str(Path.cwd()),
             "started": _now(),
@@ -192,7 +191,7 @@ class Progress:
         """
         stage = self._stage(name)
         stage.units, stage.before = units, before
-        return Counter(stage, time.monotonic(), moved)
+        return Counter(stage, self._stage_began, moved)
 
     def end(self, name: str) -> None:
         """End a stage."""
@@ -250,12 +249,12 @@ class Progress:
     def _memory(self) -> tuple[int, int]:
         """Return the memory of this process and of its children, and how many they are."""
         total, processes = 0, 0
-        with suppress(psutil.Error):
+        with suppress(psutil.Error, OSError):
             family = [self._process]
             if self._children:
                 family += self._process.children(recursive=True)
             for process in family:
-                with suppress(psutil.Error):
+                with suppress(psutil.Error, OSError):
                     total += process.memory_info().rss
                     processes += 1
         self._peak = max(self._peak, total, _own_peak())
@@ -326,6 +325,9 @@ def _number(value: Any) -> int:
 def _spectra(facts: Mapping[str, Any]) -> int:
     """Return how many spectra a unit was about, as far as its facts tell."""
     rows = facts.get("rows")
-    known = [facts.get(name) for name in ("spectra", "visits", "measured")]
+    known = [facts.get(name) for name in ("spectra", "visits")]
+    known += (
+        [facts.get("measured")] if "base" in facts else []
+    )  # of a shard, the new ones
     known += [rows.get("velocities")] if isinstance(rows, Mapping) else []
     return next((value for value in known if isinstance(value, int)), 0)

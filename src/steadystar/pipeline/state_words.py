@@ -63,7 +63,9 @@ def watch(directory: Path, console: Console, seconds: float = 2.0) -> None:
 def _headline(state: RunState) -> list[str]:
     told = state.told
     where = f"process {told.get('pid')} on {_shown(told.get('host'))}"
-    who = f"{where}, with {_shown(told.get('workers'))}, since {_when(told.get('started'))}"
+    workers = told.get("workers")
+    who = f"{where}, {f'with {_shown(workers)}, ' if workers else ''}since "
+    who += _when(told.get("started"))
     took = _duration(float(told.get("seconds") or 0.0))
     because = _shown(told.get("because") or "").rstrip(".")
     last = f"It last said something {_ago(state)}."
@@ -113,7 +115,7 @@ def _quiet(state: RunState) -> list[str]:
 
 def _at(state: RunState) -> str:
     current = state.current
-    return f"at stage {current.name} ({_units(current)}), " if current else ""
+    return f"at stage {current.name}, {_units(current)}, " if current else ""
 
 
 def _resume(state: RunState) -> str:
@@ -204,8 +206,8 @@ def _stage(stage: StageProgress, state: RunState) -> str:
 
 
 def _units(stage: StageProgress) -> str:
-    share = f" ({stage.done / stage.units:.0%})" if stage.units else ""
-    return f"{stage.done} of {_n(stage.units, 'unit')}{share}"
+    share = f" ({stage.done / stage.units:.0%})" if stage.done else ""
+    return f"{stage.done:,} of {_n(stage.units, 'unit')}{share}"
 
 
 def _written(state: RunState) -> list[str]:
