@@ -35,8 +35,8 @@ from steadystar.measure.hot_labels import measure_hot
 from steadystar.measure.luminosity import (
     LuminosityModel,
     LuminosityOptions,
-    fit_luminosity,
 )
+from steadystar.measure.luminosity_training import fit_luminosity
 from steadystar.measure.rest_frame import to_rest
 from steadystar.models.dust import extinction_coefficients
 from steadystar.simulate.hot_survey import (

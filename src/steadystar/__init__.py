@@ -101,7 +101,8 @@ if TYPE_CHECKING:
     from steadystar.measure.information import photon_limit
     from steadystar.measure.label_training import fit_labels
     from steadystar.measure.labels import LabelModel, measure_labels
-    from steadystar.measure.luminosity import LuminosityModel, fit_luminosity
+    from steadystar.measure.luminosity import LuminosityModel
+    from steadystar.measure.luminosity_training import fit_luminosity
     from steadystar.measure.relative import (
         RelativeOptions,
         StarTemplates,
@@ -207,7 +208,7 @@ _ROOMS = {
     "find_periods": "infer.periods",
     "fit_error_model": "calibrate.errors",
     "fit_labels": "measure.label_training",
-    "fit_luminosity": "measure.luminosity",
+    "fit_luminosity": "measure.luminosity_training",
     "fit_orbit": "infer.orbit",
     "fit_zeropoints": "calibrate.zeropoint",
     "forecast_zeropoints": "calibrate.forecast",

@@ -11,10 +11,11 @@ from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.measure.luminosity import (
     LuminosityModel,
     LuminosityOptions,
-    fit_luminosity,
     geometric_magnitude,
 )
-from steadystar.measure.reconstruction import Reconstruction, fit_reconstruction
+from steadystar.measure.luminosity_training import fit_luminosity
+from steadystar.measure.reconstruction import Reconstruction
+from steadystar.measure.reconstruction_training import fit_reconstruction
 
 GRID = LogGrid(4200.0, 2.3e-4, 200)
 CLEAN = np.arange(200) % 40 < 30

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from steadystar.data.spectra import LogGrid, Spectra
-from steadystar.measure.reconstruction import Reconstruction, fit_reconstruction
+from steadystar.measure.reconstruction import Reconstruction
+from steadystar.measure.reconstruction_training import fit_reconstruction
 
 GRID = LogGrid(6300.0, 2.3e-4, 240)
 LINE = slice(90, 130)

@@ -24,11 +24,8 @@ from steadystar.data.archive import below, pack, restore
 from steadystar.data.spectra import Spectra
 from steadystar.measure.option_checks import check_values
 from steadystar.measure.ordinary import Neighbors
-from steadystar.measure.reconstruction import (
-    Coefficients,
-    Reconstruction,
-    fit_reconstruction,
-)
+from steadystar.measure.reconstruction import Coefficients, Reconstruction
+from steadystar.measure.reconstruction_training import fit_reconstruction
 from steadystar.measure.rest_frame import clean_pixels, outside_emission
 
 H_ALPHA = 6564.614

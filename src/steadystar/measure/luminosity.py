@@ -6,24 +6,24 @@ It sees not pixels but the coefficients of a spectrum's reconstruction, in one o
 ``"full"``, of all wavelengths but those of the atmosphere and of Na D, for stars without
 emission lines; ``"clean"``, of emission-free stretches alone, for those with.
 
-`fit_luminosity` trains, by one of two methods. ``"published"``: one network a way, least
-squares on magnitudes made of parallaxes, over-luminous stars removed in rounds, one error
-for all. ``"mixture"`` (the default): an ensemble, trained on the parallaxes themselves, in
-which a star is single or a pair with probability, so that pairs bias nothing; each star
-gets an error of its own.
+`luminosity_training` teaches it, by one of two methods.
 """
 
 __all__ = [
+    "FAR",
+    "NOISE",
     "LuminosityModel",
     "LuminosityOptions",
-    "fit_luminosity",
+    "Way",
+    "dereddened",
     "geometric_magnitude",
+    "raw_features",
 ]
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -31,34 +31,18 @@ from numpy.typing import NDArray
 
 from steadystar.data.archive import below, pack, restore
 from steadystar.data.spectra import Spectra
-from steadystar.measure.luminosity_likelihood import (
-    BRIGHTENING,
-    Mixture,
-    mixture,
-    parallax_nodes,
-)
-from steadystar.measure.luminosity_network import (
-    Network,
-    Trained,
-    TrainingSet,
-    predict,
-    train_mixture,
-    train_published,
-)
+from steadystar.measure.luminosity_network import Network, predict
 from steadystar.measure.option_checks import check_values
-from steadystar.measure.reconstruction import Reconstruction, fit_reconstruction
-from steadystar.measure.rest_frame import without_sky
+from steadystar.measure.reconstruction import Reconstruction
 from steadystar.survey.columns import numbers
 
 _METHODS = ("mixture", "published")
 _WAYS = ("full", "clean")
 _KIND = "model of luminosities"
-_FAR = 8.0
+FAR = 8.0
 """Features further than this many sigma from the training stars' are cut to it."""
-_MAD = 1.4826
-_NOISE = 0.10
+NOISE = 0.10
 """mag, error by noise at S/N 100 (Xiang et al. 2021, section 5.3)."""
-_STRETCHES = np.round(np.arange(0.7, 3.0, 0.02), 2)
 
 
 @dataclass(frozen=True)
@@ -88,7 +72,7 @@ class LuminosityOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class _Way:
+class Way:
     """One way of looking at spectra: bases, network, and what it was trained on."""
 
     bases: Reconstruction
@@ -100,6 +84,7 @@ class _Way:
     """By how much scatter was too small on stars that a member had not seen."""
 
     def to_arrays(self) -> dict[str, NDArray]:
+        """Return its fields, as arrays by name."""
         out = {f"bases/{name}": v for name, v in self.bases.to_arrays().items()}
         out |= {f"network/{name}": np.asarray(v) for name, v in self.network.items()}
         for name in ("center", "scale", "limit", "stretch"):
@@ -107,7 +92,8 @@ class _Way:
         return out
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> "_Way":
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> "Way":
+        """Make it of what `to_arrays` returned."""
         return cls(
             Reconstruction.from_arrays(below(arrays, "bases/")),
             below(arrays, "network/"),
@@ -120,7 +106,7 @@ class _Way:
 
 @dataclass(frozen=True, eq=False)
 class LuminosityModel:
-    """What spectra say about M_Ks; made by `fit_luminosity`.
+    """What spectra say about M_Ks; made by `luminosity_training.fit_luminosity`.
 
     ``summary``: of the training: numbers of stars, ranges of S/N, parallax and
     magnitude, shares of pairs and odd stars, losses. ``sigma_100, sigma_int``: errors of
@@ -128,9 +114,9 @@ class LuminosityModel:
     """
 
     method: str
-    ways: Mapping[str, _Way]
+    ways: Mapping[str, Way]
     summary: Mapping[str, Any] = field(default_factory=dict)
-    sigma_100: float = _NOISE
+    sigma_100: float = NOISE
     sigma_int: float = 0.25
 
     def apply(
@@ -172,7 +158,7 @@ class LuminosityModel:
         ]
         return pl.DataFrame(out | {"warning": pl.Series(warning, dtype=pl.String)})
 
-    def _tell(self, way: _Way, spectra: Spectra, snr: NDArray[np.float64]):
+    def _tell(self, way: Way, spectra: Spectra, snr: NDArray[np.float64]):
         found = way.bases.coefficients(spectra)
         features, outside = _features(way, found.value, snr)
         good = np.asarray(np.isfinite(features).all(axis=1))
@@ -217,24 +203,25 @@ class LuminosityModel:
 
     @classmethod
     def _restored(cls, facts, _, arrays) -> "LuminosityModel":
-        ways = {name: _Way.from_arrays(below(arrays, f"{name}/")) for name in _WAYS}
+        ways = {name: Way.from_arrays(below(arrays, f"{name}/")) for name in _WAYS}
         return cls(ways=ways, **facts)
 
 
 _COLUMNS = ("m_ks", "m_ks_err", "m_ks_meas_err", "outside")
 
 
-def _features(way: _Way, value: NDArray[np.float32], snr: NDArray[np.float64]):
+def _features(way: Way, value: NDArray[np.float32], snr: NDArray[np.float64]):
     """Return what the network sees, and how far a star is from the training stars."""
-    raw = _raw(value, snr)
+    raw = raw_features(value, snr)
     scaled = (raw - way.center) / way.scale
     size = value.shape[1]
     with np.errstate(invalid="ignore"):
         far = np.sqrt((scaled[:, :size] ** 2).mean(axis=1)) / way.limit
-    return np.clip(scaled, -_FAR, _FAR).astype(np.float32), far
+    return np.clip(scaled, -FAR, FAR).astype(np.float32), far
 
 
-def _raw(value: NDArray[np.float32], snr: NDArray[np.float64]):
+def raw_features(value: NDArray[np.float32], snr: NDArray[np.float64]):
+    """Return coefficients ``(star, component)`` and the logarithm of S/N beside them."""
     return np.column_stack([value, np.log10(np.clip(snr, 1, 1000))]).astype(np.float32)
 
 
@@ -283,183 +270,3 @@ def dereddened(
     ks_err, ebv_err = (np.nan_to_num(numbers(table, n)) for n in ("ks_err", "ebv_err"))
     m_0 = numbers(table, "ks") - a_ks * numbers(table, "ebv")
     return m_0, np.hypot(ks_err, a_ks * ebv_err)
-
-
-def fit_luminosity(
-    spectra: Spectra,
-    table: pl.DataFrame,
-    clean: Reconstruction,
-    emission: NDArray[np.bool_],
-    options: LuminosityOptions = LuminosityOptions(),
-) -> LuminosityModel:
-    """Learn M_Ks from spectra of stars with parallaxes.
-
-    Arguments:
-        spectra: at rest, one a star, ``table`` aligned with it.
-        table: ``snr``, and what `geometric_magnitude` needs; rows that lack any of it
-            teach nothing.
-        clean: bases of the emission-free stretches (`emission.fit_emission`).
-        emission: which stars have emission lines: they teach the clean way only.
-        options: method, ensemble, training.
-
-    Raises:
-        ValueError: fewer than 100 stars to learn from.
-
-    Source:
-        Xiang et al. 2021, section 5, equation 6; the mixture is ours.
-    """
-    published = options.method == "published"
-    stars = _Stars.of(table, options.a_ks)
-    usable = stars.known & (stars.snr >= options.min_snr)
-    if published:
-        usable &= stars.parallax > options.min_parallax_snr * stars.error
-    _enough(int(usable.sum()))
-    plain = usable & ~emission
-    few, how = (100, "published") if published else (60, "weighted")
-    whole = fit_reconstruction(spectra, without_sky(spectra.wave), plain, few, how)
-    if clean.method != how:
-        clean = fit_reconstruction(spectra, clean.clean, plain, few, how)
-    ways, summary = {}, {"method": options.method, "a_ks": options.a_ks}
-    for name, bases, taken in (("full", whole, plain), ("clean", clean, usable)):
-        ways[name], summary[name] = _taught_way(bases, spectra, stars, taken, options)
-    model = LuminosityModel(options.method, ways, summary)
-    return model.with_errors(*summary["full"]["errors"]) if published else model
-
-
-class _Stars(NamedTuple):
-    """What is known of stars besides their spectra, ``(star,)``; ``known``: whether all."""
-
-    snr: NDArray[np.float64]
-    m_0: NDArray[np.float64]
-    m_0_err: NDArray[np.float64]
-    parallax: NDArray[np.float64]
-    error: NDArray[np.float64]
-    m_geo: NDArray[np.float64]
-    m_geo_err: NDArray[np.float64]
-    known: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, table: pl.DataFrame, a_ks: float) -> "_Stars":
-        snr, parallax, error = (
-            numbers(table, name) for name in ("snr", "parallax", "parallax_error")
-        )
-        m_0, m_0_err = dereddened(table, a_ks)
-        known = np.isfinite(m_0 + parallax + error) & (error > 0)
-        geometric = geometric_magnitude(table, a_ks)
-        return cls(snr, m_0, m_0_err, parallax, error, *geometric, known)
-
-    def at(self, rows: NDArray[np.intp]) -> "_Stars":
-        numbers = (values[rows] for values in self[:-1])
-        return _Stars(*numbers, known=self.known[rows])
-
-
-def _taught_way(bases: Reconstruction, spectra: Spectra, stars: _Stars, taken, options):
-    """Train one way of looking at spectra on the stars ``taken``; tell of the training."""
-    rows = np.flatnonzero(taken)
-    _enough(len(rows))
-    value = bases.coefficients(spectra[rows]).value
-    seen = np.isfinite(value).all(axis=1)
-    value, stars = value[seen], stars.at(rows[seen])
-    raw = _raw(value, stars.snr)
-    center, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-6)
-    if options.method == "published":
-        scale[: value.shape[1]] = np.sqrt((raw.std(axis=0) ** 2)[:-1].mean())
-    features = np.clip((raw - center) / scale, -_FAR, _FAR).astype(np.float32)
-    distance = np.sqrt((features[:, :-1] ** 2).mean(axis=1))
-    way = _Way(bases, {}, center, scale, float(np.quantile(distance, 0.999)), 1.0)
-    m_geo = np.nan_to_num(stars.m_geo, nan=float(np.nanmedian(stars.m_geo)))
-    nodes = parallax_nodes(stars.m_0, stars.m_0_err, stars.parallax, stars.error)
-    data = TrainingSet(features, nodes, m_geo.astype(np.float32))
-    teach = _published if options.method == "published" else _mixture
-    way, facts = teach(way, data, stars.m_geo_err, options)
-    return way, facts | _ranges(stars.snr, stars.parallax, m_geo)
-
-
-def _enough(number: int) -> None:
-    if number < 100:
-        raise ValueError(
-            f"Only {number} stars have a spectrum, Ks, E(B-V) and a parallax to learn "
-            "from: 100 are the least. Use a model trained on another survey "
-            "(LuminosityModel.load)."
-        )
-
-
-def _ranges(snr, parallax, m_ks) -> dict[str, Any]:
-    names = {"snr": snr, "parallax": parallax, "m_ks": m_ks}
-    return {
-        "stars": len(snr),
-        **{
-            k: [round(float(v), 3) for v in (x.min(), x.max())]
-            for k, x in names.items()
-        },
-    }
-
-
-def _held_out(number: int, seed: int) -> NDArray[np.bool_]:
-    """One star in five, drawn by the seed."""
-    out = np.zeros(number, bool)
-    out[np.random.default_rng(seed).permutation(number)[: number // 5]] = True
-    return out
-
-
-def _some(data: TrainingSet, rows) -> TrainingSet:
-    nodes = type(data.nodes)(*(part[rows] for part in data.nodes))
-    return TrainingSet(data.features[rows], nodes, data.m_geo[rows])
-
-
-def _mixture(way: _Way, data: TrainingSet, m_geo_err, options: LuminosityOptions):
-    found = train_mixture(
-        data,
-        seed=options.seed,
-        members=options.members,
-        width=options.width,
-        steps=options.steps,
-    )
-    way = replace(way, network=found.network, stretch=_stretch(found, data))
-    facts = {
-        "stretch": round(way.stretch, 3),
-        "pairs": round(float(found.shares.kind[1]), 4),
-        "odd": round(float(found.shares.kind[2]), 4),
-        "brightening": [round(float(v), 4) for v in found.shares.brightening],
-        "magnitudes": [round(float(v), 4) for v in BRIGHTENING],
-        "loss": [round(float(v), 5) for v in found.losses.mean(axis=1)],
-    }
-    return way, facts
-
-
-def _stretch(found: Trained, data: TrainingSet) -> float:
-    """Factor on the scatter with which parallaxes that a member did not see are likeliest."""
-    rows = np.flatnonzero(np.isfinite(found.mean))
-    mean, scatter = found.mean[rows], found.scatter[rows]
-    logs = Mixture(*(np.log(np.maximum(part, 1e-6)) for part in found.shares))
-    nodes = _some(data, rows).nodes
-    told = [float(np.sum(mixture(nodes, mean, scatter * c, logs))) for c in _STRETCHES]
-    return float(_STRETCHES[int(np.argmax(told))])
-
-
-def _published(way: _Way, data: TrainingSet, m_geo_err, options: LuminosityOptions):
-    aside = _held_out(len(data.features), options.seed)
-    pair = np.zeros(len(aside), bool)
-    for turn in range(options.rounds):
-        network, _, scatter = _taught(data, aside, pair, options, turn)
-        off = predict(network, data.features, True)[0][0] - data.m_geo
-        pair = off > 2 * np.hypot(scatter, m_geo_err)
-    network, losses, scatter = _taught(data, aside, pair, options, options.rounds)
-    extra = max(scatter**2 - float(np.median(m_geo_err[aside])) ** 2, 0.0)
-    facts = {
-        "held_out": int(aside.sum()),
-        "removed": int((pair & ~aside).sum()),
-        "loss": [round(float(v), 5) for v in losses[-5:]],
-        # Until the error budget is sampled: noise as the paper has it, the rest intrinsic.
-        "errors": [_NOISE, round(float(np.sqrt(max(extra - _NOISE**2, 0.0025))), 4)],
-    }
-    return replace(way, network=network), facts
-
-
-def _taught(data: TrainingSet, aside, pair, options: LuminosityOptions, turn: int):
-    """One training without pairs, and the scatter of the stars held out."""
-    network, losses = train_published(
-        _some(data, ~aside & ~pair), options.seed + turn, options.steps, options.dropout
-    )
-    off = (predict(network, data.features, True)[0][0] - data.m_geo)[aside]
-    return network, losses, _MAD * float(np.median(abs(off - np.median(off))))

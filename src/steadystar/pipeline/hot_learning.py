@@ -23,11 +23,8 @@ from steadystar.data.tables import TableError, write_parquet
 from steadystar.infer.extinction import ExtinctionOptions, estimate_extinction
 from steadystar.measure.composites import composite_test
 from steadystar.measure.emission import EmissionModel, EmissionOptions, fit_emission
-from steadystar.measure.luminosity import (
-    LuminosityModel,
-    LuminosityOptions,
-    fit_luminosity,
-)
+from steadystar.measure.luminosity import LuminosityModel, LuminosityOptions
+from steadystar.measure.luminosity_training import fit_luminosity
 from steadystar.models.intrinsic_colors import IntrinsicColors
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.hot_options import HotOptions, extinction_ratio
