@@ -76,11 +76,13 @@ def _layout(units: int):
 
 def _exposures(rng, fields: int) -> dict[str, np.ndarray]:
     """Draw times of the exposures of all fields; two follow each other in a night."""
-    count = np.tile([4, 5, 6, 7, 8], fields // 5 + 1)[:fields]
+    count = np.tile([6, 5, 7, 4, 8], fields // 5 + 1)[:fields]
     field = np.repeat(np.arange(fields), count)
     first = np.cumsum(count) - count
     within = np.arange(len(field)) - first[field]
-    gaps = rng.integers(1, 40, (fields, 8)).cumsum(axis=1)
+    # A field comes back after nights, a month, or a year.
+    longest = rng.choice([5, 40, 400], (fields, 8), p=[0.5, 0.3, 0.2])
+    gaps = rng.integers(longest // 2, longest).cumsum(axis=1)
     night = 58_000 + (field * 37) % 900 + gaps[field, within // 2]
     time = (
         _EPOCH

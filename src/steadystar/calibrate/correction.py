@@ -115,9 +115,7 @@ class ZeroPoints:
             CalibrationError: a column is missing or of another kind than in the fit.
         """
         found = self._find(standard_visits(visits))
-        return VisitCovariances(
-            self.covariance, found.unknown, found.rows, found.prior
-        )
+        return VisitCovariances(self.covariance, found.unknown, found.rows, found.prior)
 
     def compare(self, column: str) -> pl.DataFrame:
         """Compare the values of a column of a family, such as two telescopes.

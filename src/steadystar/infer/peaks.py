@@ -16,7 +16,7 @@ from steadystar.infer.false_alarms import (
     fit_law,
 )
 from steadystar.infer.period_options import PeriodOptions
-from steadystar.infer.sine_fit import fit_sines
+from steadystar.infer.sine_fit import fit_sines, fit_sines_at
 from steadystar.infer.sine_search import grid_power, highest_of_draws, local_peaks
 from steadystar.infer.sines import Array, Sampling, frequency_grid, window_power
 from steadystar.infer.velocity_curve import LEAST_FREEDOM, Curve
@@ -117,18 +117,16 @@ def peak_rows(curve: Curve, found: Search, options: PeriodOptions) -> dict[str, 
     weight = found.sampling.weight
     alias_of, alias = name_aliases(curve.t, weight, found.peaks)
     reach = 0.5 / np.ptp(curve.t)
-    fits = [
-        fit_sines(
-            curve.t,
-            curve.rv,
-            curve.err,
-            curve.zero,
-            np.array([f, *found.known]),
-            reach=reach,
-            noise_known=options.noise == "known",
-        )
-        for f in found.peaks
-    ]
+    known = np.broadcast_to(found.known, (len(found.peaks), len(found.known)))
+    fits = fit_sines_at(
+        curve.t,
+        curve.rv,
+        curve.err,
+        curve.zero,
+        np.concatenate([found.peaks[:, None], known], 1),
+        reach=reach,
+        noise_known=options.noise == "known",
+    )
     return {
         "rank": list(range(1, len(fits) + 1)),
         "period": [float(fit.period[0]) for fit in fits],

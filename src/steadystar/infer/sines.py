@@ -91,14 +91,39 @@ class Sampling:
         return u, v
 
     def power(self, frequency: Array, z: Array) -> Array:
-        """Power ``(m,)`` of z at m frequencies; z is ``(n,)``, or ``(m, n)``: each its own."""
-        root = np.sqrt(self.weight)
+        """Power ``(m,)`` of whitened z at m frequencies; z is ``(n,)``, or ``(m, n)``."""
         phase = 2 * np.pi * frequency[:, None] * self.t
-        u, v = self._orthonormal(root * np.cos(phase), root * np.sin(phase))
-        z = np.broadcast_to(z, u.shape)
-        total = np.einsum("ij,ij->i", z, z)
-        explained = np.einsum("ij,ij->i", u, z) ** 2 + np.einsum("ij,ij->i", v, z) ** 2
-        return explained / np.where(total > 0, total, 1)
+        return self._power(np.cos(phase), np.sin(phase), z)
+
+    def _power(self, c: Array, s: Array, z: Array) -> Array:
+        """The same from cosines and sines of the phases, ``(m, n)``, by their products.
+
+        Of u and v only lengths, and products with z, are needed: what Gram and Schmidt
+        would leave of the sums over the visits, as z has no part in Q.
+        """
+        total = self.weight.sum()
+        least = _DEGENERATE * total
+        root = np.sqrt(self.weight)
+        in_q = root[:, None] * self.basis
+        c_q, s_q = c @ in_q, s @ in_q
+        cc, cs = (c * c) @ self.weight, (c * s) @ self.weight
+        ss = total - cc - np.einsum("ij,ij->i", s_q, s_q)
+        cc = cc - np.einsum("ij,ij->i", c_q, c_q)
+        cs = cs - np.einsum("ij,ij->i", c_q, s_q)
+        y = root * z
+        if y.ndim == 1:
+            cz, sz, size = c @ y, s @ y, z @ z
+        else:
+            cz, sz = (np.einsum("ij,ij->i", x, y) for x in (c, s))
+            size = np.einsum("ij,ij->i", z, z)
+        inverse = np.where(cc > least, 1 / np.maximum(cc, least), 0)
+        along = cs * inverse
+        left = ss - cs * along
+        explained = cz**2 * inverse
+        explained += np.where(
+            left > least, (sz - along * cz) ** 2 / np.maximum(left, least), 0
+        )
+        return explained / np.where(size > 0, size, 1)
 
     def refine(self, frequency: Array, z: Array, reach: float) -> tuple[Array, Array]:
         """Climb from each frequency to the top of its peak: ``(frequency, power)``.
@@ -110,7 +135,7 @@ class Sampling:
         best, center = frequency.copy(), frequency.copy()
         top = np.full(len(frequency), -1.0)
         for half in reach * 0.25 ** np.arange(3):
-            left, middle, right = (self.power(center + d, z) for d in (-half, 0, half))
+            left, middle, right = self._three(center, half, z)
             bend = left - 2 * middle + right
             falls = bend < 0
             vertex = 0.5 * half * (left - right) / np.where(falls, bend, 1)
@@ -123,6 +148,21 @@ class Sampling:
             center = center + move
         last = self.power(center, z)
         return np.where(last > top, center, best), np.maximum(last, top)
+
+    def _three(self, center: Array, half: float, z: Array) -> Iterator[Array]:
+        """Power at frequencies, and ``half`` below (first) and above (last) each.
+
+        Sines of sums are products of sines: the phases of ``half`` are the same for all.
+        """
+        phase = 2 * np.pi * center[:, None] * self.t
+        c, s = np.cos(phase), np.sin(phase)
+        turn = 2 * np.pi * half * self.t
+        c_c, c_s, s_c, s_s = (
+            x * y for x in (c, s) for y in (np.cos(turn), np.sin(turn))
+        )
+        yield self._power(c_c + s_s, s_c - c_s, z)
+        yield self._power(c, s, z)
+        yield self._power(c_c - s_s, s_c + c_s, z)
 
 
 def frequency_grid(
