@@ -181,6 +181,7 @@ class Progress:
         """Begin a stage; its units are planned next."""
         self._stage_began = time.monotonic()
         self._stage(name).state = "runs"
+        self._write()
 
     def counter(
         self, name: str, units: int, before: int, moved: Callable[[], object]
@@ -191,6 +192,7 @@ class Progress:
         """
         stage = self._stage(name)
         stage.units, stage.before = units, before
+        self._write()
         return Counter(stage, self._stage_began, moved)
 
     def end(self, name: str) -> None:
