@@ -3,6 +3,8 @@
 import importlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -220,3 +222,23 @@ def test_workers_by_address_give_the_bytes_of_one(
     assert killed
     assert results(two.directory) == results(alone.directory)
     assert two.done == alone.done
+
+
+def test_the_program_computes_with_one_thread_as_its_workers_do():
+    """NumPy's sums of two threads have other last digits: the program is alike."""
+    code = (
+        "import os, sys\n"
+        "from steadystar.cli.frame import compiled_programs\n"
+        "early = 'numpy' not in sys.modules\n"
+        "with compiled_programs():\n"
+        "    print(early, os.environ['OPENBLAS_NUM_THREADS'], os.environ['NPROC'])\n"
+    )
+    free = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        env=free,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert printed.stdout.split() == ["True", "1", "1"]

@@ -24,9 +24,14 @@ def read_configuration(path: Path | None) -> "steadystar.pipeline.config.Configu
 
 @contextmanager
 def compiled_programs() -> Iterator[None]:
-    """Keep compiled programs for the next time."""
-    from steadystar.pipeline.compiled import keep_programs, leave_programs
+    """Keep compiled programs for the next time, and let each compute with one thread.
 
+    It comes before NumPy is loaded, which reads then how many threads it has.
+    """
+    from steadystar.pipeline.compiled import keep_programs, leave_programs
+    from steadystar.pipeline.workers import use_one_thread
+
+    use_one_thread()
     keep_programs()
     try:
         yield

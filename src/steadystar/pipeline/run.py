@@ -8,7 +8,6 @@ the same bytes with any number of workers. Where units are done, `pools` decides
 
 __all__ = ["Outcome", "run_pipeline"]
 
-import os
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from steadystar.pipeline.units import (
     first_line,
     perform,
 )
-from steadystar.pipeline.workers import ONE_THREAD
+from steadystar.pipeline.workers import use_one_thread
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,7 @@ def run_pipeline(
     """
     directory = Path(directory).absolute()
     found = find_files(inputs, directory)
-    for name in ("NPROC", "XLA_FLAGS"):  # these are read when JAX begins to work
-        os.environ.setdefault(name, ONE_THREAD[name])
+    use_one_thread()  # JAX reads this when it begins to work; see `compiled_programs`
     with only_run(directory) as hold, open_log(directory / "run.log", quiet) as log:
         ledger = Ledger(directory, hold.check)
         run = Run(directory, configuration or Configuration(), found, ledger, truth)

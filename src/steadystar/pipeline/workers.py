@@ -18,6 +18,7 @@ __all__ = [
     "make_inspection",
     "make_plugin",
     "refusals",
+    "use_one_thread",
 ]
 
 import hashlib
@@ -141,6 +142,16 @@ def refusals(
         for worker, facts in found.items()
     }
     return {worker: text for worker, text in why.items() if text}
+
+
+def use_one_thread() -> None:
+    """Let the libraries that are not loaded yet compute with one thread, here as there.
+
+    Sums of two threads have other last digits. What the user has set stays. polars may
+    have more: its results do not depend on it.
+    """
+    for name in _READ_ONCE:
+        os.environ.setdefault(name, ONE_THREAD[name])
 
 
 def begin(local: bool) -> None:
