@@ -16,12 +16,13 @@ from steadystar.data.constants import C_KMS
 from steadystar.data.status import FATAL, Status
 from steadystar.kernels.minimum import RIVAL_CHI2
 from steadystar.kernels.spline import line_forest_precision
+from steadystar.measure.batches import batch_size, on_processor
 from steadystar.measure.doubles import Double, measure_double, shows_companion
 from steadystar.measure.joint import fit_stars, match_stars, solve_gauge
 from steadystar.measure.normalize import PixelBatch, Prepared
 from steadystar.measure.published import match_references
 
-_CHUNK = 64
+_CHUNK, _ON_DEVICE = 64, 512
 _POOR_FIT = 3.0
 # What a double-lined exposure gets for not being like one copy of the template.
 _OF_ONE_COPY = int(Status.DOUBLE_LINED | Status.POOR_FIT | Status.TWO_MINIMA)
@@ -108,7 +109,7 @@ class ArmOnGrid:
             chunks = list(_chunks(self._enough(pending)))
             # The few stars of later rounds use the program that the first one compiled.
             longest = max((sum(map(len, chunk)) for chunk in chunks), default=0)
-            self._least = max(self._least, min(_size(longest), _CHUNK))
+            self._least = max(self._least, min(_size(longest), _chunk_size()))
             pending = [g for c in chunks for g in self._joint(c, iterations, last)]
         for group, gain, template in self._doubles:
             self._double(group, gain, template)
@@ -391,19 +392,24 @@ class ArmOnGrid:
         return C_KMS * (ratio - 1), error
 
 
+def _chunk_size() -> int:
+    """Return how many exposures are fitted at once where stars have no more."""
+    return _CHUNK if on_processor() else batch_size(_ON_DEVICE)
+
+
 def _size(number: int) -> int:
     """Round up to the few sizes that are compiled: a chunk, or a power of two of them."""
-    size = 16 if number <= 16 else _CHUNK
+    size = 16 if number <= 16 else _chunk_size()
     while size < number:
         size *= 2
     return size
 
 
 def _chunks(groups):
-    """Pack stars, whole, into chunks of at most ``_CHUNK`` exposures where they fit."""
+    """Pack stars, whole, into chunks, where they fit."""
     chunk, total = [], 0
     for group in groups:
-        if chunk and total + len(group) > _CHUNK:
+        if chunk and total + len(group) > _chunk_size():
             yield chunk
             chunk, total = [], 0
         chunk.append(group)

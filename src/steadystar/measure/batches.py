@@ -6,15 +6,19 @@ groups that stay in the processor's cache, and groups that only fill the batch a
 
 __all__ = [
     "AT_ONCE",
+    "at_most",
     "batch_size",
     "by_groups",
     "chunks",
     "few_at_once",
     "not_filling",
+    "on_processor",
     "one_by_one",
 ]
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -27,9 +31,34 @@ AT_ONCE = 8
 _BATCH = 32
 
 
+_SOME = 64
+"""Spectra of a group on an accelerator, where each needs much memory."""
+_most: ContextVar[int] = ContextVar("most", default=2**31)
+
+
+@contextmanager
+def at_most(spectra: int) -> Iterator[None]:
+    """Let no batch on an accelerator have more spectra: its memory grows with them."""
+    token = _most.set(spectra)
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
+def on_processor() -> bool:
+    """Whether there is no accelerator to work on, or it is not to be used."""
+    chosen = jax.config.jax_default_device  # a device, a platform's name, or None
+    if chosen is None:
+        return jax.default_backend() == "cpu"
+    return getattr(chosen, "platform", chosen) == "cpu"
+
+
 def batch_size(on_device: int) -> int:
     """Return how many spectra a batch has: ``on_device`` where there is an accelerator."""
-    return _BATCH if jax.default_backend() == "cpu" else on_device
+    if on_processor():
+        return _BATCH
+    return max(AT_ONCE, min(on_device, _most.get()))
 
 
 def chunks(
@@ -47,8 +76,8 @@ def few_at_once(rows: NDArray[np.intp], on_device: int):
 
     For what a minority of spectra needs: a whole batch would be mostly filling.
     """
-    grouped = jax.default_backend() == "cpu" or len(rows) <= AT_ONCE
-    size = AT_ONCE if grouped else on_device
+    grouped = on_processor() or len(rows) <= AT_ONCE
+    size = AT_ONCE if grouped else batch_size(on_device)
     for begin in range(0, len(rows), size):
         some = rows[begin : begin + size]
         yield some, np.pad(some, (0, size - len(some)), mode="edge")
@@ -64,7 +93,7 @@ def by_groups(every: Callable[..., Any], *given: Any) -> Any:
 
     The last of ``given`` says which rows are wanted; what is skipped comes out as zeros.
     """
-    if jax.default_backend() != "cpu":
+    if not on_processor():
         return every(*given[:-1])
 
     def cut(a):
@@ -83,7 +112,12 @@ def by_groups(every: Callable[..., Any], *given: Any) -> Any:
 
 
 def one_by_one(each: Callable[..., Any], given: Any, wanted: jax.Array) -> Any:
-    """Call ``each`` on every row of ``given`` that is wanted; the others become zeros."""
+    """Call ``each`` on every row of ``given`` that is wanted; the others become zeros.
+
+    On an accelerator some at once, and what is not wanted is worked on as well.
+    """
+    if not on_processor():
+        return jax.lax.map(each, given, batch_size=_SOME)
     nothing = jax.eval_shape(each, jax.tree.map(lambda a: a[0], given))
 
     def one(row):

@@ -122,6 +122,11 @@ class RunOptions:
         "Parts into which the stars are divided by a hash of their star_id, a power of "
         "two; 0 chooses, about 500 spectra a part, and again when the survey has grown.",
     ] = 0
+    device_batch: Annotated[
+        int,
+        "Spectra that are on an accelerator (a GPU) at a time, at most; fewer need less "
+        "of its memory. A processor works on few at a time anyway.",
+    ] = 2048
     references: Annotated[
         str,
         "Label of the set of reference spectra and templates. They are made once and "
@@ -140,6 +145,8 @@ class RunOptions:
             raise ValueError(
                 f"files_per_batch = {self.files_per_batch}: give at least 1."
             )
+        if self.device_batch < 8:
+            raise ValueError(f"device_batch = {self.device_batch}: give at least 8.")
         if not 0 <= self.shards <= 65_536 or self.shards & (self.shards - 1):
             raise ValueError(
                 f"shards = {self.shards}: give 0 (choose) or a power of two to 65536."

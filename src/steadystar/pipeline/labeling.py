@@ -15,6 +15,7 @@ from steadystar.calibrate.label_errors import fit_label_errors
 from steadystar.data.schema import conform, empty
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
+from steadystar.measure.batches import at_most
 from steadystar.measure.survey_labels import EXPOSURE, label_visits
 from steadystar.pipeline.ledger import atomic
 from steadystar.pipeline.shardwork import Earlier, ShardJob, ShardWork
@@ -41,9 +42,8 @@ def plan_labels(run: Run, stage: Stage) -> list[Unit]:
         held = tuple(present.get(shard, []))
         velocities = run.ledger.path(record, "velocities")
         before = known.of(shard, shards)
-        job = ShardJob(
-            shard, shards, held, assigned, (options, velocities), base, before
-        )
+        told = options, velocities, run.configuration.run.device_batch
+        job = ShardJob(shard, shards, held, assigned, told, base, before)
         inputs = [record.outputs["velocities"].sha256, *(p.sha256 for p in held)]
         units.append(Unit(name, inputs, job))
     return units
@@ -51,7 +51,8 @@ def plan_labels(run: Run, stage: Stage) -> list[Unit]:
 
 def label_shard(job: ShardJob, prefix: Path) -> Result:
     """Fit the stars of a shard whose spectra are not those of the last time."""
-    return _Labels(job).result(prefix)
+    with at_most(job.options[2]):
+        return _Labels(job).result(prefix)
 
 
 def fail_labels(job: ShardJob, prefix: Path, reason: str) -> Result:
@@ -84,7 +85,7 @@ class _Labels(ShardWork):
 
     def measure(self, group: str, visits: pl.DataFrame, spectra: Spectra) -> None:
         """Fit them."""
-        options, path = self.job.options
+        options, path, _ = self.job.options
         known = pl.scan_parquet(path).filter(pl.col("reference_visit_id").is_null())
         columns = known.select("visit_id", "rv_obs", "rv_raw", "status").collect()
         found = label_visits(visits, spectra, columns, options)

@@ -25,6 +25,7 @@ from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
 from steadystar.data.tables import TableError
 from steadystar.measure.absolute import METHOD, AbsoluteOptions, measure_absolute
+from steadystar.measure.batches import at_most
 from steadystar.measure.relative import (
     RelativeOptions,
     StarTemplates,
@@ -46,6 +47,7 @@ class _Options:
     velocities: str
     relative: RelativeOptions
     absolute: AbsoluteOptions
+    device_batch: int
 
 
 def templates_hash(configuration: Configuration) -> str:
@@ -77,7 +79,7 @@ def plan_measuring(run: Run, stage: Stage) -> list[Unit]:
     if absolute.templates:  # the same file for workers that begin elsewhere
         path = str(Path(absolute.templates).absolute())
         absolute = replace(absolute, templates=path)
-    options = _Options(velocities, chosen.measure, absolute)
+    options = _Options(velocities, chosen.measure, absolute, chosen.run.device_batch)
     marks = ["references", references, velocities]
     own = templates_hash(chosen)
     base = stage.mark(chosen, [*marks, own] if own else marks)
@@ -101,7 +103,8 @@ _TABLES = ("keys", "velocities", "covariances")
 
 def measure_shard(job: ShardJob, prefix: Path) -> Result:
     """Measure the stars of a shard whose spectra are not those of the last time."""
-    return _Velocities(job).result(prefix)
+    with at_most(job.options.device_batch):
+        return _Velocities(job).result(prefix)
 
 
 def fail_shard(job: ShardJob, prefix: Path, reason: str) -> Result:

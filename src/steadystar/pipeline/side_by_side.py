@@ -9,6 +9,7 @@ __all__ = ["side_by_side"]
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 
@@ -22,5 +23,7 @@ def side_by_side(works: dict[str, Callable[[], Any]]) -> dict[str, Any]:
     if alone or len(works) < 2:
         return {name: work() for name, work in works.items()}
     with ThreadPoolExecutor(len(works)) as pool:
-        begun = {name: pool.submit(work) for name, work in works.items()}
+        begun = {
+            name: pool.submit(copy_context().run, work) for name, work in works.items()
+        }
         return {name: one.result() for name, one in begun.items()}
