@@ -60,10 +60,14 @@ def make_velocities(
     field, spectrograph = _layout(units)
     plan = _exposures(rng, int(field.max()) + 1)
     star = _stars(rng, units * _STARS)
+    # Fields lie beside each other; stars at the edges belong to two.
+    home = field[np.arange(units * _STARS) // _STARS]
+    star["ra"] = (star["ra"] + 30 + 6 * (home % 50)) % 360
+    star["dec"] = star["dec"] + 5 * (home // 50) + 20
     seen = _seen(rng, units, field, plan)
     table = _measured(rng, seen, star, field, spectrograph, plan)
     if velocities == "both":
-        table = pl.concat([table, _relative(rng, table)])
+        table = pl.concat([table, _relative(rng, table)], how="diagonal")
     return conform(table, "velocities").sort("star_id", "visit_id", "method")
 
 
@@ -109,8 +113,8 @@ def _stars(rng, stars: int) -> dict[str, np.ndarray]:
         "period": period,
         "phase": rng.uniform(0, 2 * np.pi, stars),
         "snr": 10 ** rng.uniform(0.9, 2.1, stars),
-        "ra": rng.uniform(0, 360, stars),
-        "dec": rng.uniform(-10, 60, stars),
+        "ra": rng.uniform(-2, 2, stars),
+        "dec": rng.uniform(-2, 2, stars),
     }
 
 

@@ -38,6 +38,7 @@ from steadystar.pipeline.config import Configuration, ConfigurationError, StarOp
 from steadystar.pipeline.kept import united
 from steadystar.pipeline.ledger import atomic, content_hash
 from steadystar.pipeline.publishing import describe_errors, offsets_name
+from steadystar.pipeline.starvisits import read_for_stars
 from steadystar.pipeline.units import Result, Run, Stage, Unit, write_tables
 from steadystar.survey.crossmatch import CrossMatchOptions, cross_match_all
 from steadystar.survey.star_catalogs import CatalogError, open_catalog
@@ -53,14 +54,17 @@ def plan_velocities(run: Run, stage: Stage) -> list[Unit]:
 
 def gather_velocities(paths: tuple[Path, ...], prefix: Path) -> Result:
     """Put the shards' velocities into one table, in order of stars and spectra."""
-    frames = [pl.read_parquet(path).drop("_group") for path in paths]
-    table = pl.concat([empty("velocities"), *frames], how="diagonal_relaxed")
+    # No second name for any of it: a large survey is held twice while it is sorted.
+    table = pl.concat(
+        [
+            empty("velocities"),
+            *(pl.read_parquet(path).drop("_group") for path in paths),
+        ],
+        how="diagonal_relaxed",
+    )
     table = table.sort("star_id", "visit_id", "method")
-    measured = table.filter(pl.col("rv_raw").is_finite())
-    facts = {
-        "visits": table["visit_id"].n_unique(),
-        "measured": measured["visit_id"].n_unique(),
-    }
+    measured = table["visit_id"].filter(table["rv_raw"].is_finite())
+    facts = {"visits": table["visit_id"].n_unique(), "measured": measured.n_unique()}
     return Result(write_tables({"velocities": table}, prefix), facts)
 
 
@@ -86,15 +90,18 @@ def plan_zeropoints(run: Run, stage: Stage) -> list[Unit]:
 
 def calibrate_velocities(job: _ZeroPointJob, prefix: Path) -> Result:
     """Fit the zero points and take them off every velocity."""
-    raw = pl.read_parquet(job.velocities)
-    calibrated, parts, notes = fit_by_survey(raw, job.options)
+    calibrated, parts, notes = fit_by_survey(
+        pl.read_parquet(job.velocities), job.options
+    )
     frames = {
         "velocities": calibrated,
         "p_constant": pl.concat([zero.stars for zero in parts]),
     }
     families = {name: table for zero in parts for name, table in zero.offsets.items()}
     frames |= {offsets_name(name): table for name, table in families.items()}
-    before = pl.read_parquet(job.before) if job.before else None
+    before = None
+    if job.before:
+        before = pl.read_parquet(job.before, columns=list(_COMPARED))
     facts = {
         "method": job.options.method,
         "families": {name: len(table) for name, table in families.items()},
@@ -124,6 +131,11 @@ def fit_by_survey(
         zero = fit_zeropoints(raw, options=options)
         return zero.apply(raw), [zero], list(zero.notes)
     groups = families_by_survey(raw)
+    if len(groups) == 1:
+        ((by, surveys),) = groups.items()
+        said = with_usual_width(replace(options, by=by), surveys)
+        zero = fit_zeropoints(raw, options=said)
+        return zero.apply(raw), [zero], list(zero.notes)
     raw = raw.with_row_index("_row")
     frames, parts, notes = [], [], []
     for by, surveys in groups.items():
@@ -136,27 +148,28 @@ def fit_by_survey(
         frames.append(zero.apply(rows))
         parts.append(zero)
         notes += zero.notes
-    if len(groups) > 1:
-        each = "; ".join(
-            f"{', '.join(name or 'unnamed' for name in surveys)} by "
-            f"{' and by '.join('+'.join(family) for family in by)}"
-            for by, surveys in groups.items()
-        )
-        notes.insert(
-            0,
-            f"The zero points of surveys were solved apart ({each}): each has a zero of "
-            "its own, and nothing ties one to the other.",
-        )
+    each = "; ".join(
+        f"{', '.join(name or 'unnamed' for name in surveys)} by "
+        f"{' and by '.join('+'.join(family) for family in by)}"
+        for by, surveys in groups.items()
+    )
+    notes.insert(
+        0,
+        f"The zero points of surveys were solved apart ({each}): each has a zero of "
+        "its own, and nothing ties one to the other.",
+    )
     calibrated = pl.concat(frames, how="diagonal_relaxed").sort("_row").drop("_row")
     return calibrated, parts, notes
+
+
+_COMPARED = ("visit_id", "method", "star_id", "rv_raw", "rv")
 
 
 def changes(before: pl.DataFrame | None, now: pl.DataFrame) -> list[str]:
     """Say in sentences how the calibrated velocities differ from the last time."""
     if before is None:
         return ["all is new"]
-    names = ["visit_id", "method", "star_id", "rv_raw", "rv"]
-    old, new = before.select(names), now.select(names)
+    old, new = before.select(_COMPARED), now.select(_COMPARED)
     both = new.join(old, on=["visit_id", "method"], suffix="_old", nulls_equal=True)
     said = []
     for count, what in (
@@ -243,7 +256,7 @@ def plan_stars(run: Run, stage: Stage) -> list[Unit]:
 
 def describe_stars(job: _StarsJob, prefix: Path) -> Result:
     """Summarize every star: mean, scatter, constancy, labels; look it up elsewhere."""
-    velocities = pl.read_parquet(job.velocities)
+    velocities = read_for_stars(job.velocities)
     stars = summarize_stars(velocities, job.options)
     if job.labels is not None:
         stars = summarize_labels(pl.read_parquet(job.labels), stars, job.options)

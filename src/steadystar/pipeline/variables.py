@@ -33,6 +33,7 @@ from steadystar.pipeline.candidates import (
 )
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.judging import Judged, judge_closely, variable_facts
+from steadystar.pipeline.starvisits import read_for_stars
 from steadystar.pipeline.table_variables import (
     TableJob,
     replaced,
@@ -88,10 +89,13 @@ def tasks_of_run(configuration: Configuration) -> Tasks:
 
 def judge_survey(job: _Job, prefix: Path) -> Result:
     """Judge the stars of a run, and choose those that are searched for periods."""
+    zeropoints = ZeroPoints.load(job.zeropoints) if job.zeropoints else None
+    families = ["+".join(columns) for columns in job.tasks.variables.families()]
+    families += zeropoints.offsets if zeropoints else []
     chosen = choose_stars(
-        pl.read_parquet(job.velocities),
+        read_for_stars(job.velocities, families),
         job.tasks,
-        zeropoints=ZeroPoints.load(job.zeropoints) if job.zeropoints else None,
+        zeropoints=zeropoints,
         labels=pl.read_parquet(job.labels) if job.labels else None,
     )
     stars = pl.Series("star_id", chosen.stars, chosen.variables.schema["star_id"])
