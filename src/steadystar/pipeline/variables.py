@@ -157,11 +157,13 @@ def plan_classes(run: Run, stage: Stage) -> list[Unit]:
     judged, stars = (ledger.records(name)["all"] for name in ("judge", "stars"))
     periods = ledger.records("periods").values()
     job = _ClassJob(
-        *(ledger.path(judged, name) for name in ("judged", "chosen", "visits")),
-        tuple(ledger.path(record, "periods") for record in periods),
-        ledger.path(stars, "stars"),
-        tasks_of_run(run.configuration),
-        tuple(judged.facts["notes"]),
+        judged=ledger.path(judged, "judged"),
+        chosen=ledger.path(judged, "chosen"),
+        visits=ledger.path(judged, "visits"),
+        periods=tuple(ledger.path(record, "periods") for record in periods),
+        stars=ledger.path(stars, "stars"),
+        tasks=tasks_of_run(run.configuration),
+        notes=tuple(judged.facts["notes"]),
     )
     inputs = [judged.sha256(), [record.sha256() for record in periods], stars.sha256()]
     return [Unit("all", inputs, job)]
