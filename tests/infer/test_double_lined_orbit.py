@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from steadystar.infer.double_lined_candidates import Candidate
+from steadystar.infer.double_lined_exchange import by_sign
 from steadystar.infer.double_lined_orbit import DoubleLinedOptions, fit_double_lined
 from steadystar.infer.double_lined_pair import pair_of
 from steadystar.infer.double_lined_tables import (
@@ -19,6 +20,7 @@ from steadystar.infer.double_lined_tables import (
 from steadystar.infer.orbit import fit_orbit
 from steadystar.infer.orbit_prior import OrbitOptions
 from steadystar.infer.orbit_refinement import RefinementOptions, refine_curves
+from steadystar.infer.orbit_summary import status_of
 from steadystar.infer.star_visits import usable_visits
 from steadystar.infer.wilson import mass_ratio
 
@@ -109,6 +111,7 @@ def in_two_arms(mock):
         usable_visits(
             table(mock[1]).with_columns(
                 arm=pl.Series(["blue", "red"] * 8),
+                light_ratio=pl.lit(0.25),
                 rv_2=pl.when(bare).then(float("nan")).otherwise("rv_2"),
             )
         ),
@@ -116,6 +119,16 @@ def in_two_arms(mock):
         DoubleLinedOptions(single="blend"),
     )
     return pair
+
+
+def test_a_blend_has_the_light_of_both_and_an_error_of_its_own(mock, in_two_arms):
+    blend = ~in_two_arms.both
+    assert blend.sum() == 3
+    # A quarter of the first star's light is a fifth of all; 3 km/s by default.
+    expected = np.where(blend, 0.2, 0.0)
+    np.testing.assert_allclose(in_two_arms.share_2, expected, rtol=1e-12)
+    err = np.hypot(mock[1]["err"], np.where(blend, 3.0, 0.0))
+    np.testing.assert_allclose(in_two_arms.err, err, rtol=1e-12)
 
 
 def test_a_pair_turned_is_that_of_exchanged_columns(mock, in_two_arms):
@@ -135,7 +148,16 @@ def test_a_pair_turned_is_that_of_exchanged_columns(mock, in_two_arms):
     again = turned.turned(some)
     for name in ("rv", "err", "rv_2", "err_2", "share_2"):
         ours, theirs = getattr(again, name), getattr(in_two_arms, name)
-        np.testing.assert_array_equal(ours, theirs)
+        # One less one less a share is rounded.
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_signs_of_a_search_tell_who_is_exchanged_whichever_star_is_first(mock):
+    pair, _ = pair_of(usable_visits(table(mock[1])), FEW, QUICK)
+    swap = np.isin(np.arange(16), [2, 5, 6, 11])
+    high = pair.rv > pair.rv_2
+    for found in (high, ~high):
+        assert (by_sign(pair.turned(swap), found) == swap).all()
 
 
 def test_an_orbit_predicts_the_curves_that_it_was_fitted_to(in_two_arms):
@@ -194,6 +216,10 @@ def test_a_pairs_row_says_how_its_samples_came_about(plain):
     narrow = replace(FEW, max_period=plain.summary["period"] * 1.05)
     row = summary_of("pair", 16, plain.samples, plain.best, narrow, 500.0)
     assert row["orbit_status"] == "at the limit of the periods"
+    # A jitter that drowns one star's orbit may leave the other's.
+    for k_2, said in ((30.0, "good"), (1.5, "scatter beyond the orbit")):
+        loud = plain.summary | {"k": 1.0, "k_2": k_2, "jitter": 0.9}
+        assert status_of(loud, FEW, few=False) == said
 
 
 def test_modes_of_a_pair_are_those_of_its_samples(plain):

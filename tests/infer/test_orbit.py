@@ -24,7 +24,12 @@ from steadystar.infer.orbit_prior import (
     prior_batch,
 )
 from steadystar.infer.orbit_sampling import Posterior, sample_orbit
-from steadystar.infer.orbit_summary import samples_table, summary_row
+from steadystar.infer.orbit_summary import (
+    limits_of,
+    samples_table,
+    summary_row,
+    velocities_of,
+)
 from steadystar.simulate.orbits import orbital_velocity
 
 EPOCH = 2_458_000.0
@@ -184,6 +189,46 @@ def test_five_visits_have_the_posterior_that_thejoker_finds(uncertain):
         assert (np.abs(share - SHARES) < allowed).all(), (name, share)
 
 
+def test_the_prior_of_the_semi_amplitude_is_that_of_one_prior_of_masses():
+    options = OrbitOptions(k_sigma=30.0)
+    variance = options.k_variance(np.array([365.25, 8 * 365.25]), np.array([0.0, 0.6]))
+    # P^(-1/3) is a half, and sqrt(1 - e^2) is 0.8.
+    np.testing.assert_allclose(np.sqrt(variance), [30.0, 30.0 / 2 / 0.8], rtol=1e-12)
+
+
+def test_samples_with_a_negative_amplitude_are_the_same_curves():
+    one, elements = star(), some_elements(QUICK, 4)
+    k = np.array([7.0, -7.0, 3.0, -9.0])
+    linear = np.column_stack([k, np.full(4, 2.0), np.zeros(4)])
+    nothing = np.zeros(4)
+    found = Posterior(elements, linear, nothing, nothing, "rejection", 4, 0.0, notes=[])
+    samples = samples_table("a", one, found)
+    assert (samples["k"] > 0).all()
+    # Times of 2.4 million days are known to 4e-10 d: 1e-9 of a turn or so.
+    expected = 2.0 + k[:, None] * elements.shape_at(one.time)
+    curves = velocities_of(samples, EPOCH + one.time)
+    np.testing.assert_allclose(curves, expected, atol=1e-5)
+
+
+def test_limits_of_angles_and_times_do_not_know_where_a_turn_begins():
+    rng = np.random.default_rng(1)
+    wide = rng.normal(size=2000)
+    values = {
+        "period": np.full(2000, 10.0),
+        "omega": (2.0 + 5 * wide) % 360,
+        "t_peri": EPOCH + 0.3 * wide + 10.0 * rng.integers(-3, 4, 2000),
+    }
+    row = limits_of(values)
+    # Of 2000 a limit is known to 3% of the width.
+    assert row["omega"] == pytest.approx(2.0, abs=0.5)
+    assert row["omega_low"] == pytest.approx(-3.0, abs=0.7)
+    assert row["omega_high"] == pytest.approx(7.0, abs=0.7)
+    turns = (row["t_peri"] - EPOCH) / 10.0
+    assert turns == pytest.approx(round(turns), abs=0.005)
+    half = (row["t_peri_high"] - row["t_peri_low"]) / 2
+    assert half == pytest.approx(0.3, rel=0.1)
+
+
 @pytest.fixture(scope="module")
 def both_ways(uncertain):
     """The same visits by rejection, and by sampling their sixty modes by themselves."""
@@ -207,6 +252,18 @@ def test_both_ways_find_the_same_evidence_of_an_orbit(both_ways):
     one, other = (orbit.summary["ln_evidence_ratio"] for orbit in both_ways)
     # Some 700 samples of the prior matter: an error of 0.04.
     assert one == pytest.approx(other, abs=0.15)
+
+
+def test_modes_too_many_to_sample_leave_the_few_samples_of_all(uncertain, monkeypatch):
+    monkeypatch.setattr("steadystar.infer.orbit_modes._MOST", 4)
+    options = replace(QUICK, min_period=5.0, max_period=60.0, n_prior=2**15)
+    options = replace(options, max_prior=2**15, n_samples=1000, min_survivors=1000)
+    found = fit_orbit(uncertain, options)
+    row = found.summary
+    assert (row["method"], row["n_prior"]) == ("rejection", 2**15)
+    assert 0 < row["n_samples"] == len(found.samples) < 1000
+    assert row["n_modes"] > 1
+    assert any("too many modes" in note for note in found.notes)
 
 
 def test_a_constant_star_has_no_evidence_of_an_orbit():

@@ -44,6 +44,17 @@ def test_modes_have_their_shares_and_the_evidence_is_the_integral(found):
     np.testing.assert_allclose(x[second].std(axis=0), WIDTH, rtol=0.15)
 
 
+def test_clouds_that_overlap_count_nothing_twice(found):
+    """The first mode thrice, once beside itself: the evidence is the same."""
+    first, second = found[0]
+    aside = Cloud(first.center + 0.5 * WIDTH, first.lower)
+    clouds = [first, aside, first, second]
+    draws = weighted(clouds, two_modes, np.random.default_rng(7), 4096)
+    assert draws.ln_evidence == pytest.approx(np.log(5.0), abs=0.04)
+    share = draws.weights[draws.draws[:, 0] > 1.25].sum()
+    assert share == pytest.approx(0.2, abs=0.03)
+
+
 def test_a_turn_of_the_longitude_makes_no_difference(found):
     clouds, draws = found
     x = draws.draws[:500]

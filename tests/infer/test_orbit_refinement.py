@@ -225,6 +225,48 @@ def test_the_density_has_the_likelihood_in_it(visits):
     assert values[1] - values[0] == pytest.approx(expected, rel=1e-9)
 
 
+def test_the_density_is_likelihood_and_priors_in_the_plane_of_the_numbers(visits):
+    """The slow way: distributions of SciPy, and the plane's Jacobian by differences."""
+    t, rv, rv_2 = visits
+    arm = np.arange(30) % 2
+    curves = curves_of(
+        t, rv, np.ones(30), rv_2=rv_2, err_2=np.full(30, 2.0), family=arm
+    )
+    options = OrbitOptions(jitter=0.3, k_sigma=20.0)
+    density = PosteriorDensity(curves, options, np.array([0.7]))
+
+    def shape(x, y):
+        r = np.hypot(x, y)
+        return np.array([r / np.sqrt(1 + r * r), np.arctan2(y, x)])
+
+    def slowly(numbers, jitter):
+        x, y = numbers[2:4]
+        e, step = shape(x, y)[0], 1e-6
+        slopes = [shape(x + step, y) - shape(x - step, y)]
+        slopes += [shape(x, y + step) - shape(x, y - step)]
+        sigma = np.hypot(curves.err, jitter)
+        value = stats.norm.logpdf(curves.v, curves.model(numbers)[0], sigma).sum()
+        value += stats.beta.logpdf(e, options.eccentricity_a, options.eccentricity_b)
+        k_width = np.sqrt(options.k_variance(np.exp(numbers[:1]), np.array([e])))
+        value += stats.norm.logpdf(numbers[4:6], 0, k_width).sum()
+        value += stats.norm.logpdf(numbers[7], 0, 0.7)
+        value += stats.norm.logpdf(np.log(jitter), np.log(0.3), options.jitter_width)
+        return value + np.log(np.abs(np.linalg.det(np.array(slopes) / (2 * step))))
+
+    start = np.append(numbers_of(TRUTH, curves.middle), [20.0, 30.0, 3.0, 0.2])
+    points = start + 0.01 * np.random.default_rng(9).normal(size=(6, 8))
+    points[3:, 2:4] += [0.3, -0.2]
+    points[5, 7] += 2.0
+    jitter = np.array([0.1, 0.3, 2.0, 0.5, 0.3, 0.3])
+    expected = [slowly(p, s) for p, s in zip(points, jitter, strict=True)]
+    # Up to a constant; Jacobians by differences are good to 1e-9.
+    off = density(points, jitter) - expected
+    np.testing.assert_allclose(off - off[0], 0, atol=1e-6)
+    # Stars move against each other, in periods that the prior allows.
+    wrong = start * np.array([[1, 1, 1, 1, 1, -1, 1, 1], [9, 1, 1, 1, 1, 1, 1, 1]])
+    assert (density(wrong, np.full(2, 0.3)) == -np.inf).all()
+
+
 def test_a_jitter_of_nearly_nothing_is_as_unlikely_as_its_prior_says(visits):
     t, rv, _ = visits
     curves = curves_of(t, rv, np.ones(30))

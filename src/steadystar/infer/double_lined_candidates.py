@@ -7,7 +7,7 @@ is, its merit, is the posterior there, with the odds of the exchanges that it ne
 
 __all__ = ["Candidate", "candidates_of"]
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -82,10 +82,7 @@ class _Look:
             found += self.quickly(swapped, starts)
         # The search has told by the sign which is which: many starts share an assignment.
         for start in self.starts(self.pair, signed=False):
-            exchanged, other = by_sign(self.pair, start.high)
-            omega = start.elements["omega"] + (np.pi if other else 0.0)
-            turned = replace(start, elements=start.elements | {"omega": omega})
-            found += self.quickly(exchanged, [turned])
+            found += self.quickly(by_sign(self.pair, start.high), [start])
         return found
 
     def quickly(

@@ -24,17 +24,16 @@ def by_line(pair: Pair) -> Chosen:
     return out
 
 
-def by_sign(pair: Pair, high: Chosen) -> tuple[Chosen, bool]:
-    """Return which visits to exchange so that the first star recedes faster where ``high``.
+def by_sign(pair: Pair, high: Chosen) -> Chosen:
+    """Return which visits to exchange if one star recedes faster where ``high``.
 
     ``high``: of the visits with both velocities. The first star is the one that ``rv`` is
-    most often: whether it is the other one of the search is told as well.
+    most often, not that of the search: which of the two that is, an amplitude's sign says.
     """
     exchanged = (pair.rv > pair.rv_2)[pair.both] != high
-    other = bool(exchanged.mean() > 0.5)
     out = pair.nobody
-    out[pair.both] = ~exchanged if other else exchanged
-    return out, other
+    out[pair.both] = ~exchanged if exchanged.mean() > 0.5 else exchanged
+    return out
 
 
 def by_orbit(pair: Pair, orbit: Refined) -> Chosen:
