@@ -213,7 +213,7 @@ def test_a_pairs_row_says_how_its_samples_came_about(plain):
         (50.0, True): "few samples",
         (500.0, False): "the fit did not settle",
     }
-    narrow = replace(FEW, max_period=plain.summary["period"] * 1.05)
+    narrow = replace(FEW, max_period=float(plain.summary["period"] * 1.05))
     row = summary_of("pair", 16, plain.samples, plain.best, narrow, 500.0)
     assert row["orbit_status"] == "at the limit of the periods"
     # A jitter that drowns one star's orbit may leave the other's.
