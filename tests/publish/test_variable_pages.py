@@ -8,6 +8,7 @@ import pytest
 
 from steadystar.data import schema
 from steadystar.publish.facts import gather
+from steadystar.publish.figures.findings import findings
 from steadystar.publish.figures.folded_visits import above_center
 from steadystar.publish.figures.orbit_star import (
     folded_orbits,
@@ -26,6 +27,7 @@ from steadystar.publish.figures.variable_stars import (
     differences,
     p_values,
 )
+from steadystar.publish.headlines import star_facts
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.plot import Line, Missing, Points
 from steadystar.publish.variable_facts import candidates, evidence_of, page_order
@@ -329,5 +331,49 @@ def test_a_page_without_spectra_or_orbits_is_written(judged, tmp_path):
     text = page.read_text()
     assert "&lt;b&gt;x&lt;/b&gt;" in text
     assert "a &lt;i&gt;note&lt;/i&gt;" in text
-    assert "chi2 &lt; 1e-10 &amp; more" in text
-    assert len(list((tmp_path / "stars").iterdir())) == 2
+    stars = list((tmp_path / "stars").iterdir())
+    assert len(stars) == 2
+    assert all("chi2 &lt; 1e-10 &amp; more" in star.read_text() for star in stars)
+
+
+def said_of(inputs, star):
+    rows = findings(evidence_of(inputs, star)).rows
+    return {row[0].replace("\N{NO-BREAK SPACE}", " "): row[1:] for row in rows}
+
+
+def test_a_page_says_what_was_found_and_how_sure_it_is(pair, judged):
+    rows = said_of(pair, "A & B")
+    assert rows["orbit"][0] == "several"
+    assert "2 separate periods" in rows["orbit"][1]
+    assert rows["K (km/s)"][0].startswith("22.0")
+    assert rows["M₂/M₁"][0].startswith("0.80")
+    assert "least M₂ (M☉)" not in rows  # no mass of the star is known
+    first, second = sorted(judged.stars["star_id"].to_list())[:2]
+    rows = said_of(judged, second)
+    assert rows["class"][0] == "likely pulsator, massive companion"
+    assert rows["period (d)"][1].endswith(": 0.40")
+    figure = folded_orbits(evidence_of(judged, second), ("blue", "red"))
+    assert figure.here.endswith("with a chance of 0.40.")
+    row = {"star_id": first, "n_measured": 2, "n_spectra": 2, "ra": None, "dec": None}
+    row |= {"period": 0.5, "class": "variable", "variable": True}
+    facts = gather(judged)
+    for fap, said in ((0.4, "false-alarm probability 0.40"), (np.nan, "period")):
+        found = [
+            h for h in star_facts(facts, row | {"period_fap": fap}) if " d" in h.value
+        ]
+        assert [h.meaning.endswith(said) for h in found] == [True]
+    assert findings(evidence_of(replace(judged, variables=None), first[:-1])) is None
+
+
+def test_candidates_have_no_columns_that_nobody_fills(judged):
+    listing = candidate_listing(judged, {}, ReportOptions())
+    assert listing.columns[:5] == ("star", "class", "period (d)", "FAP", "K (km/s)")
+    assert [row[4] for row in listing.rows] == ["5.0000", "20.000"]  # of the peaks
+    assert not {"modes", "e", "least M₂ (M☉)"} & set(listing.columns)
+    assert listing.columns[-1] == "visits"
+    assert {len(row) for row in listing.rows} == {len(listing.columns)}
+    orbit = {"star_id": listing.rows[0][0], "k": 7.0, "e": 0.25, "period": 0.51}
+    orbits = schema.conform(pl.DataFrame([orbit]), "orbits")
+    listing = candidate_listing(replace(judged, orbits=orbits), {}, ReportOptions())
+    assert listing.rows[0][listing.columns.index("e")] == "0.25"
+    assert [row[4] for row in listing.rows] == ["7.0000", "20.000"]

@@ -166,6 +166,9 @@ def star_facts(facts: Facts, row: dict[str, Any]) -> list[Headline]:
         value = row.get(column)
         if column == "rv_mean" and facts.relative and not facts.both:
             continue
+        fap = row.get("period_fap")
+        if column == "period" and isinstance(fap, float) and np.isfinite(fap):
+            meaning = f"period of false-alarm probability {probability(fap)}"
         if isinstance(value, float) and np.isfinite(value):
             made.append(Headline(significant(value, digits) + unit, meaning))
     p = row.get("p_constant")

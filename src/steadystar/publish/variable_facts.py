@@ -109,7 +109,8 @@ def candidates(inputs: ReportInputs) -> pl.DataFrame:
     """Return the stars that vary or are double-lined, those worth most first.
 
     The table of variables with ``k, e, orbit_period, n_modes, orbit_status`` of their
-    orbits: NaN or null where there is none. Order: companions of great mass, then by
+    orbits and ``peak_k, peak_k_err`` of the highest peaks: NaN or null where there is
+    none. Order: companions of great mass, then by
     class, then by significance.
     """
     table = judged_stars(inputs)
@@ -126,7 +127,9 @@ def candidates(inputs: ReportInputs) -> pl.DataFrame:
         -pl.col("rv_max_difference_snr").abs().fill_nan(0.0).fill_null(0.0),
         "star_id",
     )
-    return table.join(_of_orbits(inputs), "star_id", "left", maintain_order="left")
+    for found in (_of_orbits(inputs), _of_peaks(inputs)):
+        table = table.join(found, "star_id", "left", maintain_order="left")
+    return table
 
 
 def _of_orbits(inputs: ReportInputs) -> pl.DataFrame:
@@ -140,6 +143,15 @@ def _of_orbits(inputs: ReportInputs) -> pl.DataFrame:
 
 
 _ENDS = ("", "_low", "_high")
+
+
+def _of_peaks(inputs: ReportInputs) -> pl.DataFrame:
+    peaks = schema.empty("periods") if inputs.periods is None else inputs.periods
+    peaks = schema.conform(peaks, "periods").filter(pl.col("rank") == 1)
+    return peaks.select(
+        pl.col("star_id").cast(pl.String),
+        *(pl.col(f"amplitude{end}").alias(f"peak_k{end}") for end in ("", "_err")),
+    ).unique("star_id", keep="first")
 
 
 def page_order(facts: Facts, inputs: ReportInputs) -> list[str]:

@@ -18,6 +18,7 @@ from steadystar.publish.figures.folded_visits import (
     modes_seen,
     sine_seen,
 )
+from steadystar.publish.measured import chance
 from steadystar.publish.numbers import (
     Array,
     counted,
@@ -222,7 +223,13 @@ def _shows(evidence: Evidence, several: bool) -> str:
 def _here(evidence: Evidence, modes: list[FoldedVisits]) -> str:
     rms = _what_is_left(modes[0])
     if not len(evidence.samples):
-        return f"Here: {significant(evidence.period, 6)} d.{rms}"
+        peak = evidence.periods["fap"].head(1).to_list()
+        fap = (
+            f" Noise has such a peak with a chance of {chance(peak[0])}."
+            if peak
+            else ""
+        )
+        return f"Here: {significant(evidence.period, 6)} d.{rms}{fap}"
     number = evidence.samples["mode"].n_unique()
     status = evidence.orbit.get("orbit_status")
     outcome = f" Outcome: {status}." if status else ""

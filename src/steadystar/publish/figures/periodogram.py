@@ -15,6 +15,7 @@ from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.periodogram import Periodogram, periodogram
 from steadystar.publish.figures.section import Item
 from steadystar.publish.figures.variable_lists import peak_listing
+from steadystar.publish.measured import chance, is_known
 from steadystar.publish.numbers import Array, counted, significant
 from steadystar.publish.plot import Axis, Figure, Line, Mark, Panel, Points, Words
 from steadystar.publish.variable_facts import Evidence
@@ -130,14 +131,13 @@ def _here(peaks: pl.DataFrame) -> str:
     if not len(peaks):
         return "Here: no peak was listed."
     first = peaks.row(0, named=True)
-    fap = first["fap"]
-    chance = "of unknown chance"
-    if fap is not None and np.isfinite(fap):
-        chance = "a chance below 1e-10" if fap < 1e-10 else f"a chance of {fap:.1g}"
+    seen = f"a chance of {chance(first['fap'])}"
+    if not is_known(first["fap"]):
+        seen = "of unknown chance"
     own = int(peaks["alias_of"].is_null().sum())
     copies = len(peaks) - own
     return (
-        f"Here: the highest peak is at {significant(first['period'], 6)} d, {chance} in "
+        f"Here: the highest peak is at {significant(first['period'], 6)} d, {seen} in "
         f"noise; {counted(own, 'peak')} that {'is' if own == 1 else 'are'} no alias, "
         f"{counted(copies, 'alias', 'aliases')}."
     )

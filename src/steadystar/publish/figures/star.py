@@ -10,6 +10,7 @@ import polars as pl
 
 from steadystar.data.spectra import Spectra
 from steadystar.publish.facts import Facts
+from steadystar.publish.figures.findings import findings
 from steadystar.publish.figures.orbit_star import (
     folded_orbits,
     period_posterior,
@@ -90,11 +91,11 @@ def star_figures(
 def _changes(
     facts: Facts, inputs: ReportInputs, evidence: Evidence
 ) -> tuple[Item, ...]:
-    """Period and orbit, where somebody looked for them."""
-    looked = len(evidence.periods) or evidence.orbit
-    if not looked:
-        return ()
+    """Verdict, period and orbit, where somebody looked for them."""
+    if not (len(evidence.periods) or evidence.orbit):
+        return present(findings(evidence))
     return present(
+        findings(evidence),
         folded_orbits(evidence, facts.arms),
         period_posterior(evidence),
         wilson_plot(evidence, facts.arms),

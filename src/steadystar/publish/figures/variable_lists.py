@@ -8,16 +8,22 @@ __all__ = [
     "peak_listing",
 ]
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from steadystar.data import schema
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.lists import Listing
-from steadystar.publish.numbers import DASH, MINUS, counted, significant
+from steadystar.publish.measured import (
+    chance,
+    is_known,
+    whole,
+    with_error,
+    with_limits,
+)
+from steadystar.publish.numbers import DASH, counted, significant
 from steadystar.publish.variable_facts import PAGE_ORDER, candidates, judged_stars
 
 _MEANS = {
@@ -43,47 +49,62 @@ def candidate_listing(
         "and significance; a click on a heading sorts. Period and amplitude are those of "
         "the orbit where there is one (median of its samples), else of the highest peak. "
         "FAP: chance that noise has such a peak. Difference: the two visits that differ "
-        "most in units of its error."
+        "most in units of its error. Two stars: visits that show the lines of two. p "
+        "(Teff): chance that temperature and velocity are independent. Why a star "
+        "is of its class is said on its page."
     )
     if len(shown) < len(table):
         note += f" The first {len(shown)} are listed; variables.parquet holds all."
+    filled = _filled(rows)
     return Listing(
         "candidates",
         "Candidates",
-        (
-            *("star", "class", "evidence", "period (d)", "FAP", "K (km/s)"),
-            *("modes", "difference (km/s)", "in errors", "p (chi²)", "visits", "days"),
-            *("e", "f(M) (M☉)", "least M₂ (M☉)"),
-        ),
-        rows,
+        tuple(_CANDIDATE[place] for place in filled),
+        tuple(tuple(row[place] for place in filled) for row in rows),
         note if rows else "No star was found to vary.",
-        numeric=frozenset(range(3, 15)),
-        wordy=frozenset((2,)),
+        numeric=frozenset(range(2, len(filled))),
         links=links,
         search=len(rows) > 5,
         sortable=True,
     )
 
 
+_CANDIDATE = (
+    *("star", "class", "period (d)", "FAP", "K (km/s)", "modes"),
+    *("difference (km/s)", "in errors", "p (chi²)", "two stars", "p (Teff)"),
+    *("visits", "days", "e", "f(M) (M☉)", "least M₂ (M☉)"),
+)
+
+
+def _filled(rows: Sequence[tuple[str, ...]]) -> list[int]:
+    """The columns of candidates, but those that are empty for all of them."""
+    return [
+        place
+        for place in range(len(_CANDIDATE))
+        if place < 2 or any(row[place] != DASH for row in rows)
+    ]
+
+
 def _candidate(row: Mapping[str, Any]) -> tuple[str, ...]:
-    orbit = _known(row["orbit_period"])
+    orbit = is_known(row["orbit_period"])
     name = "orbit_period" if orbit else "period"
-    period = _with_limits(row, name) if orbit else _with_error(row, "period")
+    period = _limits_of(row, name) if orbit else _error_of(row, "period")
     kind = row["class"] or DASH
     if row["massive_companion"]:
         kind += ", massive companion"
     return (
         row["star_id"],
         kind,
-        row["evidence"] or DASH,
         period,
-        _chance(row["period_fap"]),
-        _with_limits(row, "k"),
-        _whole(row["n_modes"]),
-        _with_error(row, "rv_max_difference"),
+        chance(row["period_fap"]),
+        _limits_of(row, "k") if is_known(row["k"]) else _error_of(row, "peak_k"),
+        whole(row["n_modes"]),
+        _error_of(row, "rv_max_difference"),
         significant(_size(row["rv_max_difference_snr"])),
-        _chance(row["p_value"]),
-        _whole(row["n_visits"]),
+        chance(row["p_value"]),
+        whole(row["n_double_lined"] or None),
+        chance(row["p_teff_rv"]),
+        whole(row["n_visits"]),
         significant(row["baseline"]),
         significant(row["e"], 2),
         significant(row["mass_function"], 2),
@@ -99,9 +120,9 @@ def massive_listing(inputs: ReportInputs, pages: Mapping[str, str]) -> Listing:
             row["star_id"],
             significant(row["m2_min"], 3),
             significant(row["mass_function"], 3),
-            _with_limits(row, "orbit_period"),
-            _with_limits(row, "k"),
-            _whole(row["n_visits"]),
+            _limits_of(row, "orbit_period"),
+            _limits_of(row, "k"),
+            whole(row["n_visits"]),
             row["evidence"] or DASH,
         )
         for row in table.iter_rows(named=True)
@@ -182,17 +203,17 @@ def orbit_listing(
 
 def _orbit(row: Mapping[str, Any]) -> tuple[str, ...]:
     ratio = DASH
-    if _known(row["chi2"]) and row["dof"]:
+    if is_known(row["chi2"]) and row["dof"]:
         ratio = f"{row['chi2']:.1f} / {row['dof']}"
     return (
         str(row["star_id"]),
         row["orbit_status"] or DASH,
-        _whole(row["n_visits"]),
-        _whole(row["n_samples"]),
-        _whole(row["n_modes"]),
+        whole(row["n_visits"]),
+        whole(row["n_samples"]),
+        whole(row["n_modes"]),
         significant(row["mode_share"], 2),
-        *(_with_limits(row, n) for n in ("period", "k", "e", "v0", "jitter")),
-        *(_with_limits(row, n) for n in ("mass_ratio", "mass_function", "m2_min")),
+        *(_limits_of(row, n) for n in ("period", "k", "e", "v0", "jitter")),
+        *(_limits_of(row, n) for n in ("mass_ratio", "mass_function", "m2_min")),
         ratio,
         row["method"] or DASH,
     )
@@ -202,12 +223,12 @@ def peak_listing(periods: pl.DataFrame) -> Listing:
     """The peaks of one star's periodogram."""
     rows = tuple(
         (
-            _whole(row["rank"]),
-            _with_error(row, "period"),
+            whole(row["rank"]),
+            _error_of(row, "period"),
             significant(row["power"]),
             _limits(row["power_low"], row["power_high"]),
-            _chance(row["fap"]),
-            _with_error(row, "amplitude"),
+            chance(row["fap"]),
+            _error_of(row, "amplitude"),
             significant(row["window"], 2),
             _alias(row),
         )
@@ -229,7 +250,7 @@ def peak_listing(periods: pl.DataFrame) -> Listing:
 
 
 def _limits(low: float | None, high: float | None) -> str:
-    if not (_known(low) and _known(high)):
+    if not (is_known(low) and is_known(high)):
         return DASH
     return f"{significant(low, 2)} to {significant(high, 2)}"
 
@@ -241,54 +262,13 @@ def _alias(row: Mapping[str, Any]) -> str:
     return f"of {row['alias_of']}{how}"
 
 
-def _known(value: float | None) -> bool:
-    return value is not None and bool(np.isfinite(value))
-
-
 def _size(value: float | None) -> float | None:
     return None if value is None else abs(value)
 
 
-def _whole(value: int | None) -> str:
-    return DASH if value is None else f"{value:,}"
+def _error_of(row: Mapping[str, Any], name: str) -> str:
+    return with_error(row[name], row[f"{name}_err"])
 
 
-def _chance(value: float | None) -> str:
-    """Write a small probability as a power of ten: thresholds are below a thousandth."""
-    if not _known(value) or value is None:
-        return DASH
-    if value < 1e-10:
-        return "< 1e-10"
-    return (
-        f"{value:.0e}".replace("e-0", "e-") if value < 0.001 else significant(value, 2)
-    )
-
-
-def _places(error: float) -> int:
-    return int(np.clip(1 - np.floor(np.log10(error)), 0, 7))
-
-
-def _with_error(row: Mapping[str, Any], name: str) -> str:
-    value, error = row[name], row[f"{name}_err"]
-    if not _known(value):
-        return DASH
-    if not _known(error) or error <= 0:
-        return significant(value, 5)
-    places = _places(error)
-    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", MINUS)
-
-
-def _with_limits(row: Mapping[str, Any], name: str) -> str:
-    """Write a median with the distances to both limits: 2.31, less 0.02, plus 0.03."""
-    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
-    if not _known(value):
-        return DASH
-    if not (_known(low) and _known(high)) or high <= low:
-        return significant(value, 5)
-    down, up = max(value - low, 0.0), max(high - value, 0.0)
-    places = _places((high - low) / 2)
-    if round(down, places) == round(up, places):
-        text = f"{value:.{places}f} ± {up:.{places}f}"
-    else:
-        text = f"{value:.{places}f} (-{down:.{places}f} +{up:.{places}f})"
-    return text.replace("-", MINUS)
+def _limits_of(row: Mapping[str, Any], name: str) -> str:
+    return with_limits(*(row[f"{name}{end}"] for end in ("", "_low", "_high")))

@@ -9,7 +9,6 @@ __all__ = ["amplitude_period", "differences", "p_values"]
 import numpy as np
 import polars as pl
 
-from steadystar.data import schema
 from steadystar.publish.inputs import ReportInputs, ReportOptions
 from steadystar.publish.numbers import (
     counted,
@@ -56,7 +55,7 @@ def differences(inputs: ReportInputs, options: ReportOptions) -> Figure | Missin
     marks: list[Mark] = []
     if len(table) > options.aggregate_above:
         edges = (
-            np.geomspace(1.8, visits.max() * 1.1, 50),
+            np.geomspace(visits.min() / 1.1, visits.max() * 1.1, 50),
             np.geomspace(max(seen.min(), 0.1), seen.max() * 1.1, 60),
         )
         marks.append(
@@ -84,7 +83,12 @@ def differences(inputs: ReportInputs, options: ReportOptions) -> Figure | Missin
         title=title,
         panels=(
             Panel(
-                Axis("visits", log=True, low=1.8, high=float(visits.max()) * 1.15),
+                Axis(
+                    "visits",
+                    log=True,
+                    low=float(visits.min()) / 1.15,
+                    high=float(visits.max()) * 1.15,
+                ),
                 Axis(
                     "difference over its error",
                     log=True,
@@ -213,14 +217,6 @@ def _with_amplitudes(inputs: ReportInputs) -> pl.DataFrame:
     Of the orbit where there is one, else of the highest peak.
     """
     table = candidates(inputs)
-    if inputs.periods is not None:
-        peaks = schema.conform(inputs.periods, "periods").filter(pl.col("rank") == 1)
-        peaks = peaks.select(
-            pl.col("star_id").cast(pl.String), pl.col("amplitude").alias("peak_k")
-        ).unique("star_id", keep="first")
-        table = table.join(peaks, "star_id", "left", maintain_order="left")
-    else:
-        table = table.with_columns(peak_k=pl.lit(float("nan")))
     has_orbit = positive("orbit_period") & positive("k")
     table = table.with_columns(
         pl.when(has_orbit).then("orbit_period").otherwise("period").alias("x"),
