@@ -44,7 +44,9 @@ def _judged(facts: Facts, name: str) -> pl.DataFrame:
     typical = rows.group_by("star_id").agg(
         (pl.col(f"{name}_err") ** 2).mean().sqrt().alias("error"), pl.len().alias("n")
     )
-    stars = facts.stars.join(typical, on="star_id", how="inner").filter(
+    stars = facts.stars.join(
+        typical, on="star_id", how="inner", maintain_order="left"
+    ).filter(
         pl.col("n") > 1,
         pl.col(f"{name}_scatter").is_finite(),
         pl.col(f"{name}_p_value").is_finite(),
