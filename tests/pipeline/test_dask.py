@@ -2,10 +2,13 @@
 
 import importlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -242,3 +245,58 @@ def test_the_program_computes_with_one_thread_as_its_workers_do():
         text=True,
     )
     assert printed.stdout.split() == ["True", "1", "1"]
+
+
+class Future:
+    """What was sent to a worker that does not exist."""
+
+    status = "finished"
+
+    def __init__(self, key, packed, sent):
+        self.key, self._packed, self._sent = key, packed, sent
+
+    def add_done_callback(self, call):
+        call(self)
+
+    def cancelled(self):
+        return False
+
+    def result(self, timeout):
+        function, arguments = pickle.loads(self._packed)
+        return "done", function(*arguments)
+
+    def release(self):
+        self._sent.remove(self)
+
+
+class Client:
+    """Two workers; each does what it was given first when it is asked to."""
+
+    status = "running"
+
+    def __init__(self):
+        self.scheduler = SimpleNamespace(ncores=lambda: {"a": 1, "b": 1})
+        self.sent, self.submitted = [], 0
+
+    def sync(self, asked, callback_timeout):
+        return asked()
+
+    def subscribe_topic(self, name, handler):
+        pass
+
+    def submit(self, call, packed, pure):
+        self.submitted += 1
+        self.sent.append(Future(str(self.submitted), packed, self.sent))
+        return self.sent[-1]
+
+
+def test_two_units_a_worker_are_sent_and_results_come_as_they_are_made(tmp_path):
+    client = Client()
+    calls = [((number, 1),) for number in range(1000)]
+    with open_log(tmp_path / "run.log", quiet=True) as log:
+        pool = Cluster(lambda: nullcontext((client, "plugin")), log, patience=1.0)
+        for done, (number, result) in enumerate(pool.map(sum, calls)):
+            assert number == done
+            assert result == number + 1
+            assert client.submitted <= done + 4
+    assert not client.sent

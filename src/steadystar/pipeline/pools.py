@@ -343,6 +343,8 @@ class Cluster:
         except (OSError, CancelledError):  # its worker has it, and is gone or stopped
             flight.waiting.appendleft(number)
             return None
+        finally:
+            future.release()
         if answer == "unprepared":
             raise _Lost("it was started anew")
         if answer == "unfit":
