@@ -52,7 +52,7 @@ PARTING = 5.0
 QUIET = 10.0
 """How long nothing is said where there is no worker, s."""
 LONG = 60.0
-"""A unit is late after this, s, if that is also four times what the longest took."""
+"""A unit is late after this, s, if that is also twice what the longest took."""
 
 
 @runtime_checkable
@@ -305,7 +305,7 @@ class Cluster:
         """Give to idle workers what others are late with; the first result counts."""
         if flight.waiting or not flight.flying:
             return
-        limit = max(LONG, 4 * flight.longest)
+        limit = max(LONG, 2 * flight.longest)
         times = Counter(number for _, number, _ in flight.flying.values())
         late = [
             number
