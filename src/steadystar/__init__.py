@@ -3,6 +3,8 @@
 What comes first feeds what follows; every name here can be used on its own, on arrays
 and polars tables.
 
+What is recorded, and reading it:
+
     Spectra                what was recorded: wavelengths, flux, ivar, resolution
     Status                 why a measurement is trustworthy, or not; flags that combine
     read                   one file, of any survey we know -> visits and their spectra
@@ -10,30 +12,38 @@ and polars tables.
     read_table             Parquet, FITS, VOTable, ECSV or CSV -> table
     read_velocity_table    the velocities that others published -> our columns
 
+A survey whose truth is known:
+
     simulate_survey        a survey that never was: files, and the truth
     SurveyOptions          what to simulate
+
+Velocities, of stars against themselves or absolute:
 
     measure_relative       every star against itself -> one velocity a spectrum
     RelativeOptions        how: method, windows, limits
     StarTemplates          a star's template, kept so that its zero stays what it was
-
     measure_velocities     spectra against templates of all types -> absolute velocities
     VelocityOptions        how: windows, search range, rank
     Templates              normalized spectra at rest: models, or the survey's own
     measure_absolute       the same for a survey's visits, templates chosen by wavelength
     measure_together       arms, dithers, exposures -> one velocity of all of them
 
+What a star is:
+
     measure_labels         spectra -> temperature, gravity, metallicity, rotation
     label_visits           the same for a survey's visits, arms of an exposure at once
     fit_labels             spectra of stars with known labels -> LabelModel
     LabelModel             what spectra look like; `apply` measures labels with it
-
     fit_luminosity         spectra of hot stars with parallaxes -> LuminosityModel
     LuminosityModel        what a spectrum says of the absolute magnitude
+
+What a spectrum is made of, and what it can tell:
 
     separate_components    spectra -> sky, continuum, lines, noise, each with its error
     Component              what is known of one of them before: mean and covariance
     photon_limit           the smallest error that a velocity can have
+
+Zero points and errors:
 
     fit_zeropoints         visits -> zero points of exposures, spectrographs, fibers
     ZeroPointOptions       which families of offsets, by which method
@@ -42,6 +52,8 @@ and polars tables.
     ErrorModel             the result: a scale and a floor for each group
     forecast_zeropoints    planned visits -> how well they would be calibrated
     compare_with_standards visits against stars of known velocity -> the absolute zero
+
+Stars, from calibrated visits and catalogs:
 
     summarize_stars        calibrated visits -> stars: mean, scatter, constant or not
     find_variables         calibrated visits -> constant or variable, of which class, and why
@@ -57,9 +69,13 @@ and polars tables.
     summarize_labels       labels of spectra -> of stars: means, errors, constant or not
     cross_match            stars -> their counterparts in a catalog, one to one
 
+What others read:
+
     write_report           tables -> pages with figures, no network needed
     ReportInputs           what goes into it: tables, texts, spectra, truth
     export                 a table -> FITS, VOTable, CSV with units and meanings
+
+All of it at once:
 
     run_pipeline           all of it on a folder of files, resumable, on many cores
     calibrate_table        the calibration alone, on somebody's table
