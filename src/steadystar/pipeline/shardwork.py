@@ -216,7 +216,7 @@ class ShardWork(ABC):
             self.measured += len(visits)
         except (
             OSError
-        ):  # of the machine, not of a star: the run ends, and goes on later
+        ):  # the machine's fault, no star's: the run ends, and goes on later
             raise
         except Exception as error:  # noqa: BLE001 - one star must not end a survey
             stars = visits["star_id"].unique().sort()
