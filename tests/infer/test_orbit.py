@@ -256,11 +256,11 @@ def test_both_ways_find_the_same_evidence_of_an_orbit(both_ways):
 
 def test_modes_too_many_to_sample_leave_the_few_samples_of_all(uncertain, monkeypatch):
     monkeypatch.setattr("steadystar.infer.orbit_modes._MOST", 4)
-    options = replace(QUICK, min_period=5.0, max_period=60.0, n_prior=2**15)
-    options = replace(options, max_prior=2**15, n_samples=1000, min_survivors=1000)
+    options = replace(QUICK, min_period=5.0, max_period=60.0, n_prior=2**13)
+    options = replace(options, max_prior=2**13, n_samples=1000, min_survivors=1000)
     found = fit_orbit(uncertain, options)
     row = found.summary
-    assert (row["method"], row["n_prior"]) == ("rejection", 2**15)
+    assert (row["method"], row["n_prior"]) == ("rejection", 2**13)
     assert 0 < row["n_samples"] == len(found.samples) < 1000
     assert row["n_modes"] > 1
     assert any("too many modes" in note for note in found.notes)

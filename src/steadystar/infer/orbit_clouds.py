@@ -78,7 +78,8 @@ class Cloud:
     def ln_density(self, x: Array) -> Array:
         """Return its logarithm at points ``x (point, coordinate)``."""
         size = len(self.center)
-        white = solve_triangular(self.lower, self._away(x).T, lower=True)
+        away = self._away(x).T
+        white = solve_triangular(self.lower, away, lower=True, check_finite=False)
         scale = gammaln((_FREEDOM + size) / 2) - gammaln(_FREEDOM / 2)
         scale -= size / 2 * np.log(_FREEDOM * np.pi)
         scale -= np.log(np.diag(self.lower)).sum()

@@ -260,23 +260,27 @@ def _prior(numbers: Vector, b: float) -> tuple[Vector, NDArray[np.float64]]:
     return factor * plane, slopes
 
 
-def _linearized(curves: Curves, linear: tuple[Vector, NDArray], jitter: float):
-    """Return the restricted ln likelihood, and a root of the covariance.
+def _linearized(
+    curves: Curves, linear: tuple[Vector, NDArray], jitters: Vector
+) -> tuple[Vector, NDArray[np.float64]]:
+    """Return the restricted ln likelihood of each jitter, and roots of the covariances.
 
-    ``linear`` is the model at the present numbers, with its derivatives.
+    ``linear`` is the model at the present numbers, with its derivatives; ``(jitter,)`` and
+    ``(jitter, number, number)``.
     """
-    weight = 1 / np.hypot(curves.err, jitter)
-    expected, slopes = linear[0], linear[1] * weight[:, None]
+    weight = 1 / np.hypot(curves.err, jitters[:, None])
+    expected, slopes = linear[0], linear[1] * weight[..., None]
     left = (curves.v - expected) * weight
-    scale = np.linalg.norm(slopes, axis=0)
+    scale = np.linalg.norm(slopes, axis=1)
     scale = np.where(scale > 0, scale, 1.0)
-    u, s, vt = np.linalg.svd(slopes / scale, full_matrices=False)
-    s = np.maximum(s, 1e-12 * s[0])
-    rest = left @ left - np.sum((u.T @ left) ** 2)
-    size = len(left) - slopes.shape[1]
-    ln = np.sum(np.log(weight)) - 0.5 * size * np.log(2 * np.pi)
-    ln += -0.5 * rest - np.sum(np.log(s)) - np.sum(np.log(scale))
-    return float(ln), vt.T / s / scale[:, None]
+    u, s, vt = np.linalg.svd(slopes / scale[:, None], full_matrices=False)
+    s = np.maximum(s, 1e-12 * s[:, :1])
+    along = (u.transpose(0, 2, 1) @ left[..., None])[..., 0]
+    rest = np.sum(left**2, axis=1) - np.sum(along**2, axis=1)
+    size = slopes.shape[1] - slopes.shape[2]
+    ln = np.log(weight).sum(axis=1) - 0.5 * size * np.log(2 * np.pi)
+    ln += -0.5 * rest - np.log(s).sum(axis=1) - np.log(scale).sum(axis=1)
+    return ln, vt.transpose(0, 2, 1) / s[:, None] / scale[..., None]
 
 
 def _jitters(curves: Curves, numbers: Vector) -> Vector:
@@ -292,7 +296,7 @@ def _jitters(curves: Curves, numbers: Vector) -> Vector:
 def _likeliest_jitter(curves: Curves, numbers: Vector) -> float:
     """Return the jitter of the highest restricted likelihood."""
     grid, linear = _jitters(curves, numbers), curves.model(numbers)
-    ln = np.array([_linearized(curves, linear, s)[0] for s in grid])
+    ln = _linearized(curves, linear, grid)[0]
     best = int(ln.argmax())
     if best == 0:
         return 0.0
@@ -309,7 +313,7 @@ def _likeliest_jitter(curves: Curves, numbers: Vector) -> float:
 
 def _result(curves: Curves, numbers: Vector, jitter: float, converged: bool) -> Refined:
     names = curves.names
-    _, root = _linearized(curves, curves.model(numbers), jitter)
+    root = _linearized(curves, curves.model(numbers), np.array([jitter]))[1][0]
     covariance = root @ root.T
     elements = {
         name: float(value)
