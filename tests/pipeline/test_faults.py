@@ -190,6 +190,8 @@ def test_of_a_moved_file_with_another_content_the_rows_go(go, files, tmp_path):
     content = bytearray(one.read_bytes())
     content[-20] ^= 255
     (elsewhere / one.name).write_bytes(content)
+    times = one.stat().st_atime_ns, one.stat().st_mtime_ns
+    os.utime(elsewhere / one.name, ns=times)
     shutil.rmtree(files)
     outcome = go(elsewhere)
     assert outcome.done["read"] == 1

@@ -214,9 +214,7 @@ class ShardWork(ABC):
         try:
             self.measure(group, visits, spectra)
             self.measured += len(visits)
-        except (
-            OSError
-        ):  # the machine's fault, no star's: the run ends, and goes on later
+        except OSError:  # a fault of the machine, which no star is to blame for
             raise
         except Exception as error:  # noqa: BLE001 - one star must not end a survey
             stars = visits["star_id"].unique().sort()
