@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from steadystar.infer.double_lined_candidates import Candidate
-from steadystar.infer.double_lined_exchange import by_sign
+from steadystar.infer.double_lined_exchange import by_sign, ln_odds
 from steadystar.infer.double_lined_orbit import DoubleLinedOptions, fit_double_lined
 from steadystar.infer.double_lined_pair import pair_of
 from steadystar.infer.double_lined_tables import (
@@ -158,6 +158,13 @@ def test_signs_of_a_search_tell_who_is_exchanged_whichever_star_is_first(mock):
     high = pair.rv > pair.rv_2
     for found in (high, ~high):
         assert (by_sign(pair.turned(swap), found) == swap).all()
+
+
+def test_an_exchange_costs_what_is_thought_of_it_before():
+    two = np.arange(16) < 2
+    rare = DoubleLinedOptions(exchange_share=0.1)
+    assert ln_odds(two, rare) == pytest.approx(-2 * np.log(9))
+    assert ln_odds(two, DoubleLinedOptions(assignment="free")) == 0
 
 
 def test_an_orbit_predicts_the_curves_that_it_was_fitted_to(in_two_arms):
