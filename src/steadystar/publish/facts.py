@@ -12,6 +12,7 @@ __all__ = ["Facts", "arms_of", "drawn_columns", "gather", "rows_of", "usable"]
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -74,7 +75,7 @@ class Facts:
         """Whether there are absolute velocities beside the ones that are shown."""
         return self.method != ABSOLUTE and len(self.absolute) > 0
 
-    @property
+    @cached_property
     def measured(self) -> pl.DataFrame:
         """The visits that have a velocity."""
         return self.visits.filter("measured")
@@ -119,10 +120,16 @@ def gather(inputs: ReportInputs) -> Facts:
     frame = frame.with_columns(_sane(name) for name in _DRAWN)
     method, others = shown_method(frame)
     shown = of_method(frame, method)
-    visits = _residuals(_tidy(shown))
-    absolute = visits
-    if method != ABSOLUTE:
-        absolute = _residuals(_tidy(frame.filter(pl.col("method") == ABSOLUTE)))
+    beside = frame.filter(pl.col("method") == ABSOLUTE) if method != ABSOLUTE else None
+    groups = {
+        family: rows_of(shown, table, family.split("+"))
+        for family, table in inputs.offsets.items()
+    }
+    del frame  # Of a large survey no table is kept that is not drawn.
+    shown = _tidy(shown)
+    visits = _residuals(shown)
+    del shown
+    absolute = visits if beside is None else _residuals(_tidy(beside))
     every = pl.concat([visits["star_id"], absolute["star_id"]]).unique()
     steady, words = _steady(every, inputs.stars)
     visits, absolute = (_pulls(table, steady) for table in (visits, absolute))
@@ -139,10 +146,7 @@ def gather(inputs: ReportInputs) -> Facts:
         other_methods=others,
         steady_words=words,
         relative=bool(visits["reference_visit_id"].is_not_null().any()),
-        groups={
-            family: rows_of(shown, table, family.split("+"))
-            for family, table in inputs.offsets.items()
-        },
+        groups=groups,
         filled=filled,
     )
 

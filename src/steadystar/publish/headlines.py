@@ -123,7 +123,8 @@ def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
 
 def _gained(facts: Facts, inputs: ReportInputs) -> list[Headline]:
     """What the calibration was for, first: steady stars at rest, and the truth if known."""
-    good, made = facts.measured, []
+    drawn = ("star_id", "arm", "before", "after", "steady", "correction", "measured")
+    good, made = facts.visits.select(drawn).filter("measured"), []
     steady = good.filter("steady").group_by("star_id", "arm")
     stars_of_arm = steady.agg(pl.col("before", "after").std())
     old, new = median(stars_of_arm["before"]), median(stars_of_arm["after"])

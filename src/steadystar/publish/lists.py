@@ -54,8 +54,9 @@ class Listing:
 def arm_listing(facts: Facts) -> Listing:
     """One row an arm: how much, how good."""
     rows = []
+    visits = facts.visits.select("arm", "measured", "snr", "exposure", "error")
     for arm in facts.arms:
-        all_rows = facts.visits.filter(pl.col("arm") == arm)
+        all_rows = visits.filter(pl.col("arm") == arm)
         good = all_rows.filter("measured")
         snr = finite(all_rows["snr"])
         span = np.quantile(snr, [0.1, 0.9]) if snr.size else (np.nan, np.nan)

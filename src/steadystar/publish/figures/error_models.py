@@ -71,8 +71,10 @@ def error_model_figure(
 def _groups(facts: Facts, model: ErrorModel) -> list[tuple[str, dict, pl.DataFrame]]:
     """Name, fitted row and constant stars' visits of each group, the fullest first."""
     pull = pl.col("pull").is_finite() & pl.col("raw_error").is_finite()
-    rows = facts.measured.filter(pull, pl.col("raw_error") > 0)
     table, by = model.table, list(model.by)
+    drawn = dict.fromkeys([*by, "snr", "raw_error", "error", "pull", "measured"])
+    rows = facts.visits.select(n for n in drawn if n in facts.visits.columns)
+    rows = rows.filter("measured", pull, pl.col("raw_error") > 0)
     if not by:
         return [("", table.row(0, named=True), rows)] if len(table) else []
     place = rows_of(rows, table, by)
