@@ -3,12 +3,13 @@
     python benchmarks/scale.py simulate -o FOLDER [--spectra N ...] [--workers 2]
     python benchmarks/scale.py run -o FOLDER [--spectra N ...] [--workers 2]
         [--velocities absolute] [--labels] [--own-wavelengths] [--results FILE]
+    python benchmarks/scale.py night -o FOLDER [--spectra N ...]
 
 The first writes simulated surveys as shards, ``FOLDER/1e+05`` and so on; what is there
 already is kept. The second runs each of them by the command line in fresh processes and
 into a fresh folder, and takes that away again (``--keep`` does not); unless told
 ``--cold``, a run of the smallest survey goes before, so that none pays for compiling.
-Both print what each took, and append it to ``--results`` as a line of JSON.
+The third adds a night of 2500 spectra to runs that were kept. All print what each took, and append it to ``--results`` as a line of JSON.
 
 How memory is measured, `_processes` says. "Spectra/s" are by the clock, all workers
 together; bytes of a run are those of tables, report, and working files.
@@ -23,7 +24,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 from _processes import Cost, stages, steadystar, watch
+
+from steadystar.data.spectra import Spectra
+from steadystar.survey.shards import read_shard, write_shard
+
+NIGHT = 2500
+"""Spectra of the night that is added."""
 
 CONFIGURATION = """
 [run]
@@ -53,30 +61,83 @@ def simulate(given: argparse.Namespace, spectra: int) -> dict:
 
 def run(given: argparse.Namespace, spectra: int, name: str = "run") -> dict:
     """Run the pipeline on one survey in processes of its own; return what it took."""
+    output = given.output / f"{name}-{spectra:.0e}"
+    shutil.rmtree(output, ignore_errors=True)
+    line = _run(given, spectra, name, output, [_inputs(given, spectra)])
+    if not given.keep:
+        shutil.rmtree(output)
+    return line
+
+
+def night(given: argparse.Namespace, spectra: int) -> dict:
+    """Add a night to the run that was kept of a survey; return what it took."""
+    inputs, output = _inputs(given, spectra), given.output / f"run-{spectra:.0e}"
+    if not (output / "summary.json").exists():
+        raise SystemExit(f"There is no run in {output}: first `run` it with --keep.")
+    folder = given.output / f"night-{spectra:.0e}"
+    folder.mkdir(exist_ok=True)
+    _write_night(inputs, folder / "night.parquet")
+    before = set(_measured(output))
+    line = _run(given, spectra, "night", output, [inputs, folder])
+    new = {k: v for k, v in _measured(output).items() if k not in before}
+    return line | {"measured": sum(new.values()), "shards_measured": len(new)}
+
+
+def _measured(output: Path) -> dict[tuple[str, str], int]:
+    """Return how many spectra every unit of measuring measured, by unit and its mark."""
+    records = (output / "work" / "ledger" / "measure").glob("*.json")
+    held = [json.loads(path.read_text()) for path in records]
+    return {(r["unit"], r["fingerprint"]): r["facts"]["measured"] for r in held}
+
+
+def _write_night(inputs: Path, path: Path) -> None:
+    """Write one more exposure of some stars: a copy of their first, of another night."""
+    tables, parts, number = [], [], 0
+    for shard in sorted(inputs.glob("*.parquet")):
+        visits, spectra = read_shard(shard)
+        first = visits.with_row_index("at").unique(
+            ["star_id", "arm"], keep="first", maintain_order=True
+        )
+        first = first.head(NIGHT - number)
+        tables.append(first.drop("at"))
+        parts.append(spectra[first["at"].to_numpy()])
+        number += len(first)
+        if number >= NIGHT:
+            break
+    visits = pl.concat(tables).with_columns(
+        pl.col("visit_id", "exposure_id") + "-again",
+        night=pl.lit(70_000, pl.Int64),
+        bjd=pl.col("bjd") - pl.col("bjd").floor() + 2_470_000.0,
+    )
+    write_shard(path, visits, Spectra.concatenate(parts))
+
+
+def _inputs(given: argparse.Namespace, spectra: int) -> Path:
     inputs = survey(given, spectra) / "spectra"
     if not inputs.is_dir():
         raise SystemExit(
             f"There is no survey in {inputs.parent}: first run `simulate` with the same "
             "-o and --spectra."
         )
-    output = given.output / f"{name}-{spectra:.0e}"
-    shutil.rmtree(output, ignore_errors=True)
-    command = ["run", inputs, "-o", output, "--config", configuration(given)]
+    return inputs
+
+
+def _run(
+    given: argparse.Namespace, spectra: int, name: str, output: Path, inputs: list[Path]
+) -> dict:
+    command = ["run", *inputs, "-o", output, "--config", configuration(given)]
     command += ["--workers", str(given.workers), "--quiet"]
     cost = watch(steadystar(*command), seconds=0.5)
     summary = json.loads((output / "summary.json").read_text())
     parts = ("work", "report")
     sizes = {part: bytes_in(output / part) for part in parts}
     sizes["tables"] = bytes_in(output) - sum(sizes.values())
-    line = took(name, given, spectra, cost) | {
+    return took(name, given, spectra, cost) | {
         "read": summary["spectra"],
         "rejected": summary["rejected"],
         "stages": {k: round(v, 2) for k, v in stages(output).items()},
         "bytes": sizes,
     }
-    if not given.keep:
-        shutil.rmtree(output)
-    return line
 
 
 def took(name: str, given: argparse.Namespace, spectra: int, cost: Cost) -> dict:
@@ -133,14 +194,22 @@ def show(line: dict) -> None:
     if "stages" in line:
         each = (f"{stage} {seconds:.1f}" for stage, seconds in line["stages"].items())
         print(f"         seconds of units by stage: {', '.join(each)}")
-        if line["rejected"] or line["read"] != line["spectra"]:
+        if "measured" in line:
+            print(
+                f"         {line['measured']} spectra measured, in "
+                f"{line['shards_measured']} shards"
+            )
+        elif line["rejected"] or line["read"] != line["spectra"]:
             print(f"         {line['read']} were read, {line['rejected']} rejected")
     print(end="", flush=True)
 
 
+TASKS = {"simulate": simulate, "run": run, "night": night}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("what", choices=["simulate", "run"])
+    parser.add_argument("what", choices=list(TASKS))
     parser.add_argument("-o", "--output", type=Path, required=True)
     sizes = [10_000, 100_000, 1_000_000]
     parser.add_argument("--spectra", type=int, nargs="+", default=sizes)
@@ -157,7 +226,7 @@ def main() -> None:
     if given.what == "run" and not given.cold:
         show(run(given, min(given.spectra), "warm"))
     for spectra in given.spectra:
-        line = (simulate if given.what == "simulate" else run)(given, spectra)
+        line = TASKS[given.what](given, spectra)
         show(line)
         with results.open("a") as file:
             file.write(json.dumps(line) + "\n")
