@@ -80,6 +80,7 @@ def night(given: argparse.Namespace, spectra: int) -> dict:
     before = set(_measured(output))
     line = _run(given, spectra, "night", output, [inputs, folder])
     new = {k: v for k, v in _measured(output).items() if k not in before}
+    del line["stages"]  # of units of the first run, most of them
     return line | {"measured": sum(new.values()), "shards_measured": len(new)}
 
 
@@ -191,15 +192,13 @@ def show(line: dict) -> None:
     )
     sizes = (f"{name} {size / 1e6:.1f}" for name, size in line["bytes"].items())
     print(f"         megabytes: {', '.join(sizes)}")
+    if "measured" in line:
+        shards = line["shards_measured"]
+        print(f"         {line['measured']} spectra measured, in {shards} shards")
     if "stages" in line:
         each = (f"{stage} {seconds:.1f}" for stage, seconds in line["stages"].items())
         print(f"         seconds of units by stage: {', '.join(each)}")
-        if "measured" in line:
-            print(
-                f"         {line['measured']} spectra measured, in "
-                f"{line['shards_measured']} shards"
-            )
-        elif line["rejected"] or line["read"] != line["spectra"]:
+        if line["rejected"] or line["read"] != line["spectra"]:
             print(f"         {line['read']} were read, {line['rejected']} rejected")
     print(end="", flush=True)
 
