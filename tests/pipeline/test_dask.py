@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
+import distributed
 import pytest
 
 from steadystar.pipeline import pools
@@ -17,7 +18,7 @@ from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.log import open_log
 from steadystar.pipeline.pools import Cluster, Here, NoWorkers, open_pool
 from steadystar.pipeline.run import run_pipeline
-from steadystar.pipeline.workers import expectation, refusals
+from steadystar.pipeline.workers import expectation, make_call, refusals
 
 from .conftest import results
 
@@ -300,3 +301,16 @@ def test_two_units_a_worker_are_sent_and_results_come_as_they_are_made(tmp_path)
             assert result == number + 1
             assert client.submitted <= done + 4
     assert not client.sent
+
+
+def test_a_worker_that_is_not_fit_or_was_never_asked_does_nothing(monkeypatch):
+    plugins = {}
+    monkeypatch.setattr(
+        distributed, "get_worker", lambda: SimpleNamespace(plugins=plugins)
+    )
+    call, packed = make_call("a run"), pickle.dumps((sum, ((1, 2),)))
+    assert call(packed) == ("unprepared", None)
+    plugins["a run"] = SimpleNamespace(why="It has polars 0.1.")
+    assert call(packed) == ("unfit", None)
+    plugins["a run"].why = ""
+    assert call(packed) == ("done", 3)
