@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,8 @@ from steadystar.pipeline import lock as lock_module
 from steadystar.pipeline import measuring, reading
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.faults import machine_error
+from steadystar.pipeline.inputs import find_files
+from steadystar.pipeline.ledger import content_hash
 from steadystar.pipeline.lock import AlreadyRunning, LostDirectory, holder, only_run
 from steadystar.pipeline.log import open_log
 from steadystar.pipeline.mistakes import explain
@@ -24,15 +27,28 @@ from steadystar.survey.observation import UnreadableFile
 from . import stand_in
 from .conftest import results
 
-_WHOLE: dict[str, bytes] = {}
+_UNDISTURBED: list[Path] = []
 
 
 @pytest.fixture
-def whole(go, survey):
-    """What a run that nothing disturbs writes; made once."""
-    if not _WHOLE:
-        _WHOLE.update(results(go(survey, out="whole").directory))
-    return _WHOLE
+def undisturbed(go, survey):
+    """The directory of a run that nothing disturbs; made once."""
+    if not _UNDISTURBED:
+        _UNDISTURBED.append(go(survey, out="whole").directory)
+    return _UNDISTURBED[0]
+
+
+@pytest.fixture
+def whole(undisturbed):
+    """What a run that nothing disturbs writes."""
+    return results(undisturbed)
+
+
+@pytest.fixture
+def done(undisturbed, survey, tmp_path):
+    """Files that a test may change, of which a finished run lies in ``out``."""
+    shutil.copytree(undisturbed, tmp_path / "out", symlinks=True)
+    return Path(shutil.copytree(survey, tmp_path / "spectra"))
 
 
 def refusal(number):
@@ -170,30 +186,25 @@ def test_a_directory_that_is_removed_meanwhile_is_noticed_and_said(
     assert results(go(survey).directory) == whole
 
 
-def test_a_run_and_its_files_may_move_and_nothing_is_done_again(go, files, tmp_path):
-    before = results(go(files, out="here/out").directory)
+def test_a_run_and_its_files_may_move_and_nothing_is_done_again(
+    go, survey, undisturbed, whole, tmp_path
+):
     time.sleep(0.01)  # copies have times of their own
-    shutil.copytree(tmp_path / "here", tmp_path / "there", copy_function=shutil.copy)
-    elsewhere = tmp_path / "disk2" / "files"
-    shutil.copytree(files, elsewhere, copy_function=shutil.copy)
-    shutil.rmtree(files)
-    shutil.rmtree(tmp_path / "here")
-    outcome = go(elsewhere, out="there/out")
+    moved, files = tmp_path / "there" / "out", tmp_path / "disk2" / "spectra"
+    shutil.copytree(undisturbed, moved, copy_function=shutil.copy)
+    shutil.copytree(survey, files, copy_function=shutil.copy)
+    outcome = go(files, out="there/out")
     assert not any(outcome.done.values())
-    assert results(outcome.directory) == before
+    assert results(outcome.directory) == whole
 
 
-def test_of_a_moved_file_with_another_content_the_rows_go(go, files, tmp_path):
-    go(files)
-    one = min(files.iterdir())
-    elsewhere = Path(shutil.copytree(files, tmp_path / "disk2" / "files"))
-    content = bytearray(one.read_bytes())
+def test_of_a_moved_file_with_another_content_the_rows_go(go, done):
+    one = min(done.iterdir())
+    times, content = one.stat(), bytearray(one.read_bytes())
     content[-20] ^= 255
-    (elsewhere / one.name).write_bytes(content)
-    times = one.stat().st_atime_ns, one.stat().st_mtime_ns
-    os.utime(elsewhere / one.name, ns=times)
-    shutil.rmtree(files)
-    outcome = go(elsewhere)
+    one.write_bytes(content)
+    os.utime(one, ns=(times.st_atime_ns, times.st_mtime_ns))
+    outcome = go(done)
     assert outcome.done["read"] == 1
     rejected = pl.read_parquet(outcome.directory / "rejected.parquet")
     assert one.name in rejected["path"][0]
@@ -215,30 +226,28 @@ def test_files_that_options_name_may_move_too():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="others keep no time of change")
-def test_a_file_that_is_overwritten_with_its_old_size_and_time_is_read_again(go, files):
-    go(files)
-    one = min(files.iterdir())
+def test_a_file_that_is_overwritten_with_its_old_size_and_time_is_changed(files):
+    [known] = find_files([one := min(files.iterdir())]).files
     held, content = one.stat(), bytearray(one.read_bytes())
     content[len(content) // 2] ^= 255
+    info = asdict(known) | {"sha256": content_hash(one)}
     time.sleep(0.01)  # the clock of a file system may tick every few milliseconds
+    os.utime(one, ns=(held.st_atime_ns, held.st_mtime_ns))
+    assert reading._same(info, *find_files([one]).files)
     one.write_bytes(content)
     os.utime(one, ns=(held.st_atime_ns, held.st_mtime_ns))
-    outcome = go(files)
-    assert outcome.done["read"] == 1
-    assert "1 files have changed" in (outcome.directory / "run.log").read_text()
+    assert not reading._same(info, *find_files([one]).files)
 
 
-def test_a_clock_that_was_set_back_changes_nothing(go, files):
-    outcome = go(files)
-    whole = results(outcome.directory)
+def test_a_clock_that_was_set_back_changes_nothing(go, done, whole, tmp_path):
     future = time.time_ns() + 10**9 * 86_400
-    for path in [*files.iterdir(), *outcome.directory.rglob("*")]:
+    for path in [*done.iterdir(), *(tmp_path / "out").rglob("*")]:
         os.utime(path, ns=(future, future))
-    again = go(files)
+    again = go(done)
     assert not any(again.done.values())
     assert results(again.directory) == whole
-    (min(files.iterdir())).write_bytes(b"a change, before what was known")
-    assert go(files).done["read"] == 1
+    (min(done.iterdir())).write_bytes(b"a change, before what was known")
+    assert go(done).done["read"] == 1
 
 
 def test_a_run_of_another_host_that_still_speaks_is_not_disturbed(

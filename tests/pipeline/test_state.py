@@ -12,7 +12,6 @@ from steadystar.pipeline.state import NoResults, look
 from steadystar.pipeline.state_words import describe_state, state_as_json
 
 from . import stand_in
-from .conftest import results
 
 
 class Killed(BaseException):
@@ -126,19 +125,15 @@ def test_a_run_that_died_is_told_from_one_at_work(go, survey, monkeypatch, tmp_p
     assert "So it has probably ended." in text
     retold(out, said=(now + timedelta(hours=2)).isoformat())
     assert "by a clock that is 2 h 0 min ahead" in "\n".join(describe_state(out))
-    go(survey)
-    assert look(out).condition == "ended"
 
 
 def test_progress_that_cannot_be_written_ends_no_run(go, survey, monkeypatch):
-    whole = results(go(survey, out="whole").directory)
-
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(progress, "_overwrite", full)
     outcome = go(survey)
-    assert results(outcome.directory) == whole
+    assert (outcome.directory / "report" / "index.html").exists()
     lines = describe_state(outcome.directory)
     assert lines[0] == "No run is at work here."
     assert any(line.startswith("measure     2 done") for line in lines)
@@ -169,8 +164,9 @@ def test_the_rate_leaves_out_the_first_unit_and_counts_the_wait():
     assert stage.seconds_left() is None
 
 
-def test_what_a_run_said_may_be_anything(go, survey):
-    directory = go(survey).directory
+def test_what_a_run_said_may_be_anything(tmp_path):
+    directory = tmp_path
+    (directory / "work" / "ledger").mkdir(parents=True)
     for text in ("", "[]", '{"stages": 3}', '{"stages": [], "pid": "x", "host": 1}'):
         progress_path(directory).write_text(text)
         assert look(directory).condition == "unknown", text
