@@ -48,7 +48,8 @@ def at_most(spectra: int) -> Iterator[None]:
 
 def on_processor() -> bool:
     """Whether there is no accelerator to work on, or it is not to be used."""
-    chosen = jax.config.jax_default_device  # a device, a platform's name, or None
+    # A device, the name of a platform, or None.
+    chosen = getattr(jax.config, "jax_default_device", None)
     if chosen is None:
         return jax.default_backend() == "cpu"
     return getattr(chosen, "platform", chosen) == "cpu"
