@@ -314,17 +314,21 @@ def write_pages(job: _ReportJob, prefix: Path) -> Result:
 
     with atomic(job.directory / "report") as part:
         spectra = spectra_of_run(Ledger(job.directory))
-        inputs = report_inputs(
-            job.directory,
-            spectra,
-            job.windows,
-            job.truth,
-            job.options.targets,
-            job.periods,
-        )
-        write_report(part, inputs, job.options)
+        # Not named here, so that what is not drawn can be let go.
+        write_report(part, _inputs_of(job, spectra), job.options)
     truth = str(job.truth) if job.truth else None
     return Result({"report": job.directory / "report"}, {"truth": truth})
+
+
+def _inputs_of(job: _ReportJob, spectra: Any) -> ReportInputs:
+    return report_inputs(
+        job.directory,
+        spectra,
+        job.windows,
+        job.truth,
+        job.options.targets,
+        job.periods,
+    )
 
 
 def report_inputs(

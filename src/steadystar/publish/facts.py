@@ -12,7 +12,6 @@ __all__ = ["Facts", "arms_of", "drawn_columns", "gather", "rows_of", "usable"]
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -75,7 +74,7 @@ class Facts:
         """Whether there are absolute velocities beside the ones that are shown."""
         return self.method != ABSOLUTE and len(self.absolute) > 0
 
-    @cached_property
+    @property
     def measured(self) -> pl.DataFrame:
         """The visits that have a velocity."""
         return self.visits.filter("measured")

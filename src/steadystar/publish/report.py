@@ -11,6 +11,7 @@ Content-Security-Policy forbids scripts other than the two beside the page.
 
 __all__ = ["ReportInputs", "ReportOptions", "write_report", "write_star"]
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,10 @@ def write_report(
     writer = Writer(directory, options)
     chosen = page_order(facts, inputs)[: options.star_pages]
     pages = {star: f"stars/{safe_name(star)}.html" for star in chosen}
+    if not inputs.compared:
+        # All else is in the facts: a large survey need not be there twice.
+        mine = pl.col("star_id").cast(pl.String).is_in(chosen)
+        inputs = replace(inputs, velocities=inputs.velocities.filter(mine))
     write_assets(writer)
     sections = overview_sections(facts, inputs, options, pages)
     _write_index(writer, facts, inputs, sections, pages)
