@@ -53,7 +53,7 @@ def write_report(
     writer = Writer(directory, options)
     chosen = page_order(facts, inputs)[: options.star_pages]
     pages = {star: f"stars/{safe_name(star)}.html" for star in chosen}
-    if not inputs.compared:
+    if not inputs.compared and "star_id" in inputs.velocities.columns:
         # All else is in the facts: a large survey need not be there twice.
         mine = pl.col("star_id").cast(pl.String).is_in(chosen)
         inputs = replace(inputs, velocities=inputs.velocities.filter(mine))
