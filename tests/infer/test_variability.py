@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 
 from steadystar.calibrate.correction import ZeroPoints
 from steadystar.calibrate.covariance import OffsetCovariance
+from steadystar.calibrate.visitsums import Groups
 from steadystar.data import schema
 from steadystar.data.status import Status
 from steadystar.infer import variability, variability_covariance
@@ -412,3 +413,36 @@ def test_what_cannot_be_done_says_why():
         find_variables(visits, BY_FIBER)
     with pytest.raises(ValueError, match=r"false_discovery_rate = 1\.5 is no rate"):
         VariabilityOptions(1.5)
+
+
+def _of_zeros_one_by_one(rows, covariance, zero):
+    """The slow twin: every zero of every star has a turn of its own."""
+    found = {}
+    for mine, matrix in zip(rows, covariance, strict=True):
+        for one in np.unique(zero[mine]):
+            at = np.flatnonzero(zero[mine] == one)
+            found[int(one)] = mine[at].tolist(), matrix[np.ix_(at, at)]
+    return found
+
+
+def test_zeros_of_many_stars_are_taken_together_as_one_by_one():
+    rng = np.random.default_rng(9)
+    rows = rng.permutation(40 * 6).reshape(40, 6)
+    # One to three zeros a star, in any order of the visits.
+    zero = np.empty(rows.size, int)
+    for number, mine in enumerate(rows):
+        zero[mine] = 3 * number + rng.integers(0, 1 + number % 3, 6)
+    covariance = rng.normal(size=(40, 6, 6))
+    groups = Groups(zero, np.repeat(np.arange(40), 3), 40)
+    wanted = _of_zeros_one_by_one(rows, covariance, zero)
+    parts = list(variability._of_zeros([(rows, covariance)], groups))
+    assert len(parts) < len(wanted) / 1.5
+    found = {
+        int(zero[mine[0]]): (mine.tolist(), matrix)
+        for visits, matrices in parts
+        for mine, matrix in zip(visits, matrices, strict=True)
+    }
+    assert found.keys() == wanted.keys()
+    for one, (visits, matrix) in wanted.items():
+        assert found[one][0] == visits
+        assert np.array_equal(found[one][1], matrix)

@@ -20,6 +20,7 @@ errors, chi2 and the verdict are those of `summarize_stars`.
 __all__ = ["VariabilityOptions", "find_variables"]
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -267,16 +268,28 @@ def _largest(rv: Vector, zero: NDArray[np.intp], covariance: NDArray) -> Pairs:
 
 
 def _of_zeros(parts, groups: Groups):
-    """Yield the visits of each velocity zero, and their covariance, from those of stars."""
+    """Yield the visits of each velocity zero, and their covariance, from those of stars.
+
+    Stars whose zeros have equal numbers of visits are taken together.
+    """
     for rows, covariance in parts:
         zero = groups.zero[rows]
-        one = (zero == zero[:, :1]).all(axis=1)
-        yield rows[one], covariance[one]
-        for mine, matrix in zip(rows[~one], covariance[~one], strict=True):
-            for part in rows_by_count(
-                np.unique(groups.zero[mine], return_inverse=True)[1]
-            ):
-                yield mine[part], matrix[part[:, :, None], part[:, None, :]]
+        order = np.argsort(zero, axis=1, kind="stable")
+        ends = np.diff(np.take_along_axis(zero, order, axis=1), axis=1) != 0
+        kinds, kind = np.unique(ends, axis=0, return_inverse=True)
+        for number, one in enumerate(kinds):
+            stars = np.flatnonzero(kind.ravel() == number)
+            if not one.any():
+                yield rows[stars], covariance[stars]
+                continue
+            cuts = [0, *(np.flatnonzero(one) + 1), rows.shape[1]]
+            for first, last in pairwise(cuts):
+                at = order[stars, first:last]
+                which = stars[:, None, None]
+                yield (
+                    rows[stars[:, None], at],
+                    covariance[which, at[:, :, None], at[:, None, :]],
+                )
 
 
 def q_values(p_value: Vector) -> Vector:
