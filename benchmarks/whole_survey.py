@@ -138,7 +138,8 @@ def _seen(rng, units: int, field, plan) -> dict[str, np.ndarray]:
         "star": star[row],
         "unit": unit[row],
         "exposure": plan["first"][field[unit[row]]] + within,
-        "fiber": (rng.permutation(len(star)) % 250 + 1)[row],
+        # Every night has a plan of its own: a star comes back in another fiber.
+        "fiber": (rng.permutation(len(star))[row] + 41 * (within // 2)) % 250 + 1,
     }
 
 
