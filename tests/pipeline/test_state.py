@@ -60,7 +60,7 @@ def test_a_run_at_work_says_where_how_far_how_fast_and_what_failed(
     text = "\n".join(lines)
     told = state.told
     assert re.match(rf"At work +for .*: process {told['pid']} on {told['host']}", text)
-    assert re.search(r"Memory +\d+ MB now, \d+ MB at most", text)
+    assert re.search(r"Memory +[\d.]+ [MG]B now, [\d.]+ [MG]B at most", text)
     assert re.search(r"measure +Measuring velocities: 2 of \d units .* units/s", text)
     assert re.search(r"read +5 units in .*, 32 spectra, [\d,.]+ spectra/s", text)
     assert "Rejected    1 files" in text
