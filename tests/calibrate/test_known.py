@@ -240,3 +240,11 @@ def test_moonlight_is_faster_or_slower_by_at_most_the_orbit_of_the_moon():
 def test_unknown_times_have_no_velocity():
     found = sunlight([58_000.0, np.nan], "apo")
     assert np.isfinite(found).tolist() == [True, False]
+
+
+def test_reflected_sunlight_of_years_ahead_needs_no_new_tables_of_the_earths_rotation():
+    # The Moon's light keeps within what the motions of Earth and Moon can make of it.
+    years = 60_000 + 365.25 * np.arange(30)
+    found = sunlight(years, "lamost", "moon")
+    assert (np.abs(found) < 3.5).all()
+    assert np.ptp(found) > 0.1
