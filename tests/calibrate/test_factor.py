@@ -30,6 +30,8 @@ def test_every_way_of_factorizing_solves_the_same_system(
 ):
     monkeypatch.setattr(factor, "_SMALL", small)
     monkeypatch.setattr(factor, "_FULL", full)
+    monkeypatch.setattr(factor, "_FEW", 2)
+    monkeypatch.setattr(factor, "_MANY", 3)
     matrix, family = system(1, 5, 6, fibers)
     solver = factorize(csr_matrix(matrix), family)
     right = np.random.default_rng(0).normal(0, 1, (len(matrix), 3))

@@ -8,7 +8,7 @@ Schur complement,
 
     S = N_bb - C^T A^-1 C,
 
-a dense matrix of the size of the border alone. Small or full blocks are dense, by
+a dense matrix of the size of the border alone; the rest stays sparse. Small or full blocks are dense, by
 Cholesky; a large one without a border is left to SuperLU.
 """
 
@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import csr_matrix
+from scipy.sparse import csc_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
@@ -29,6 +29,9 @@ Solver = Callable[[Vector], Vector]
 """From right sides (offset,) or (offset, k) to solutions of the same shape."""
 
 _SMALL, _LARGEST_DENSE, _FULL = 400, 4000, 0.2
+
+_FEW, _MANY = 8, 256
+"""Right sides that SuperLU is given at once; columns of a border held at once."""
 
 
 def factorize(matrix: csr_matrix, family: NDArray[np.intp]) -> Solver:
@@ -74,7 +77,18 @@ def _block(matrix: csr_matrix, family: NDArray[np.intp]) -> Solver:
         diag_pivot_thresh=0.0,
         options={"SymmetricMode": True},
     )
-    return lu.solve
+    return lambda right: _few_at_once(lu.solve, right)
+
+
+def _few_at_once(solve: Solver, right: Vector) -> Vector:
+    """Solve for few right sides at a time: SuperLU slows down much with many."""
+    if right.ndim == 1:
+        return solve(right)
+    out = np.empty_like(right)
+    for first in range(0, right.shape[1], _FEW):
+        some = slice(first, first + _FEW)
+        out[:, some] = solve(np.asfortranarray(right[:, some]))
+    return out
 
 
 def _bordered(
@@ -83,18 +97,19 @@ def _bordered(
     outer, inner = np.flatnonzero(border), np.flatnonzero(~border)
     rows = csr_matrix(matrix[inner])
     inner_solve = factorize(csr_matrix(rows[:, inner]), family[inner])
-    # Seldom sparse: a fiber meets most exposures through one star or another.
-    coupling = rows[:, outer].toarray()
-    carried = inner_solve(coupling)
-    schur = csr_matrix(matrix[outer][:, outer]).toarray() - coupling.T @ carried
+    coupling = csc_matrix(rows[:, outer])
+    schur = csr_matrix(matrix[outer][:, outer]).toarray()
+    # Tens of thousands of exposures by thousands of fibers are not held at once.
+    for first in range(0, len(outer), _MANY):
+        some = slice(first, first + _MANY)
+        schur[:, some] -= coupling.T @ inner_solve(coupling[:, some].toarray())
     factor = cho_factor((schur + schur.T) / 2, lower=True, check_finite=False)
 
     def solve(right: Vector) -> Vector:
         out = np.empty_like(right)
-        first = inner_solve(right[inner])
-        rest = right[outer] - coupling.T @ first
+        rest = right[outer] - coupling.T @ inner_solve(right[inner])
         out[outer] = cho_solve(factor, rest, check_finite=False)
-        out[inner] = first - carried @ out[outer]
+        out[inner] = inner_solve(right[inner] - coupling @ out[outer])
         return out
 
     return solve
