@@ -1,19 +1,18 @@
 """Options of simulations that cannot be meant, refused with the reason."""
 
-__all__ = ["FRACTION", "check_limits", "check_ranges"]
+__all__ = ["FRACTION", "Limits", "check_limits", "check_ranges", "check_shares"]
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 FRACTION = "it is a fraction"
 
+Limits = tuple[tuple[str, int | float, int | float, str], ...]
+"""Name of an option, its lowest and highest value, why there are limits."""
 
-def check_limits(
-    options: Any, limits: Iterable[tuple[str, int | float, int | float, str]]
-) -> None:
+
+def check_limits(options: Any, limits: Limits) -> None:
     """Refuse the first option that is not within its limits.
-
-    ``limits``: name of an option, lowest and highest value, why there are limits.
 
     Raises:
         ValueError: one is not.
@@ -41,3 +40,17 @@ def check_ranges(
                 f"Option {name} is {(first, last)}: give the lower limit, then the upper "
                 f"one, both within {low:g} to {high:g}."
             )
+
+
+def check_shares(options: Any, names: Sequence[str]) -> None:
+    """Refuse fractions of the same stars that are more than all of them together.
+
+    Raises:
+        ValueError: they are.
+    """
+    total = sum(getattr(options, name) for name in names)
+    if total > 1:
+        raise ValueError(
+            f"Options {', '.join(names)} sum to {total:.3g}, but are fractions of the same "
+            "stars: make their sum at most 1."
+        )
