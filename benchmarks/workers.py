@@ -29,10 +29,11 @@ from _machines import Machines
 from _processes import family, held, steadystar
 
 from steadystar.pipeline.config import Configuration
+from steadystar.pipeline.connections import own_processes
 from steadystar.pipeline.inputs import find_files
 from steadystar.pipeline.ledger import Ledger
 from steadystar.pipeline.log import open_log
-from steadystar.pipeline.pools import Cluster, own_processes
+from steadystar.pipeline.pools import Cluster
 from steadystar.pipeline.run import run_pipeline
 from steadystar.pipeline.stages import READING, STAGES
 from steadystar.pipeline.units import Pipeline, Run, perform

@@ -13,10 +13,11 @@ from types import SimpleNamespace
 import distributed
 import pytest
 
-from steadystar.pipeline import pools
+from steadystar.pipeline import connections, pools
 from steadystar.pipeline.config import Configuration, ConfigurationError
+from steadystar.pipeline.connections import NoWorkers
 from steadystar.pipeline.log import open_log
-from steadystar.pipeline.pools import Cluster, Here, NoWorkers, open_pool
+from steadystar.pipeline.pools import Cluster, Here, open_pool
 from steadystar.pipeline.run import run_pipeline
 from steadystar.pipeline.workers import expectation, make_call, refusals
 
@@ -78,7 +79,7 @@ def test_workers_that_are_killed_or_hang_cost_their_own_units(
     machines, work, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(pools, "LONG", 1.0)
-    monkeypatch.setattr(pools, "PARTING", 0.5)
+    monkeypatch.setattr(connections, "PARTING", 0.5)
     machines.start(workers=3)
     stopped = []
 

@@ -22,8 +22,8 @@ from steadystar.infer.star_visits import usable_visits
 from steadystar.infer.summary import summarize_stars
 from steadystar.infer.variability import VariabilityOptions
 from steadystar.pipeline import candidates, judging, variables
+from steadystar.pipeline.candidates import visit_temperatures
 from steadystar.pipeline.config import Configuration
-from steadystar.pipeline.judging import visit_temperatures
 from steadystar.pipeline.results import NoResults, export_tables, rewrite_report
 
 PERIOD, K = 3.7, 20.0

@@ -8,8 +8,8 @@ Schur complement,
 
     S = N_bb - C^T A^-1 C,
 
-a dense matrix of the size of the border alone; the rest stays sparse. Small or full blocks are dense, by
-Cholesky; a large one without a border is left to SuperLU.
+a dense matrix of the size of the border alone; the rest stays sparse. Small or full
+blocks are dense, by Cholesky; a large one without a border is left to SuperLU.
 """
 
 __all__ = ["Solver", "factorize"]

@@ -1,6 +1,7 @@
 """What several commands take, each option with its help."""
 
 __all__ = [
+    "By",
     "Columns",
     "ColumnsWithUnits",
     "Config",
@@ -27,6 +28,14 @@ Table = Annotated[
 ]
 Survey = Annotated[
     str | None, typer.Option(metavar="NAME", help="Whose columns the table has.")
+]
+By = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLS",
+        help="A family of offsets: columns separated by commas; may be repeated. If "
+        "there is none: those usual for the survey.",
+    ),
 ]
 Columns = Annotated[
     str | None,

@@ -10,7 +10,9 @@ import typer
 
 from steadystar.cli.frame import in_sentences, read_configuration
 from steadystar.cli.options import (
+    By,
     Columns,
+    ColumnsWithUnits,
     Config,
     Output,
     Quiet,
@@ -40,22 +42,9 @@ class Method(StrEnum):
 def calibrate(
     table: Table,
     output: Output,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLS",
-            help="A family of offsets: columns separated by commas; may be repeated. If "
-            "there is none: those usual for the survey.",
-        ),
-    ] = None,
+    by: By = None,
     survey: Survey = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="a=B,...",
-            help="Our names of the table's columns; a unit may follow: rv=V\\[m/s].",
-        ),
-    ] = None,
+    columns: ColumnsWithUnits = None,
     method: Annotated[Method, typer.Option(help="How to solve.")] = Method.joint,
     compare: Annotated[
         list[Method] | None,
@@ -96,14 +85,7 @@ def forecast(
         ),
     ],
     output: Output,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLS",
-            help="A family of offsets: columns separated by commas; may be repeated. If "
-            "not given, those usual for the survey.",
-        ),
-    ] = None,
+    by: By = None,
     survey: Survey = None,
     columns: Columns = None,
     error_law: Annotated[

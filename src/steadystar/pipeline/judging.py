@@ -7,12 +7,10 @@ was found.
 
 __all__ = [
     "Judged",
-    "Tasks",
     "describe_variables",
     "judge_closely",
     "judge_stars",
     "variable_facts",
-    "visit_temperatures",
 ]
 
 from collections.abc import Mapping
@@ -32,7 +30,6 @@ from steadystar.pipeline.candidates import (
     Candidates,
     Tasks,
     choose_stars,
-    visit_temperatures,
 )
 
 _NOTES = 20

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
+from steadystar.pipeline.candidates import Tasks
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import printable
-from steadystar.pipeline.judging import Judged, Tasks
+from steadystar.pipeline.judging import Judged
 from steadystar.pipeline.table_variables import (
     TableJob,
     TableVelocities,

@@ -6,23 +6,13 @@ of 10^5 units does not lie in the scheduler. Results come as they are made. What
 had when it ended is done by another one; what one takes very long over is, in the end,
 given to an idle one too. If no worker is left, or the scheduler is gone, the run waits.
 
-With `workers` this is the only module that knows Dask.
+Only this module, `connections` and `workers` know Dask.
 """
 
-__all__ = [
-    "Cluster",
-    "Here",
-    "NoWorkers",
-    "Pool",
-    "cluster_at",
-    "open_pool",
-    "own_processes",
-]
+__all__ = ["Cluster", "Here", "Pool", "open_pool"]
 
-import logging
 import pickle
 import queue
-import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -31,26 +21,23 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from steadystar.pipeline.config import ConfigurationError
+from steadystar.pipeline.connections import (
+    ANSWER,
+    QUIET,
+    TICK,
+    Lost,
+    NoScheduler,
+    NoWorkers,
+    ask,
+    cluster_at,
+    nobody,
+    own_processes,
+    spoken,
+)
 from steadystar.pipeline.log import RunLog
 from steadystar.pipeline.units import Finished, first_line
-from steadystar.pipeline.workers import (
-    ONE_THREAD,
-    expectation,
-    make_call,
-    make_inspection,
-    make_plugin,
-    refusals,
-)
+from steadystar.pipeline.workers import make_call
 
-TICK = 1.0
-"""How often workers are counted, s."""
-ANSWER = 60.0
-"""How long a scheduler or a worker may take to answer, s."""
-PARTING = 5.0
-"""How long is waited for workers to forget a run that has ended, s."""
-QUIET = 10.0
-"""How long nothing is said where there is no worker, s."""
 LONG = 60.0
 """A unit is late after this, s, if that is also twice what the longest took."""
 
@@ -92,18 +79,6 @@ class Here:
 
     def close(self):
         """Do nothing."""
-
-
-class NoWorkers(ValueError):
-    """Nothing is left to work with; the message says how to go on."""
-
-
-class _NoScheduler(ConfigurationError):
-    """Nobody answers at the address."""
-
-
-class _Lost(Exception):
-    """The scheduler is gone, or does not answer."""
 
 
 @contextmanager
@@ -211,7 +186,7 @@ class Cluster:
                     while flight.waiting and len(flight.flying) < 2 * self._workers:
                         self._submit(flight, flight.waiting.popleft())
                     landed = self._land(flight)
-                except _Lost as error:
+                except Lost as error:
                     self._open_again(error)
                     flight.again()
                     continue
@@ -240,25 +215,25 @@ class Cluster:
         self._client.subscribe_topic(name, self._news.put)
         self._counted = 0.0
 
-    def _open_again(self, error: _Lost) -> None:
+    def _open_again(self, error: Lost) -> None:
         """Wait for the scheduler, and for workers."""
         self._log.say(
             "The Dask scheduler is gone. Waiting for it, up to "
-            f"{_spoken(self._patience)}; what is finished is kept."
+            f"{spoken(self._patience)}; what is finished is kept."
         )
         self._log.detail(f"({error})")
         until = time.monotonic() + self._patience
         while True:
-            with suppress(OSError, RuntimeError, _Lost):
+            with suppress(OSError, RuntimeError, Lost):
                 self.close()
             try:
                 self._open()
                 break
-            except (_NoScheduler, _Lost) as still:
+            except (NoScheduler, Lost) as still:
                 if time.monotonic() > until:
                     raise NoWorkers(
                         f"The Dask scheduler did not come back within "
-                        f"{_spoken(self._patience)}. Start one and its workers, and "
+                        f"{spoken(self._patience)}. Start one and its workers, and "
                         "run the same command again: it goes on where this one stopped."
                     ) from still
                 time.sleep(TICK)
@@ -269,7 +244,7 @@ class Cluster:
         now = time.monotonic()
         if now < self._counted + TICK:
             return
-        self._workers, self._counted = len(_ask(self._client, "ncores")), now
+        self._workers, self._counted = len(ask(self._client, "ncores")), now
         while not self._news.empty():
             _, said = self._news.get()
             self._log.say(f"The worker {said['worker']} is not used. {said['why']}")
@@ -281,12 +256,12 @@ class Cluster:
             return
         self._alone = now if self._alone is None else self._alone
         if now > self._alone + self._patience:
-            raise _nobody(self._patience)
+            raise nobody(self._patience)
         # Those of this machine that were killed begin again within seconds.
         if now > self._alone + QUIET and not self._told_alone:
             self._told_alone = True
             self._log.say(
-                f"No worker is left. Waiting for some, up to {_spoken(self._patience)}; "
+                f"No worker is left. Waiting for some, up to {spoken(self._patience)}; "
                 "what is finished is kept."
             )
 
@@ -297,7 +272,7 @@ class Cluster:
         try:
             future = self._client.submit(self._call, packed, pure=False, **where)
         except (ClosedClientError, OSError, RuntimeError) as error:
-            raise _Lost(first_line(error)) from error
+            raise Lost(first_line(error)) from error
         flight.flying[future.key] = (future, number, time.monotonic())
         future.add_done_callback(flight.arrived.put)
 
@@ -314,11 +289,11 @@ class Cluster:
         ]
         if not late:
             return
-        busy = _ask(self._client, "processing", workers=None)
+        busy = ask(self._client, "processing", workers=None)
         idle = [worker for worker, keys in busy.items() if not keys]
         for number, worker in zip(late, idle, strict=False):
             self._log.detail(
-                f"A worker has had a unit for more than {_spoken(limit)}: it is given "
+                f"A worker has had a unit for more than {spoken(limit)}: it is given "
                 f"to the idle worker {worker} too."
             )
             self._submit(flight, number, workers=[worker], allow_other_workers=True)
@@ -333,7 +308,7 @@ class Cluster:
             return None
         _, number, began = flight.flying.pop(future.key)
         if future.cancelled():
-            raise _Lost("it has forgotten what it was to do")
+            raise Lost("it has forgotten what it was to do")
         if future.status == "error":
             error = future.exception(timeout=ANSWER)
             twin = any(other == number for _, other, _ in flight.flying.values())
@@ -346,152 +321,9 @@ class Cluster:
         finally:
             future.release()
         if answer == "unprepared":
-            raise _Lost("it was started anew")
+            raise Lost("it was started anew")
         if answer == "unfit":
             flight.waiting.appendleft(number)
             return None
         flight.longest = max(flight.longest, time.monotonic() - began)
         return number, value
-
-
-def _ask(client, what: str, within: float | None = None, **options) -> Any:
-    """Ask the scheduler, and wait for the answer for a limited time."""
-    if client.status != "running":
-        raise _Lost("the connection is broken")
-    try:
-        asked = getattr(client.scheduler, what)
-        return client.sync(asked, callback_timeout=within or ANSWER, **options)
-    except (OSError, RuntimeError, AttributeError) as error:
-        raise _Lost(first_line(error)) from error
-
-
-@contextmanager
-def own_processes(workers: int, directory: Path, log: RunLog):
-    """Begin processes on this machine; end them with the block. For `Cluster`."""
-    from dask import config
-    from distributed import Client, LocalCluster
-
-    with ExitStack() as held:
-        held.enter_context(config.set(_SETTINGS))
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address=None,  # pyright: ignore[reportArgumentType]
-            silence_logs=logging.CRITICAL,
-        )
-        held.enter_context(cluster)
-        client = held.enter_context(Client(cluster, set_as_default=False))
-        name = _name()
-        client.register_plugin(make_plugin(name, directory, None))
-        log.say(f"Working with {workers} processes on this machine.")
-        yield client, name
-
-
-_SETTINGS = {
-    # The engine does a unit again alone; a second chance there is enough.
-    "distributed.scheduler.allowed-failures": 1,
-    "distributed.nanny.pre-spawn-environ": ONE_THREAD,
-    "distributed.comm.timeouts.connect": "60s",
-}
-
-
-@contextmanager
-def cluster_at(address: str, directory: Path, log: RunLog, patience: float):
-    """Take part in a Dask cluster: check its workers, prepare them. For `Cluster`."""
-    from dask import config
-    from distributed import Client
-    from distributed.utils import silence_logging_cmgr
-
-    with ExitStack() as held:
-        # What goes wrong is said once, in sentences.
-        for logger in ("distributed", "distributed.client"):
-            held.enter_context(silence_logging_cmgr(logging.CRITICAL, root=logger))
-        held.enter_context(config.set({"distributed.comm.timeouts.connect": "30s"}))
-        try:
-            timeout = min(ANSWER / 2, max(patience, TICK))
-            client = Client(address, timeout=timeout, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise _NoScheduler(
-                f"There is no Dask scheduler at {address}: {first_line(error)}. Give "
-                "its address as tcp://HOST:PORT, or use --workers on this machine."
-            ) from error
-        held.enter_context(client)
-        number = _await_workers(client, address, log, patience)
-        workers = "1 worker" if number == 1 else f"{number} workers"
-        name = _name()
-        # The name is one that `Ledger.sweep` removes, should this process be killed.
-        sign = directory / "work" / f".{name}.part-sign"
-        sign.write_text(name)
-        held.callback(sign.unlink, missing_ok=True)
-        expected = expectation(sign)
-        _check(client, address, sign, expected)
-        client.register_plugin(make_plugin(name, sign, expected))
-        held.callback(_take_back, client, name)
-        log.say(f"Working on the Dask cluster at {address}: {workers} now.")
-        yield client, name
-
-
-def _take_back(client, name: str) -> None:
-    """Let workers forget this run, if the scheduler is still there."""
-    with suppress(_Lost):
-        _ask(client, "unregister_worker_plugin", PARTING, name=name)
-
-
-def _name() -> str:
-    return f"steadystar-{secrets.token_hex(6)}"
-
-
-def _await_workers(client, address: str, log: RunLog, patience: float) -> int:
-    """Wait until there are workers; return how many."""
-    began, told = time.monotonic(), False
-    while not (number := len(_ask(client, "ncores"))):
-        if time.monotonic() > began + patience:
-            raise _nobody(patience)
-        if not told and time.monotonic() > began + QUIET:
-            told = True
-            log.say(
-                f"The Dask scheduler at {address} has no workers yet. Waiting for "
-                f"some, up to {_spoken(patience)}."
-            )
-        time.sleep(TICK / 4)
-    return number
-
-
-def _check(client, address: str, sign: Path, expected: dict[str, Any]) -> None:
-    """Refuse workers that are not fit; a shared folder may take a while to show."""
-    until = time.monotonic() + QUIET
-    while True:
-        try:
-            found = client.run(
-                make_inspection(sign), on_error="return", callback_timeout=ANSWER
-            )
-            threads = client.nthreads(callback_timeout=ANSWER)
-        except OSError as error:
-            raise ConfigurationError(
-                f"Not all workers of the Dask scheduler at {address} answer: "
-                f"{first_line(error)}. End those that hang, and run this again."
-            ) from error
-        refused = refusals(expected, found, threads)
-        if not refused:
-            return
-        if time.monotonic() > until or not any("see" in w for w in refused.values()):
-            break
-        time.sleep(TICK)
-    worker, why = next(iter(refused.items()))
-    raise ConfigurationError(
-        f"{len(refused)} of {len(found)} workers of the Dask scheduler at {address} "
-        f"cannot be used, {worker} for one. {why}"
-    )
-
-
-def _nobody(patience: float) -> NoWorkers:
-    return NoWorkers(
-        f"There was no worker for {_spoken(patience)}. Start some, and run the same "
-        "command again: it goes on where this one stopped."
-    )
-
-
-def _spoken(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes"

@@ -26,7 +26,6 @@ import pyarrow.parquet as pq
 from steadystar.data.tables import write_parquet
 from steadystar.pipeline.config import ConfigurationError
 from steadystar.pipeline.ledger import atomic, fingerprint
-from steadystar.pipeline.pools import ONE_THREAD
 from steadystar.pipeline.simulated_pieces import (
     keep,
     shard_file,
@@ -34,6 +33,7 @@ from steadystar.pipeline.simulated_pieces import (
     write_kept,
     write_piece,
 )
+from steadystar.pipeline.workers import ONE_THREAD
 from steadystar.simulate.large_survey import LargePlan, LargeSurveyOptions, draw_plan
 from steadystar.survey.shards import number_of_shards, shard_of
 

@@ -22,12 +22,12 @@ from steadystar.data.tables import write_parquet
 from steadystar.infer.orbit_summary import orbit_modes
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.summary import SummaryOptions, summarize_stars
+from steadystar.pipeline.candidates import Tasks
 from steadystar.pipeline.claims import claim_directory
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.inputs import printable
 from steadystar.pipeline.judging import (
     Judged,
-    Tasks,
     describe_variables,
     judge_stars,
     variable_facts,
