@@ -12,6 +12,7 @@ from scipy.stats import multivariate_normal
 
 from steadystar.data.spectra import LogGrid
 from steadystar.kernels import spline, velocity
+from steadystar.kernels.spread import spread
 from steadystar.models.lowrank import PHASES, StarLines
 
 GRID = LogGrid(5000.0, 4e-5, 160)
@@ -241,7 +242,7 @@ def test_spread_is_the_mean_and_width_of_the_whole_probability():
     problem = draw(7, noise=1.5)
     nothing = jnp.zeros(GRID.size)
     shift, steps = 1.5, 15
-    found = velocity.spread(
+    found = spread(
         problem.pixels("float64"),
         problem.prior,
         jnp.asarray(shift),
@@ -279,7 +280,7 @@ def test_what_the_search_excludes_need_not_be_integrated():
     def found(curve, middle=shift):
         nothing = jnp.zeros(GRID.size)
         pixels, at = problem.pixels("float64"), jnp.asarray(middle)
-        return velocity.spread(
+        return spread(
             pixels, problem.prior, at, nothing, nothing, curve, slots=12, steps=15
         )
 

@@ -35,6 +35,7 @@ from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
 from steadystar.kernels import spline, velocity
 from steadystar.kernels.minimum import RIVAL_CHI2
+from steadystar.kernels.spread import spread
 from steadystar.measure.batches import (
     batch_size,
     by_groups,
@@ -313,7 +314,7 @@ def _integrate(prepared: Prepared, members, prior, found: velocity.Measured) -> 
 def _spread_batch(batch, prior, shift, star, model, search, wanted, *, slots: int):
     def one(given):
         pixels, *rest = given
-        return velocity.spread(pixels, prior, *rest, slots=slots, steps=_SPREAD)
+        return spread(pixels, prior, *rest, slots=slots, steps=_SPREAD)
 
     given = (jax.vmap(spline.Pixels)(*batch), shift, star, model, search)
     return one_by_one(one, given, wanted)
