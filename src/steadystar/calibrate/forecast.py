@@ -302,7 +302,7 @@ def _connections(family: Family, table: pl.DataFrame, error: float) -> list[dict
     known = table.with_row_index("_row").filter(pl.col("offset").is_finite())
     best = known.sort("offset_err", "_row").group_by("component").first()
     sizes = known.group_by("component").len()
-    best = best.join(sizes, on="component").sort(
+    best = best.join(sizes, on="component", maintain_order="left").sort(
         "len", "_row", descending=[True, False]
     )
     rows = best.select("_row", "offset_err").rows()

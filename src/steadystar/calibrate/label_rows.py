@@ -207,7 +207,9 @@ def _one_of_each_spectrum(table: pl.DataFrame) -> pl.DataFrame:
         return table
     if how:
         most = table.group_by(how).agg(_n=pl.len())
-        table = table.join(most, on=how, how="left", nulls_equal=True)
+        table = table.join(
+            most, on=how, how="left", nulls_equal=True, maintain_order="left"
+        )
         order = ["_n", *how, "_row"]
         down = [True, *[False] * (len(how) + 1)]
         table = table.sort(*order, descending=down, nulls_last=True)

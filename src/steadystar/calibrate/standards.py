@@ -167,7 +167,10 @@ class StandardsTie:
         used = self.matches.filter("used")
         row = pl.Series(rows_of_groups(used, self.groups, self.by, "the offsets"))
         return used.filter(row == first).join(
-            used.filter(row == second), on="standard_id", suffix="_b"
+            used.filter(row == second),
+            on="standard_id",
+            suffix="_b",
+            maintain_order="left",
         )
 
 

@@ -74,7 +74,9 @@ def pair_stars(
 def _same_identifiers(a: pl.DataFrame, b: pl.DataFrame) -> tuple[Rows, Rows, Rows]:
     """Rows of equal identifiers; then those of A that are elsewhere on the sky in B."""
     keys = [t.select("key").with_row_index("row").drop_nulls() for t in (a, b)]
-    joined = keys[0].join(keys[1], on="key", suffix="_b").sort("row")
+    joined = (
+        keys[0].join(keys[1], on="key", suffix="_b", maintain_order="left").sort("row")
+    )
     one = joined["row"].to_numpy().astype(np.intp)
     other = joined["row_b"].to_numpy().astype(np.intp)
     strange = _apart(a, b, one, other) > COINCIDENCE_ARCSEC

@@ -170,7 +170,13 @@ def changes(before: pl.DataFrame | None, now: pl.DataFrame) -> list[str]:
     if before is None:
         return ["all is new"]
     old, new = before.select(_COMPARED), now.select(_COMPARED)
-    both = new.join(old, on=["visit_id", "method"], suffix="_old", nulls_equal=True)
+    both = new.join(
+        old,
+        on=["visit_id", "method"],
+        suffix="_old",
+        nulls_equal=True,
+        maintain_order="left",
+    )
     said = []
     for count, what in (
         (len(new) - len(both), "spectra came"),

@@ -171,7 +171,9 @@ def photometry_and_dust(job: _ExtinctionJob, prefix: Path) -> Result:
             extinction_status=pl.lit("Too few bands have a magnitude in the survey."),
         )
     known = ("ebv", "ebv_err", "n_colors", "bands_rejected", "extinction_status")
-    table = table.join(best.select("star_id", *known), on="star_id", how="left")
+    table = table.join(
+        best.select("star_id", *known), on="star_id", how="left", maintain_order="left"
+    )
     table = table.sort("star_id", "uniqflag")
     facts = {
         "spectra": len(table),

@@ -95,7 +95,9 @@ def match_stars(job: _MatchJob, prefix: Path) -> Result:
         "stars": _register(register, visits),
         "duplicates": duplicates,
     }
-    moved = visits.join(before.select("visit_id", _old="star_id"), on="visit_id")
+    moved = visits.join(
+        before.select("visit_id", _old="star_id"), on="visit_id", maintain_order="left"
+    )
     facts = {
         "radius_arcsec": job.radius_arcsec,
         "shards": shards,
@@ -118,7 +120,9 @@ def _live_visits(job: _MatchJob) -> pl.DataFrame:
     for batch, path in job.visits:
         table = pl.read_parquet(path, columns=wanted)
         tables.append(table.select(pl.lit(batch).alias("_batch"), *wanted))
-    visits = pl.concat(tables).join(live, on=["_batch", "_file"], how="inner")
+    visits = pl.concat(tables).join(
+        live, on=["_batch", "_file"], how="inner", maintain_order="left"
+    )
     given = pl.col("star_id").replace({"": None})
     return visits.sort("_order", "_group", "_row").with_columns(star_id=given)
 

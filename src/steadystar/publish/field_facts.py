@@ -80,7 +80,13 @@ def field_nights(facts: Facts) -> pl.DataFrame:
     visits, keys = _exposures(facts), ["night", "field"]
     return (
         _quality(facts, visits, keys)
-        .join(_lengths(visits, keys), on=keys, how="left", nulls_equal=True)
+        .join(
+            _lengths(visits, keys),
+            on=keys,
+            how="left",
+            nulls_equal=True,
+            maintain_order="left",
+        )
         .sort("night", "field", nulls_last=True)
     )
 
@@ -99,9 +105,9 @@ def field_table(facts: Facts) -> pl.DataFrame:
     )
     return (
         _quality(facts, visits, keys)
-        .join(_lengths(visits, keys), on="field", how="left")
-        .join(times, on="field", how="left")
-        .join(centers(visits), on="field", how="left")
+        .join(_lengths(visits, keys), on="field", how="left", maintain_order="left")
+        .join(times, on="field", how="left", maintain_order="left")
+        .join(centers(visits), on="field", how="left", maintain_order="left")
         .sort("field")
         .with_columns(pl.col("ra", "dec", "radius").fill_null(float("nan")))
     )
@@ -131,12 +137,12 @@ def centers(placed: pl.DataFrame) -> pl.DataFrame:
     middle = middle.with_columns(
         pl.Series(f"{axis}0", center[:, i]) for i, axis in enumerate(axes)
     )
-    both = known.drop("ra", "dec").join(middle, on="field")
+    both = known.drop("ra", "dec").join(middle, on="field", maintain_order="left")
     square = sum(
         ((pl.col(axis) - pl.col(f"{axis}0")) ** 2 for axis in axes), pl.lit(0.0)
     )
     radius = both.group_by("field").agg(square.sqrt().quantile(_EDGE).alias("_chord"))
-    return middle.join(radius, on="field").select(
+    return middle.join(radius, on="field", maintain_order="left").select(
         "field",
         "ra",
         "dec",

@@ -97,13 +97,14 @@ def _rows(plan: LargePlan, members: pl.DataFrame) -> pl.DataFrame:
     exposures = plan.exposures.rename({"offset_true": "offset_exposure_true_all"})
     rows = (
         members.select(*known, "n_exposures", "dead_true")
-        .join(exposures, on=["field_number", "spectrograph"])
+        .join(exposures, on=["field_number", "spectrograph"], maintain_order="left")
         .filter(pl.col("number") < pl.col("n_exposures"))
         .drop("offset_exposure_true", "offset_night_true", "offset_lamp_true")
         .rename({"offset_exposure_true_all": "offset_exposure_true"})
         .join(
             plan.fibers.rename({"offset_true": "offset_fiber_true"}),
             on=["spectrograph", "arm", "fiber"],
+            maintain_order="left",
         )
     )
     middle = rows["start"].to_numpy() + rows["exptime"].to_numpy() / 2 / 86_400

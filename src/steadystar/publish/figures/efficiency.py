@@ -155,7 +155,9 @@ def kiel_diagram(facts: Facts) -> Figure | None:
     labels = _labels(facts)
     if labels is None:
         return None
-    stars = star_efficiencies(facts).join(labels, on="star_id", how="inner")
+    stars = star_efficiencies(facts).join(
+        labels, on="star_id", how="inner", maintain_order="left"
+    )
     stars = stars.filter(pl.col("teff").is_finite() & pl.col("logg").is_finite())
     panels = []
     for arm in arms_of(facts.absolute):

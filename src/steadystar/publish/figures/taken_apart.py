@@ -52,7 +52,9 @@ def taken_apart_figure(
     moving = "rv_raw" if spectra.frame == "barycenter" else "rv_obs"
     known = usable(absolute).filter(pl.col("arm") == arm, pl.col(moving).is_finite())
     places = rows.select("visit_id", pl.int_range(pl.len()).alias("_place"))
-    known = known.join(places.unique("visit_id", keep="first"), on="visit_id")
+    known = known.join(
+        places.unique("visit_id", keep="first"), on="visit_id", maintain_order="left"
+    )
     if not len(known):
         return None
     best = known.sort(

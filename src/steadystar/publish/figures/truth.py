@@ -317,7 +317,7 @@ def _matched(stars: pl.DataFrame, known: pl.DataFrame) -> list[tuple]:
     if "star_id" not in known.columns:
         known = known.with_columns(pl.lit("").alias("star_id"))
     names = known.select(pl.col("star_id").cast(pl.String), "constant_true")
-    by_name = stars.join(names.unique("star_id"), on="star_id")
+    by_name = stars.join(names.unique("star_id"), on="star_id", maintain_order="left")
     columns = ["constant_true", "constant", "variable"]
     if len(by_name) >= len(stars) // 2 or not {"ra", "dec"} <= set(known.columns):
         return by_name.select(columns).rows()

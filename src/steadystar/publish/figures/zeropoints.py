@@ -179,7 +179,11 @@ def _placed(facts: Facts, table: pl.DataFrame, running: str) -> pl.DataFrame:
             pl.col("place").first().cast(pl.Float64).alias("_time")
         )
         table = table.join(
-            order, left_on="_label", right_on="exposure", how="left"
+            order,
+            left_on="_label",
+            right_on="exposure",
+            how="left",
+            maintain_order="left",
         ).with_columns(pl.col("_time").fill_null(float("inf")))
         labels = table.select("_time", "_label").unique().sort("_time", "_label")
     else:
