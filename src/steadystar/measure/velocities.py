@@ -17,7 +17,7 @@ __all__ = [
     "measure_velocities",
 ]
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
@@ -67,6 +67,9 @@ from steadystar.models.sky import StillLines
 from steadystar.models.templates import Templates
 
 _ON_DEVICE = 2048
+# Spectra of which results are held, 15 kB each, so that the few of each batch that need
+# more are worked on together.
+_HELD = 1024
 _ROUNDS, _MORE_ROUNDS = 3, 20
 _POOR_FIT = 3.0
 _FASTEST = 10_000.0
@@ -199,7 +202,7 @@ def measure_velocities(
             out["n_good"][rows] = prepared.n_good
             usable = np.flatnonzero((flags & int(FATAL)) == 0)
             grid, reach = prepared.grid, reach_of(prepared.grid, options.search_kms)
-            for members, _ in chunks(usable, _ON_DEVICE):
+            for members in _pieces(usable):
                 found = _measure_some(prepared, members, prior, reach)
                 _fill(out, rows[members], found, grid, options)
                 _second_stars(
@@ -267,18 +270,28 @@ def _take(prepared: Prepared, members, size: int):
     return type(taken)(*map(jnp.asarray, taken))
 
 
+def _pieces(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """Yield as many rows as results are held of; several batches."""
+    size = max(_HELD, batch_size(_ON_DEVICE))
+    for begin in range(0, len(rows), size):
+        yield rows[begin : begin + size]
+
+
 def _measure_some(prepared: Prepared, members, prior, reach: int) -> velocity.Measured:
-    """Measure at most a batch of spectra; those that have not settled get more rounds."""
+    """Measure some spectra; those that have not settled get more rounds, together."""
 
     def go(some, rounds: int) -> velocity.Measured:
-        found = _measure_batch(
-            _take(prepared, some, batch_size(_ON_DEVICE)),
-            prior,
-            jnp.asarray(rounds),
-            slots=prepared.slots,
-            reach=reach,
-        )
-        return velocity.Measured(*(np.array(a)[: len(some)] for a in found))
+        parts = []
+        for few, _ in chunks(some, _ON_DEVICE):
+            found = _measure_batch(
+                _take(prepared, few, batch_size(_ON_DEVICE)),
+                prior,
+                jnp.asarray(rounds),
+                slots=prepared.slots,
+                reach=reach,
+            )
+            parts.append([np.asarray(a)[: len(few)] for a in found])
+        return velocity.Measured(*map(np.concatenate, zip(*parts, strict=True)))
 
     found = go(members, _ROUNDS)
     open_ = np.flatnonzero(found.flags & int(Status.NOT_CONVERGED))
