@@ -9,7 +9,8 @@ The first writes simulated surveys as shards, ``FOLDER/1e+05`` and so on; what i
 already is kept. The second runs each of them by the command line in fresh processes and
 into a fresh folder, and takes that away again (``--keep`` does not); unless told
 ``--cold``, a run of the smallest survey goes before, so that none pays for compiling.
-The third adds a night of 2500 spectra to runs that were kept. All print what each took, and append it to ``--results`` as a line of JSON.
+The third adds a night of 2500 spectra to runs that were kept. All print what each took,
+and append it to ``--results`` as a line of JSON.
 
 How memory is measured, `_processes` says. "Spectra/s" are by the clock, all workers
 together; bytes of a run are those of tables, report, and working files.

@@ -33,6 +33,10 @@ from steadystar.pipeline.units import (
 )
 from steadystar.pipeline.workers import use_one_thread
 
+_FEW = 64
+"""Up to so many units, some 30 000 spectra, the tables are small: processes that will be
+needed again are kept meanwhile, since they take seconds to begin."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -134,6 +138,7 @@ def _advance(
     names = [stage.name for stage in pipeline.stages]
     run.ledger.sweep(*names)
     done: dict[str, int] = {}
+    most = 0
     for number, stage in enumerate(pipeline.stages):
         progress.begin(stage.name)
         units = stage.plan(run, stage)
@@ -142,7 +147,9 @@ def _advance(
         with log.progress(stage.says, len(todo)) as bar:
             step = progress.counter(stage.name, len(todo), old, bar.advance)
             settled = _settle(run, stage, pool, todo, log, step)
-        if not any(later.spread for later in pipeline.stages[number + 1 : number + 3]):
+        most = max(most, len(units))
+        soon = pipeline.stages[number + 1 : number + 3]
+        if most > _FEW and not any(later.spread for later in soon):
             pool.close()  # the memory of its processes is for what follows
         keep = {unit.name for unit in units} - {u.name for u in todo} | set(settled)
         for name in run.ledger.records(stage.name).keys() - keep:
