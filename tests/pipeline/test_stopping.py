@@ -66,6 +66,8 @@ def test_a_long_call_of_a_library_does_not_keep_a_process_from_stopping():
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no signals")
 def test_signals_that_are_ignored_or_handled_stay_so():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    # A shell lets what it starts in the background ignore it.
+    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with stoppable():
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
@@ -75,3 +77,4 @@ def test_signals_that_are_ignored_or_handled_stay_so():
         assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     finally:
         signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGINT, ctrl_c)

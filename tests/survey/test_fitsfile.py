@@ -79,6 +79,19 @@ def test_real_files_read_as_astropy_reads_them(real_data, folder):
         )
 
 
+def _astropy_reads(text: str) -> bool:
+    """Whether astropy reads its own card: 8.0 takes ``'/`` for a quote and a comment."""
+    header = fits.Header([("Q", text)])
+    return fits.Header.fromstring(header.tostring())["Q"] == text
+
+
+def test_a_slash_after_a_quote_is_no_comment():
+    unit = fits.PrimaryHDU()
+    unit.header["Q"] = "'/ 5' 3''"
+    (parsed,), _ = parse(as_bytes(unit))
+    assert parsed.header["Q"] == "'/ 5' 3''"
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.dictionaries(
@@ -88,9 +101,9 @@ def test_real_files_read_as_astropy_reads_them(real_data, folder):
             st.booleans(),
             st.integers(-(10**17), 10**17),
             st.floats(allow_nan=False, allow_infinity=False),
-            st.text(
-                st.characters(min_codepoint=32, max_codepoint=126), max_size=150
-            ).map(str.rstrip),
+            st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=150)
+            .map(str.rstrip)
+            .filter(_astropy_reads),
         ),
         max_size=6,
     )

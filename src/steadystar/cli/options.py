@@ -45,7 +45,7 @@ ColumnsWithUnits = Annotated[
     str | None,
     typer.Option(
         metavar="a=B,...",
-        help="Our names of the table's columns; a unit may follow in brackets.",
+        help="Our names of the table's columns; a unit may follow, as in rv=V\\[m/s].",
     ),
 ]
 Output = Annotated[
