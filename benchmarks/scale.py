@@ -77,7 +77,8 @@ def night(given: argparse.Namespace, spectra: int) -> dict:
         raise SystemExit(f"There is no run in {output}: first `run` it with --keep.")
     folder = given.output / f"night-{spectra:.0e}"
     folder.mkdir(exist_ok=True)
-    _write_night(inputs, folder / "night.parquet")
+    truth = pl.read_parquet(inputs.parent / "truth" / "exposures.parquet")
+    _write_night(inputs, folder / "night.parquet", int(truth["night"].max()) + 1)  # pyright: ignore[reportArgumentType]
     before = set(_measured(output))
     line = _run(given, spectra, "night", output, [inputs, folder])
     new = {k: v for k, v in _measured(output).items() if k not in before}
@@ -92,7 +93,7 @@ def _measured(output: Path) -> dict[tuple[str, str], int]:
     return {(r["unit"], r["fingerprint"]): r["facts"]["measured"] for r in held}
 
 
-def _write_night(inputs: Path, path: Path) -> None:
+def _write_night(inputs: Path, path: Path, night: int) -> None:
     """Write one more exposure of some stars: a copy of their first, of another night."""
     tables, parts, number = [], [], 0
     for shard in sorted(inputs.glob("*.parquet")):
@@ -108,8 +109,8 @@ def _write_night(inputs: Path, path: Path) -> None:
             break
     visits = pl.concat(tables).with_columns(
         pl.col("visit_id", "exposure_id") + "-again",
-        night=pl.lit(70_000, pl.Int64),
-        bjd=pl.col("bjd") - pl.col("bjd").floor() + 2_470_000.0,
+        night=pl.lit(night, pl.Int64),
+        bjd=pl.col("bjd") - pl.col("bjd").floor() + 2_400_000.0 + night,
     )
     write_shard(path, visits, Spectra.concatenate(parts))
 
