@@ -183,7 +183,7 @@ def changes(before: pl.DataFrame | None, now: pl.DataFrame) -> list[str]:
         (len(old) - len(both), "spectra went"),
         (int((both["star_id"] != both["star_id_old"]).sum()), "spectra changed star"),
         (
-            int((both["rv_raw"] - both["rv_raw_old"]).abs().gt(0).sum()),
+            int(both["rv_raw"].ne_missing(both["rv_raw_old"]).sum()),
             "velocities were measured anew and differ",
         ),
     ):
