@@ -225,7 +225,8 @@ def main() -> None:
     given.output.mkdir(parents=True, exist_ok=True)
     results = given.results or given.output / "scale.jsonl"
     if given.what == "run" and not given.cold:
-        show(run(given, min(given.spectra), "warm"))
+        there = [n for n in sizes if survey(given, n).exists()]
+        show(run(given, min([*there, *given.spectra]), "warm"))
     for spectra in given.spectra:
         line = TASKS[given.what](given, spectra)
         show(line)

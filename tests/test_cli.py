@@ -1,6 +1,7 @@
 import errno
 import io
 import json
+import os
 import sys
 
 import numpy as np
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 import steadystar
 from steadystar import cli
-from steadystar.pipeline import compiled, labeling, measuring, tables
+from steadystar.pipeline import compiled, demo, labeling, measuring, tables
 from steadystar.pipeline import results as finished
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.lock import only_run
@@ -380,10 +381,27 @@ def test_options_that_cannot_be_simulated_are_refused(call, tmp_path):
     assert refused(result, "n_stars", config)
 
 
+@pytest.mark.parametrize(("processors", "workers"), [(1, 1), (3, 3), (64, 4)])
+def test_the_demo_takes_the_processors_that_there_are_but_not_more_than_four(
+    call, tmp_path, monkeypatch, processors, workers
+):
+    asked = []
+    monkeypatch.setattr(
+        demo, "run_demo", lambda *_, workers, **__: asked.append(workers)
+    )
+    monkeypatch.setattr(
+        os, "sched_getaffinity", lambda _: set(range(processors)), raising=False
+    )
+    assert call("demo", "-o", tmp_path / "demo").exit_code == 0
+    assert call("demo", "-o", tmp_path / "demo", "--workers", 7).exit_code == 0
+    assert asked == [workers, 7]
+
+
 def test_the_demo_leaves_results_and_truth(call, tmp_path):
     config = tmp_path / "small.toml"
     config.write_text(SMALL)
-    result = call("demo", "-o", tmp_path / "demo", "--config", config, "--quiet")
+    options = ("--config", config, "--workers", 1, "--quiet")
+    result = call("demo", "-o", tmp_path / "demo", *options)
     assert result.exit_code == 0, result.output
     page = tmp_path / "demo" / "run" / "report" / "index.html"
     assert result.stdout.strip() == str(page)

@@ -1,13 +1,12 @@
 """Work done side by side gives what it gives alone."""
 
-import os
 import threading
 
 import pytest
 
-from steadystar.pipeline.side_by_side import side_by_side
+from steadystar.pipeline.side_by_side import processors_at_hand, side_by_side
 
-needs_two = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor")
+needs_two = pytest.mark.skipif(processors_at_hand(2) < 2, reason="one processor")
 
 
 @pytest.fixture(params=["", "1"], ids=["threads", "alone"])

@@ -5,6 +5,7 @@ __all__ = [
     "Columns",
     "ColumnsWithUnits",
     "Config",
+    "DemoWorkers",
     "Directory",
     "Output",
     "Quiet",
@@ -62,6 +63,14 @@ Config = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same survey.")]
 Workers = Annotated[
     int, typer.Option(min=1, metavar="N", help="Processes on this machine.")
+]
+DemoWorkers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Processes on this machine; if not given, one a processor, at most 4.",
+    ),
 ]
 Directory = Annotated[
     Path, typer.Argument(metavar="DIR", help="What -o was, of run or calibrate.")

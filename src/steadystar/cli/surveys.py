@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from steadystar.cli.frame import compiled_programs, in_sentences, read_configuration
-from steadystar.cli.options import Config, Output, Quiet, Seed, Workers, example
+from steadystar.cli.options import (
+    Config,
+    DemoWorkers,
+    Output,
+    Quiet,
+    Seed,
+    Workers,
+    example,
+)
 
 commands = typer.Typer()
 
@@ -97,12 +105,13 @@ def demo(
     ] = False,
     seed: Seed = 1,
     config: Config = None,
-    workers: Workers = 1,
+    workers: DemoWorkers = None,
     quiet: Quiet = False,
 ) -> None:
     """Simulate a small survey, run everything on its files, compare with the truth."""
     with in_sentences(output / "run" / "run.log"), compiled_programs():
         from steadystar.pipeline.demo import shown_only
+        from steadystar.pipeline.side_by_side import processors_at_hand
 
         configuration = read_configuration(config)
         if config is None:
@@ -112,6 +121,7 @@ def demo(
         else:
             from steadystar.pipeline.demo import run_demo as run
 
+        workers = workers or processors_at_hand(most=4)
         if not quiet:
             typer.echo(f"Simulating a survey in {output}.", err=True)
         run(output, configuration, seed, workers=workers, quiet=quiet)
