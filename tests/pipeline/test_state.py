@@ -3,10 +3,11 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from steadystar.pipeline import measuring, progress
+from steadystar.pipeline import measuring, progress, sorting
 from steadystar.pipeline.progress import StageProgress, progress_path, read_progress
 from steadystar.pipeline.state import NoResults, look
 from steadystar.pipeline.state_words import describe_state, state_as_json
@@ -125,6 +126,22 @@ def test_a_run_that_died_is_told_from_one_at_work(go, survey, monkeypatch, tmp_p
     assert "So it has probably ended." in text
     retold(out, said=(now + timedelta(hours=2)).isoformat())
     assert "by a clock that is 2 h 0 min ahead" in "\n".join(describe_state(out))
+
+
+def test_before_its_units_are_known_a_stage_says_so_and_promises_no_time(
+    go, survey, monkeypatch, tmp_path
+):
+    def die(*_, **__):
+        raise Killed
+
+    monkeypatch.setattr(sorting, "hashlib", SimpleNamespace(sha256=die))
+    with pytest.raises(Killed):
+        go(survey)
+    text = "\n".join(describe_state(tmp_path / "out"))
+    assert "at stage shard, finding what there is to do, without a word" in text
+    assert re.search(r"Dealing out spectra: finding what there is to do, after", text)
+    _, stages = read_progress(tmp_path / "out")
+    assert next(one for one in stages if one.is_on()).seconds_left() is None
 
 
 def test_progress_that_cannot_be_written_ends_no_run(go, survey, monkeypatch):

@@ -46,6 +46,7 @@ class StageProgress:
     ``first``: seconds from the stage's beginning to the first unit that was done. It has to
     wait for what is made once, as compiled programs, so that the rate is that of the
     others, and of the wait since.
+    ``state``: "waits", "plans" until its units are known, "runs", or "done".
     """
 
     name: str
@@ -61,6 +62,10 @@ class StageProgress:
     first: float = 0.0
     state: str = "waits"
 
+    def is_on(self) -> bool:
+        """Whether it is this stage that the run is at."""
+        return self.state in ("plans", "runs")
+
     def rate(self) -> float | None:
         """Units a second, if two or more were done."""
         if self.done > 1 and self.seconds > self.first:
@@ -75,6 +80,8 @@ class StageProgress:
     def seconds_left(self) -> float | None:
         """Seconds that the rest of the stage takes at this rate; None if not known."""
         rate, left = self.rate(), self.units - self.done
+        if self.state == "plans":
+            return None
         if not left:
             return 0.0
         return left / rate if self.done >= _ENOUGH and rate else None
@@ -180,7 +187,7 @@ class Progress:
     def begin(self, name: str) -> None:
         """Begin a stage; its units are planned next."""
         self._stage_began = time.monotonic()
-        self._stage(name).state = "runs"
+        self._stage(name).state = "plans"
         self._write()
 
     def counter(
@@ -192,6 +199,7 @@ class Progress:
         """
         stage = self._stage(name)
         stage.units, stage.before = units, before
+        stage.state = "runs"
         self._write()
         return Counter(stage, self._stage_began, moved)
 
@@ -232,7 +240,7 @@ class Progress:
         memory, processes = self._memory()
         now = time.monotonic()
         for stage in self.stages:
-            if stage.state == "runs":
+            if stage.is_on():
                 stage.seconds = now - self._stage_began
         told = self._told | {
             "said": _now(),

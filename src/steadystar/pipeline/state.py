@@ -73,7 +73,7 @@ class RunState:
     @property
     def current(self) -> StageProgress | None:
         """The stage at work, or at which the run ended too early."""
-        return next((stage for stage in self.stages if stage.state == "runs"), None)
+        return next((stage for stage in self.stages if stage.is_on()), None)
 
     @property
     def silent(self) -> float | None:

@@ -206,6 +206,8 @@ def _stage(stage: StageProgress, state: RunState) -> str:
 
 
 def _units(stage: StageProgress) -> str:
+    if stage.state == "plans":
+        return "finding what there is to do"
     share = f" ({stage.done / stage.units:.0%})" if stage.done else ""
     return f"{stage.done:,} of {_n(stage.units, 'unit')}{share}"
 
