@@ -52,7 +52,7 @@ def simulate(given: argparse.Namespace, spectra: int) -> dict:
     folder = survey(given, spectra)
     command = ["simulate", folder, "--shards", "--spectra", str(spectra)]
     command += ["--workers", str(given.workers), "--config", configuration(given)]
-    cost = watch(steadystar(*command, "--quiet"), seconds=0.5)
+    cost = watch(steadystar(*command, "--quiet"))
     shards, truth = (bytes_in(folder / name) for name in ("spectra", "truth"))
     return took("simulate", given, spectra, cost) | {
         "bytes": {"spectra": shards, "truth": truth},
@@ -130,7 +130,7 @@ def _run(
 ) -> dict:
     command = ["run", *inputs, "-o", output, "--config", configuration(given)]
     command += ["--workers", str(given.workers), "--quiet"]
-    cost = watch(steadystar(*command), seconds=0.5)
+    cost = watch(steadystar(*command))
     summary = json.loads((output / "summary.json").read_text())
     parts = ("work", "report")
     sizes = {part: bytes_in(output / part) for part in parts}

@@ -169,8 +169,11 @@ def marginalize(
         moving = jnp.concatenate([moving, slope[None]])
         precision = jnp.append(precision, 1e-6)
     image = spline.matvec(equations.bands, mean)
-    images, shared = _images(equations, moving), moving @ still.images.T
-    own, toward = moving @ images.T, moving @ (equations.rhs - image)
+    # In one product: it is what this costs.
+    others = [_images(equations, moving), still.images, (equations.rhs - image)[None]]
+    products = moving @ jnp.concatenate(others).T
+    stop = moving.shape[0]
+    own, shared, toward = products[:, :stop], products[:, stop:-1], products[:, -1]
     toward_still = still.towards - still.columns @ image
     normal = jnp.block(
         [

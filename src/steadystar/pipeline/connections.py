@@ -96,6 +96,10 @@ _SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,
     "distributed.nanny.pre-spawn-environ": ONE_THREAD,
     "distributed.comm.timeouts.connect": "60s",
+    # By which Dask watches itself 50 to 100 times a second: a tenth of every processor.
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.tick.interval": "1s",
 }
 
 
