@@ -8,6 +8,7 @@ import pytest
 from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
+from steadystar.measure import velocities
 from steadystar.measure.information import photon_limit
 from steadystar.measure.velocities import VelocityOptions, measure_velocities
 from steadystar.models.library import bundled
@@ -311,6 +312,23 @@ def test_batches_do_not_change_what_is_measured():
     alone = measure_velocities(spectra[np.array([37])], templates())
     # Sums in another order, in float32.
     assert alone["rv_raw"][0] == pytest.approx(together["rv_raw"][37], abs=2e-3)
+
+
+def test_spectra_that_need_more_rounds_get_them_whichever_batch_they_are_in(
+    monkeypatch,
+):
+    _, clean = one_hundred()
+    spectra = observe(clean, 100.0, 23)
+    monkeypatch.setattr(velocities, "_ROUNDS", 0)  # enough for few
+    together = measure_velocities(spectra, templates())
+    assert not has(together, Status.NOT_CONVERGED).any()
+    with monkeypatch.context() as few:
+        few.setattr(velocities, "_HELD", 1)  # a batch at a time
+        assert measure_velocities(spectra, templates()).equals(together)
+    monkeypatch.setattr(velocities, "_MORE_ROUNDS", 0)
+    hurried = has(measure_velocities(spectra, templates()), Status.NOT_CONVERGED)
+    assert set(np.flatnonzero(hurried) // 32) == {0, 1, 2}
+    assert not hurried.all()
 
 
 def test_curves_are_kept_on_request():
