@@ -197,6 +197,26 @@ def test_a_table_is_calibrated_into_all_its_files(call, table, tmp_path):
     assert [path.name for path in out.glob("offsets-*")] == ["offsets-note.parquet"]
 
 
+@pytest.mark.parametrize("command", ["calibrate", "compare", "standards", "run"])
+def test_no_command_replaces_the_results_of_another_one(
+    call, table, spectra, tmp_path, command
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "summary.json").write_text('{"command": "distances"}')
+    arguments = {
+        "calibrate": (table, "--by", "exposure"),
+        "compare": (table, table),
+        "standards": (table, "--against", table),
+        "run": (spectra,),
+    }[command]
+    result = call(command, *arguments, "-o", out)
+    assert refused(result, out, "-o")
+    left = {path.name for path in out.rglob("*.parquet")}
+    assert not left
+    assert json.loads((out / "summary.json").read_text()) == {"command": "distances"}
+
+
 def test_other_methods_are_compared_when_asked(call, table, tmp_path):
     out = tmp_path / "out"
     arguments = ("calibrate", table, "-o", out, "--by", "exposure")

@@ -126,6 +126,7 @@ def write_report(directory, inputs, options=None):
         visits, spectra = inputs.spectra(star)
         text += f", {len(visits)} spectra of {star}: {spectra.flux.sum():.6g}"
     (directory / "index.html").write_text(text)
+    (directory / "files.json").write_text('["index.html"]')
     return directory / "index.html"
 
 

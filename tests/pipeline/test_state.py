@@ -192,7 +192,7 @@ def test_what_a_run_said_may_be_anything(tmp_path):
 def test_of_other_commands_it_says_which_when_and_what_they_found(tmp_path):
     with pytest.raises(NoResults, match="no results"):
         describe_state(tmp_path)
-    (tmp_path / "summary.json").write_text('{"tied": 3, "offsets": []}')
+    (tmp_path / "summary.json").write_text('{"command": "standards"}')
     (tmp_path / "run.log").write_text(
         "2026-01-01  Read        1 velocities\n2026-01-02  Read        9 velocities\n"
         "2026-01-02  Offsets     2\n2026-01-02  Written     x\n"

@@ -2,20 +2,18 @@
 
 __all__ = ["compare_tables", "parse_range"]
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from steadystar.data.tables import write_parquet
 from steadystar.infer.catalog import read_catalog
 from steadystar.infer.compare import compare_catalogs
 from steadystar.infer.comparison import CompareOptions, Comparison
+from steadystar.pipeline.answers import Answer
 from steadystar.pipeline.inputs import printable
-from steadystar.pipeline.ledger import atomic, content_hash, fingerprint
-from steadystar.pipeline.log import open_log
+from steadystar.pipeline.ledger import content_hash, fingerprint
 from steadystar.publish.compare_page import write_compare_page
 from steadystar.publish.figures.compare_quantity import plus_minus
 from steadystar.survey.columns import CatalogError
@@ -52,30 +50,23 @@ def compare_tables(
     also, key = options.wanted, options.key
     first = read_catalog(a, columns_a, also, key)
     second = read_catalog(b, columns_b, also, key)
+    writes = ("compare", "unmatched", "high-velocity")
+    answer = Answer(directory, "compare", [_file(a), _file(b)], writes)
     comparison = compare_catalogs(first, second, options)
-    directory = directory.absolute()
-    with open_log(directory / "run.log", quiet) as log:
+    with answer.begun(quiet) as log:
         for letter, catalog, path in (("A", first, a), ("B", second, b)):
             log.say(
                 f"{letter:<12}{len(catalog.frame):,} stars of {printable(str(path))}"
             )
         origin = _origin((a, b), [repr(options), str(columns_a), str(columns_b)])
-        frames = {
-            "compare": comparison.matches,
-            "unmatched": comparison.unmatched,
-            "high-velocity": comparison.fast,
-        }
-        for name, frame in frames.items():
-            with atomic(directory / f"{name}.parquet") as part:
-                write_parquet(frame, part, origin)
-        with atomic(directory / "compare.zip") as part:
-            comparison.save(part)
-        with atomic(directory / "summary.json") as part:
-            part.write_text(_summary(comparison, origin), encoding="utf-8")
-        with atomic(directory / "report") as part:
-            title = f"{first.name} against {second.name}"
-            write_compare_page(part, comparison, title)
-        for line in _lines(comparison, directory):
+        frames = (comparison.matches, comparison.unmatched, comparison.fast)
+        for name, frame in zip(writes, frames, strict=True):
+            answer.table(name, frame, origin)
+        answer.file("compare.zip", comparison.save)
+        answer.summary(comparison.summary(), origin)
+        title = f"{first.name} against {second.name}"
+        answer.report(lambda part: write_compare_page(part, comparison, title))
+        for line in [*_lines(comparison), *answer.lines()]:
             log.say(line)
     return comparison
 
@@ -88,13 +79,6 @@ def _origin(paths: Sequence[Path], given: Sequence[str]) -> dict[str, str]:
         "steadystar.configuration": fingerprint(list(given))[:16],
         "steadystar.inputs": fingerprint(content)[:16],
     }
-
-
-def _summary(comparison: Comparison, origin: Mapping[str, str]) -> str:
-    """Return summary.json."""
-    summary = comparison.summary()
-    summary |= {n.removeprefix("steadystar."): text for n, text in origin.items()}
-    return json.dumps(summary, indent=1, allow_nan=False, default=_number) + "\n"
 
 
 def parse_range(words: str) -> tuple[str, tuple[float, float]]:
@@ -124,14 +108,7 @@ def _file(path: Path) -> Path:
     return inside if inside.is_file() else path / "run" / "stars.parquet"
 
 
-def _number(value: object) -> object:
-    """NumPy's numbers as Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value)} has no place in a summary")
-
-
-def _lines(comparison: Comparison, directory: Path) -> list[str]:
+def _lines(comparison: Comparison) -> list[str]:
     """Say what was found, a line each."""
     lines = []
     for i, (quantity, s) in enumerate(comparison.statistics.items()):
@@ -146,13 +123,4 @@ def _lines(comparison: Comparison, directory: Path) -> list[str]:
         lines.append(f"{'' if i else 'Compared':<12}{text}")
     for i, note in enumerate(comparison.notes):
         lines.append(f"{'' if i else 'Notes':<12}{note}")
-    lost = comparison.unmatched["table"]
-    written = (
-        f"compare.parquet ({len(comparison.matches):,} rows), unmatched.parquet "
-        f"({len(lost):,} rows), high-velocity.parquet ({len(comparison.fast):,} rows)"
-    )
-    return [
-        *lines,
-        f"Written     {written}, compare.zip, summary.json",
-        f"Report      {printable(str(directory / 'report' / 'index.html'))}",
-    ]
+    return lines

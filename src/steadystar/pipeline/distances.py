@@ -3,7 +3,6 @@
 __all__ = ["describe_distances", "measure_distances", "read_stars"]
 
 import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -14,13 +13,13 @@ import numpy as np
 import polars as pl
 from astropy import units
 
-from steadystar.data.tables import open_table, write_parquet
+from steadystar.data.tables import open_table
 from steadystar.infer.distance import Distances, infer_distances
 from steadystar.infer.distance_inputs import NEEDED
 from steadystar.infer.distance_options import DistanceOptions
+from steadystar.pipeline.answers import Answer
 from steadystar.pipeline.inputs import printable
-from steadystar.pipeline.ledger import atomic, content_hash, fingerprint
-from steadystar.pipeline.log import open_log
+from steadystar.pipeline.ledger import content_hash, fingerprint
 from steadystar.publish.catalog import described
 from steadystar.publish.distances_page import write_distances_page
 from steadystar.survey.columns import CatalogError, named, parse_columns
@@ -58,9 +57,9 @@ def measure_distances(
     """
     options = options or DistanceOptions()
     frame, notes = read_stars(table, columns)
+    answer = Answer(directory, "distances", [table], ("distances",))
     found = infer_distances(frame, options)
-    directory = directory.absolute()
-    with open_log(directory / "run.log", quiet) as log:
+    with answer.begun(quiet) as log:
         log.say(f"Read        {len(frame):,} rows of {printable(str(table))}")
         given = [repr(sorted(asdict(options).items())), str(columns)]
         origin = {
@@ -69,21 +68,12 @@ def measure_distances(
             "steadystar.inputs": fingerprint([content_hash(table)])[:16],
         }
         said = described(found.table, "distances", origin)
-        with atomic(directory / "distances.parquet") as part:
-            write_parquet(found.table, part, origin | said)
+        answer.table("distances", found.table, origin | said)
         summary = _summary(found, options, [*found.notes, *notes])
-        summary |= {n.removeprefix("steadystar."): text for n, text in origin.items()}
-        with atomic(directory / "summary.json") as part:
-            text = json.dumps(summary, indent=1, allow_nan=False)
-            part.write_text(text + "\n", encoding="utf-8")
-        with atomic(directory / "report") as part:
-            write_distances_page(part, found, f"Distances of {table.name}", notes)
-        page = printable(str(directory / "report" / "index.html"))
-        for line in (
-            *describe_distances(summary),
-            f"Written     distances.parquet ({summary['rows']} rows), summary.json",
-            f"Report      {page}",
-        ):
+        answer.summary(summary, origin)
+        title = f"Distances of {table.name}"
+        answer.report(lambda part: write_distances_page(part, found, title, notes))
+        for line in [*describe_distances(summary), *answer.lines()]:
             log.say(line)
     return found
 

@@ -2,7 +2,6 @@
 
 __all__ = ["forecast_table"]
 
-import json
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
@@ -19,11 +18,10 @@ from steadystar.calibrate.forecast import (
 from steadystar.calibrate.laws import UncertaintyLaw
 from steadystar.calibrate.options import CalibrationError
 from steadystar.data.schema import conform
-from steadystar.data.tables import write_parquet
+from steadystar.pipeline.answers import Answer
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import printable
-from steadystar.pipeline.ledger import atomic, content_hash
-from steadystar.pipeline.log import open_log
+from steadystar.pipeline.ledger import content_hash
 from steadystar.pipeline.publishing import offsets_name, provenance
 from steadystar.publish.forecast_page import write_forecast_page
 from steadystar.survey.catalogs import open_velocity_table
@@ -62,11 +60,12 @@ def forecast_table(
         ValueError: the table cannot be read, or is no plan; the message says what to do.
     """
     read = open_velocity_table(table, survey, columns, planned=True)
+    writes = ("velocities", "weak-links", "new-ties")
+    answer = Answer(directory, "forecast", [table], writes)
     plan = _with_errors(read.frame, law)
     forecast = forecast_zeropoints(plan, by or None, options, configuration.zeropoints)
     visits = forecast.apply(plan)
-    directory = directory.absolute()
-    with open_log(directory / "run.log", quiet) as log:
+    with answer.begun(quiet) as log:
         log.say(f"Read        {len(plan)} planned visits of {printable(str(table))}")
         given = [survey, str(columns), law, options, [list(c) for c in forecast.by]]
         origin = provenance(configuration, [content_hash(table), *map(str, given)])
@@ -77,20 +76,18 @@ def forecast_table(
             "new-ties": forecast.new_ties,
         }
         frames |= {offsets_name(n): t for n, t in forecast.offsets.items()}
-        for old in directory.glob("offsets-*.parquet"):
+        for old in answer.directory.glob("offsets-*.parquet"):
             old.unlink()
         for name, frame in frames.items():
-            with atomic(directory / f"{name}.parquet") as part:
-                write_parquet(frame, part, origin)
-        summary = _summary(forecast, plan, read.notes)
-        summary |= {n.removeprefix("steadystar."): text for n, text in origin.items()}
-        with atomic(directory / "summary.json") as part:
-            part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-        title = f"What {table.name} would calibrate"
-        with atomic(directory / "report") as part:
-            pages = configuration.report
-            write_forecast_page(part, forecast, visits, title, read.notes, pages)
-        for line in _lines(forecast, frames, directory):
+            answer.table(name, frame, origin)
+        answer.summary(_summary(forecast, plan, read.notes), origin)
+        title, pages = f"What {table.name} would calibrate", configuration.report
+        answer.report(
+            lambda part: write_forecast_page(
+                part, forecast, visits, title, read.notes, pages
+            )
+        )
+        for line in [*_lines(forecast), *answer.lines()]:
             log.say(line)
     return forecast
 
@@ -152,9 +149,7 @@ def _summary(
     }
 
 
-def _lines(
-    forecast: Forecast, frames: Mapping[str, pl.DataFrame], directory: Path
-) -> list[str]:
+def _lines(forecast: Forecast) -> list[str]:
     """Say what was found, a line each."""
     lines = []
     for name, table in forecast.offsets.items():
@@ -172,10 +167,5 @@ def _lines(
             f"{link['n_stars']} stars, to {1000 * link['difference_err']:.2g} m/s"
         )
     lines = [f"{'' if i else 'Forecast':<12}{line}" for i, line in enumerate(lines)]
-    lines += [f"{'' if i else 'Notes':<12}{n}" for i, n in enumerate(forecast.notes)]
-    written = ", ".join(f"{name}.parquet ({len(frames[name])} rows)" for name in frames)
-    return [
-        *lines,
-        f"Written     {written}, summary.json",
-        f"Report      {printable(str(directory / 'report' / 'index.html'))}",
-    ]
+    notes = [f"{'' if i else 'Notes':<12}{n}" for i, n in enumerate(forecast.notes)]
+    return [*lines, *notes]

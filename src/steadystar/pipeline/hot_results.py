@@ -27,6 +27,7 @@ from steadystar.infer.distance_options import DistanceOptions
 from steadystar.infer.luminosity_errors import ErrorBudgetOptions, fit_luminosity_errors
 from steadystar.measure.emission import EmissionModel
 from steadystar.measure.luminosity import LuminosityModel, geometric_magnitude
+from steadystar.pipeline.answers import write_summary
 from steadystar.pipeline.hot_learning import held_out
 from steadystar.pipeline.hot_options import extinction_ratio
 from steadystar.pipeline.hot_spectra import read_rest
@@ -231,11 +232,9 @@ def write_hot_catalog(job: _CatalogJob, prefix: Path) -> Result:
         "rejected": len(rejected),
         "rejected_because": counts(rejected["reason"]),
         **job.facts,
-        **{name.removeprefix("steadystar."): text for name, text in job.origin.items()},
     }
     outputs["summary.json"] = job.directory / "summary.json"
-    with atomic(outputs["summary.json"]) as part:
-        part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_summary(outputs["summary.json"], "hot", summary, job.origin)
     for name in _PERHAPS:
         if name not in outputs:
             (job.directory / name).unlink(missing_ok=True)

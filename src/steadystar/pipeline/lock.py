@@ -62,20 +62,20 @@ class Hold:
         Raises:
             LostDirectory: it was removed, moved or replaced.
         """
-        try:
-            there, held = (
-                _lock_path(self._directory).stat(),
-                os.fstat(self._file.fileno()),
-            )
-            same = (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
-        except OSError:
-            same = False
+        same = _lies_at(self._file, _lock_path(self._directory))
         if not same:
             raise LostDirectory(
                 f"{printable(str(self._directory))} was removed, moved or replaced while "
                 "the run was at work in it. Run the same command again, with -o where it "
                 "is now: what is still there is not done again."
             )
+
+    def forget(self) -> None:
+        """Leave no file behind: the directory is not one of runs that are resumed."""
+        path = _lock_path(self._directory)
+        with suppress(OSError):
+            path.unlink()
+            path.parent.rmdir()
 
 
 @contextmanager
@@ -85,14 +85,9 @@ def only_run(directory: Path) -> Iterator[Hold]:
     Raises:
         AlreadyRunning: another process holds it.
     """
-    path = _lock_path(directory)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+", buffering=0) as file:
-        # Who only looks (`holder`) holds it for a moment as well.
-        if not any(_take(file) or time.sleep(0.05) for _ in range(4)):
-            raise AlreadyRunning(_refusal(directory, path, file))
+    with _locked(directory) as file:
         if _of_another_host(file) and _speaks(directory):
-            raise AlreadyRunning(_refusal(directory, path, file))
+            raise AlreadyRunning(_refusal(directory, file))
         started = datetime.now(UTC).isoformat(timespec="seconds")
         who = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
         _note(file, json.dumps(who))
@@ -100,6 +95,30 @@ def only_run(directory: Path) -> Iterator[Hold]:
             yield Hold(file, directory)
         finally:
             _note(file, "")
+
+
+def _locked(directory: Path) -> FileIO:
+    """Open the file of the lock and lock it, if nobody else has."""
+    path, why = _lock_path(directory), ""
+    for _ in range(4):  # who only looks (`holder`) holds it for a moment as well
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab+", buffering=0)
+        # What another one has removed (`Hold.forget`) is no lock any more.
+        if (taken := _take(file)) and _lies_at(file, path):
+            return file
+        why = "" if taken else _refusal(directory, file)
+        file.close()
+        time.sleep(0.05)
+    raise AlreadyRunning(why or f"{printable(str(path))} vanishes again and again.")
+
+
+def _lies_at(file: FileIO, path: Path) -> bool:
+    """Whether an open file is the one that has this name now."""
+    try:
+        there, held = path.stat(), os.fstat(file.fileno())
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
 
 
 def holder(directory: Path) -> str | None:
@@ -197,7 +216,8 @@ def _describe(file: FileIO) -> str:
     return f"another run (process {who['pid']} on {printable(who['host'])}, started {started})"
 
 
-def _refusal(directory: Path, path: Path, file: FileIO) -> str:
+def _refusal(directory: Path, file: FileIO) -> str:
+    path = _lock_path(directory)
     who, stale = _who(file), ""
     stop = "stop it"
     if who:

@@ -36,6 +36,7 @@ from steadystar.data.spectra import Spectra
 from steadystar.data.status import SENTENCES, Status
 from steadystar.data.tables import TableError, read_table, write_parquet
 from steadystar.infer.period_options import PeriodOptions
+from steadystar.pipeline.answers import write_summary
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.kept import kept_comparison, kept_zeropoints
 from steadystar.pipeline.ledger import Ledger, atomic, content_hash, fingerprint
@@ -171,7 +172,6 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
         "files": job.rejections.files,
         "rejected": len(rejected),
         "rejected_because": counts(rejected["reason"]),
-        **{name.removeprefix("steadystar."): text for name, text in job.origin.items()},
     }
     outputs["errors.json"] = job.directory / "errors.json"
     with atomic(outputs["errors.json"]) as part:
@@ -181,8 +181,7 @@ def write_catalog(job: _CatalogJob, prefix: Path) -> Result:
         with atomic(outputs["label-errors.zip"]) as part:
             shutil.copyfile(job.label_errors, part)
     outputs["summary.json"] = job.directory / "summary.json"
-    with atomic(outputs["summary.json"]) as part:
-        part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_summary(outputs["summary.json"], "run", summary, job.origin)
     for name in job.earlier:
         path = job.directory / name
         if path not in outputs.values() and path.name.startswith(_PASSING):

@@ -7,7 +7,6 @@ __all__ = [
     "rewrite_report",
 ]
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import polars as pl
@@ -132,7 +131,7 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
     windows = dict(configuration.measure.windows)
     old = ledger.record("report", "all")
     truth = Path(old.facts["truth"]) if old and old.facts["truth"] else None
-    with only_run(directory) if ledger.folder.is_dir() else nullcontext():
+    with only_run(directory) as hold:
         targets_hash(configuration)
         inputs = report_inputs(
             directory,
@@ -144,4 +143,6 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
         )
         with atomic(directory / "report") as part:
             write_report(part, inputs, configuration.report)
+        if not ledger.folder.is_dir():
+            hold.forget()
     return directory / "report" / "index.html"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from steadystar.pipeline.claims import command_of
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.inputs import InputError, find_files, printable
 from steadystar.pipeline.ledger import Ledger, Record
@@ -91,6 +92,7 @@ def run_pipeline(
     """
     directory = Path(directory).absolute()
     found = find_files(inputs, directory)
+    _refuse_other_commands(directory)
     use_one_thread()  # JAX reads this when it begins to work; see `compiled_programs`
     with only_run(directory) as hold, open_log(directory / "run.log", quiet) as log:
         ledger = Ledger(directory, hold.check)
@@ -116,6 +118,17 @@ def run_pipeline(
             log.detail(traceback.format_exc())
             hold.check()  # all else follows from a directory that is gone
             raise
+
+
+def _refuse_other_commands(directory: Path) -> None:
+    """Leave alone what a command on a table found."""
+    command = command_of(directory)
+    if command not in (None, "run", "hot"):
+        raise ConfigurationError(
+            f"{printable(str(directory))} holds the results of `steadystar "
+            f"{printable(command)}`, which would be replaced: choose another directory "
+            "with -o."
+        )
 
 
 def _refuse_other_runs(run: Run, pipeline: Pipeline) -> None:

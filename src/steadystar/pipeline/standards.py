@@ -2,7 +2,6 @@
 
 __all__ = ["tie_to_standards"]
 
-import json
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
@@ -16,12 +15,11 @@ from steadystar.calibrate.standard_list import read_standards
 from steadystar.calibrate.standards import StandardsTie, compare_with_standards
 from steadystar.data.match import RADIUS_ARCSEC
 from steadystar.data.schema import conform
-from steadystar.data.tables import write_parquet
 from steadystar.infer.summary import summarize_stars
+from steadystar.pipeline.answers import Answer
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import printable
-from steadystar.pipeline.ledger import atomic, content_hash
-from steadystar.pipeline.log import open_log
+from steadystar.pipeline.ledger import content_hash
 from steadystar.pipeline.publishing import provenance
 from steadystar.publish.standards_page import write_standards_page
 from steadystar.survey.catalogs import open_velocity_table
@@ -61,38 +59,28 @@ def tie_to_standards(
     """
     read = open_velocity_table(table, survey, columns)
     standards = read_standards(against, against_columns)
+    writes = ("standards", "standards-groups", "velocities", "stars")
+    answer = Answer(directory, "standards", [table, against], writes)
     first = compare_with_standards(read.frame, standards, by, radius_arcsec)
     stars = _verdicts(read.frame, first)
     tie = compare_with_standards(read.frame, standards, by, radius_arcsec, stars)
-    directory = directory.absolute()
-    with open_log(directory / "run.log", quiet) as log:
+    with answer.begun(quiet) as log:
         log.say(f"Read        {len(read.frame)} velocities of {printable(str(table))}")
         log.say(f"Against     {len(standards)} stars of {printable(str(against))}")
         given = [str(columns), str(against_columns), survey, radius_arcsec]
         inputs = [content_hash(table), content_hash(against), *given]
         origin = provenance(Configuration(), [*inputs, list(tie.by)])
         velocities = tie.apply(read.frame)
-        frames = {
-            "standards": tie.matches,
-            "standards-groups": tie.groups,
-            "velocities": conform(
-                velocities, "velocities", keep_dtype=tuple(velocities.columns)
-            ),
-            "stars": stars,
-        }
-        for name, frame in frames.items():
-            with atomic(directory / f"{name}.parquet") as part:
-                write_parquet(frame, part, origin)
-        with atomic(directory / "standards.zip") as part:
-            tie.save(part)
+        own = conform(velocities, "velocities", keep_dtype=tuple(velocities.columns))
+        frames = (tie.matches, tie.groups, own, stars)
+        for name, frame in zip(writes, frames, strict=True):
+            answer.table(name, frame, origin)
+        answer.file("standards.zip", tie.save)
         summary = _summary(tie, velocities, [*read.notes, *tie.notes])
-        summary |= {n.removeprefix("steadystar."): text for n, text in origin.items()}
-        with atomic(directory / "summary.json") as part:
-            part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        answer.summary(summary, origin)
         title = f"{table.name} against {against.name}"
-        with atomic(directory / "report") as part:
-            write_standards_page(part, tie, title, read.notes)
-        for line in _lines(tie, frames, directory):
+        answer.report(lambda part: write_standards_page(part, tie, title, read.notes))
+        for line in [*_lines(tie), *answer.lines()]:
             log.say(line)
     return tie
 
@@ -137,9 +125,7 @@ def _summary(
     }
 
 
-def _lines(
-    tie: StandardsTie, frames: Mapping[str, pl.DataFrame], directory: Path
-) -> list[str]:
+def _lines(tie: StandardsTie) -> list[str]:
     """Say what was found, a line each."""
     lines = []
     for row, group in enumerate(tie.groups.iter_rows(named=True)):
@@ -154,10 +140,5 @@ def _lines(
     more = len(lines) - 12
     lines = lines[:12] + ([f"and {more} more groups"] if more > 0 else [])
     lines = [f"{'' if i else 'Offsets':<12}{line}" for i, line in enumerate(lines)]
-    lines += [f"{'' if i else 'Notes':<12}{note}" for i, note in enumerate(tie.notes)]
-    written = ", ".join(f"{name}.parquet ({len(frames[name])} rows)" for name in frames)
-    return [
-        *lines,
-        f"Written     {written}, standards.zip, summary.json",
-        f"Report      {printable(str(directory / 'report' / 'index.html'))}",
-    ]
+    notes = [f"{'' if i else 'Notes':<12}{note}" for i, note in enumerate(tie.notes)]
+    return [*lines, *notes]

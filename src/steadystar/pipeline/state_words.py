@@ -222,26 +222,12 @@ def _written(state: RunState) -> list[str]:
             tables.append(f"{path.stem} (cannot be read)")
     written = (state.directory / "summary.json").stat().st_mtime
     at = datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
-    lines = [f"Written     {_when(at)} by steadystar {_command(state.summary or {})}"]
+    command = (state.summary or {}).get("command", "of another version")
+    lines = [f"Written     {_when(at)} by steadystar {_shown(command)}"]
     if tables:
         lines.append(f"Rows        {', '.join(printable(one) for one in tables)}")
     page = state.directory / "report" / "index.html"
     return [*lines, f"Report      {_shown(str(page))}"] if page.exists() else lines
-
-
-def _command(summary: Mapping[str, Any]) -> str:
-    """Return which command wrote a summary."""
-    keys = {
-        "from_both": "distances",
-        "emission_stars": "hot",
-        "tied": "standards",
-        "weak_links": "forecast",
-        "zero_point_method": "calibrate",
-    }
-    named = next(
-        (command for key, command in keys.items() if key in summary), "compare"
-    )
-    return str(summary.get("command", named))
 
 
 def _found(state: RunState) -> list[str]:
@@ -249,7 +235,7 @@ def _found(state: RunState) -> list[str]:
     summary = state.summary
     if summary is None:
         return []
-    match _command(summary):
+    match summary.get("command"):
         case "hot":
             from steadystar.pipeline.hot import describe_hot
 

@@ -6,7 +6,6 @@ spectra, the zero points with their covariance, and the spectra themselves for t
 
 __all__ = ["TableJob", "TableVelocities", "replaced", "with_class", "work_on_table"]
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -18,12 +17,11 @@ import polars as pl
 from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data import schema
 from steadystar.data.column import FLOAT
-from steadystar.data.tables import write_parquet
 from steadystar.infer.orbit_summary import orbit_modes
 from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.summary import SummaryOptions, summarize_stars
+from steadystar.pipeline.answers import Answer
 from steadystar.pipeline.candidates import Tasks
-from steadystar.pipeline.claims import claim_directory
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.inputs import printable
 from steadystar.pipeline.judging import (
@@ -33,8 +31,7 @@ from steadystar.pipeline.judging import (
     variable_facts,
 )
 from steadystar.pipeline.kept import kept_zeropoints
-from steadystar.pipeline.ledger import Ledger, atomic, content_hash, fingerprint
-from steadystar.pipeline.log import open_log
+from steadystar.pipeline.ledger import Ledger, content_hash, fingerprint
 from steadystar.pipeline.publishing import spectra_of_run
 from steadystar.publish.catalog import described
 from steadystar.publish.inputs import ReportInputs
@@ -79,27 +76,22 @@ def work_on_table(
     """
     read = _read(job)
     tasks = tasks_of(read)
-    directory = job.directory.absolute()
-    written = {f"{n}.parquet" for n in _TABLES[job.command]} | {"summary.json"}
-    claim_directory(directory, job.command, tuple(_TABLES), job.table, written)
-    with open_log(directory / "run.log", quiet) as log:
+    names = _TABLES[job.command]
+    answer = Answer(job.directory, job.command, [job.table], names, tuple(_TABLES))
+    with answer.begun(quiet) as log:
         log.say(f"Read        {len(read.visits):,} velocities of {read.name}")
         judged = judge_stars(
             read.visits, tasks, zeropoints=read.zeropoints, labels=read.labels
         )
-        for name in set(_TABLES["orbits"]) - set(_TABLES[job.command]):
+        for name in set(_TABLES["orbits"]) - set(names):
             # Of an earlier command here, perhaps of another table.
-            (directory / f"{name}.parquet").unlink(missing_ok=True)
+            (answer.directory / f"{name}.parquet").unlink(missing_ok=True)
         origin = _origin(job, tasks)
-        frames = _frames(job, judged)
-        for name, frame in frames.items():
-            said = described(frame, name, origin)
-            with atomic(directory / f"{name}.parquet") as part:
-                write_parquet(frame, part, origin | said)
+        for name, frame in _frames(job, judged).items():
+            answer.table(name, frame, origin | described(frame, name, origin))
         facts = variable_facts(judged)
         notes = [*read.notes, *judged.notes]
         summary = {
-            "command": job.command,
             "visits": len(read.visits),
             "stars": len(judged.variables),
             "variable_stars": int(judged.variables["variable"].sum() or 0),
@@ -107,14 +99,10 @@ def work_on_table(
             "false_discovery_rate": tasks.variables.false_discovery_rate,
             **facts,
             "notes": notes,
-            **{n.removeprefix("steadystar."): text for n, text in origin.items()},
         }
-        with atomic(directory / "summary.json") as part:
-            text = json.dumps(summary, indent=1, allow_nan=False)
-            part.write_text(text + "\n", encoding="utf-8")
-        with atomic(directory / "report") as part:
-            _write_page(part, job, read, judged, tasks, notes)
-        for line in _lines(summary, frames, directory):
+        answer.summary(summary, origin)
+        answer.report(lambda part: _write_page(part, job, read, judged, tasks, notes))
+        for line in [*_lines(summary), *answer.lines()]:
             log.say(line)
     return judged
 
@@ -255,16 +243,11 @@ def with_class(stars: pl.DataFrame, variables: pl.DataFrame) -> pl.DataFrame:
     return joined.select(*stars.columns[:place], *names, *stars.columns[place:])
 
 
-def _lines(
-    summary: Mapping, frames: Mapping[str, pl.DataFrame], directory: Path
-) -> list[str]:
-    written = ", ".join(f"{name}.parquet ({len(frames[name])} rows)" for name in frames)
+def _lines(summary: Mapping) -> list[str]:
     counts = f"{summary['constant_stars']:,} constant, {summary['variable_stars']:,}"
     rate = f"at a false-discovery rate of {summary['false_discovery_rate']:g}"
     return [
         f"Stars       {summary['stars']:,}: {counts} variable {rate}",
         *describe_variables(summary),
         *(f"{'' if i else 'Notes':<12}{n}" for i, n in enumerate(summary["notes"])),
-        f"Written     {written}, summary.json",
-        f"Report      {printable(str(directory / 'report' / 'index.html'))}",
     ]

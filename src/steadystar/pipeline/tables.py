@@ -2,7 +2,6 @@
 
 __all__ = ["calibrate_table", "with_families"]
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,8 @@ from steadystar.calibrate.errors import fit_error_model
 from steadystar.calibrate.problem import families_of
 from steadystar.calibrate.zeropoint import ZeroPoints, fit_zeropoints
 from steadystar.data.schema import conform
-from steadystar.data.tables import write_parquet
 from steadystar.infer.summary import summarize_stars
+from steadystar.pipeline.answers import Answer
 from steadystar.pipeline.comparing import (
     describe_comparison,
     keep_comparison,
@@ -22,7 +21,6 @@ from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import printable
 from steadystar.pipeline.kept import zeropoints_path
 from steadystar.pipeline.ledger import atomic, content_hash
-from steadystar.pipeline.log import open_log
 from steadystar.pipeline.publishing import (
     describe_errors,
     offsets_name,
@@ -80,18 +78,17 @@ def calibrate_table(
         ValueError: the table cannot be read or calibrated; the message says what to do.
     """
     read = open_velocity_table(table, survey, columns)
-    directory = directory.absolute()
+    answer = Answer(directory, "calibrate", [table], ("velocities", "stars"))
     zero = fit_zeropoints(read.frame, options=configuration.zeropoints)
-    with open_log(directory / "run.log", quiet) as log:
+    with answer.begun(quiet) as log:
         log.say(f"Read        {len(read.frame)} velocities of {printable(str(table))}")
         origin = provenance(configuration, [content_hash(table), survey, columns])
         others = solve_otherwise(read.frame, zero, compare, configuration.zeropoints)
-        lines = _write(read, zero, others, directory, origin, configuration)
+        lines = _write(read, zero, others, answer, origin, configuration)
         del read  # The report of millions of visits needs the room.
-        with atomic(directory / "report") as part:
-            write_report(part, report_inputs(directory), configuration.report)
-        page = printable(str(directory / "report" / "index.html"))
-        for line in [*lines, f"Report      {page}"]:
+        inputs = report_inputs(answer.directory)
+        answer.report(lambda part: write_report(part, inputs, configuration.report))
+        for line in [*lines, *answer.lines()]:
             log.say(line)
     return zero
 
@@ -100,11 +97,11 @@ def _write(
     read: VelocityTable,
     zero: ZeroPoints,
     others: Mapping[str, ZeroPoints | str],
-    directory: Path,
+    answer: Answer,
     origin: Mapping[str, str],
     configuration: Configuration,
 ) -> list[str]:
-    """Write all tables and return what is to be said of them."""
+    """Write all tables and return what was found."""
     calibrated = zero.apply(read.frame)
     model = fit_error_model(calibrated, options=configuration.errors)
     calibrated = model.apply(calibrated)
@@ -119,23 +116,15 @@ def _write(
     }
     frames = {"velocities": calibrated, "stars": stars}
     frames |= {offsets_name(family): zero.offsets[family] for family in zero.offsets}
-    for old in directory.glob("offsets-*.parquet"):
+    for old in answer.directory.glob("offsets-*.parquet"):
         old.unlink()
     for name, frame in frames.items():
-        with atomic(directory / f"{name}.parquet") as part:
-            write_parquet(frame, part, origin)
-    summary = summarize(calibrated, stars, facts)
-    summary |= {name.removeprefix("steadystar."): text for name, text in origin.items()}
-    if compared := keep_comparison(calibrated, zero, others, directory):
-        summary["compared"] = compared
-    with atomic(directory / "summary.json") as part:
-        part.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    model.save(directory / "errors.json")
-    with atomic(zeropoints_path(directory)) as part:
+        answer.table(name, frame, origin)
+    answer.file("errors.json", model.save)
+    with atomic(zeropoints_path(answer.directory)) as part:
         zero.save(part)
-    written = ", ".join(f"{name}.parquet ({len(frames[name])} rows)" for name in frames)
-    return [
-        *describe_results(summary),
-        *describe_comparison(compared),
-        f"Written     {written}, errors.json, summary.json",
-    ]
+    summary = summarize(calibrated, stars, facts)
+    if compared := keep_comparison(calibrated, zero, others, answer.directory):
+        summary["compared"] = compared
+    answer.summary(summary, origin)
+    return [*describe_results(summary), *describe_comparison(compared)]
