@@ -6,6 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from steadystar.publish import paper
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
@@ -22,6 +24,8 @@ def test_python_of_the_page_runs_and_prints_what_is_shown(
     if not blocks:
         pytest.skip("a page without Python")
     monkeypatch.chdir(tmp_path)
+    # tests/publish draws figures for papers; here they would take most of the time.
+    monkeypatch.setattr(paper, "draw", lambda *_: {"png": b"", "pdf": b""})
     namespace: dict = {"__name__": "page"}
     with pl.Config():
         for number, (code, shown) in enumerate(blocks, 1):
