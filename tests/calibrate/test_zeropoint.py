@@ -283,6 +283,27 @@ def test_nights_beside_exposures_are_named_redundant(mocks):
     assert total.std() < 1e-6
 
 
+def test_of_many_sets_with_the_alternate_lamp_the_first_are_named_and_all_counted(
+    mocks,
+):
+    field = mocks.field(spread=0.2, variable=0.1)
+    late = pl.col("exposure_id").is_in(["f08", "f09"])
+    field = field.with_columns(
+        rv_raw=pl.col("rv_raw") + pl.when(late).then(6.5).otherwise(0.0)
+    )
+    many = pl.concat(
+        field.with_columns(pl.col("exposure_id", "star_id") + f"-{n}")
+        for n in range(15)
+    )
+    found = fit_zeropoints(many, (BY,))
+    named = [note for note in found.notes if "alternate arc lamp" in note]
+    assert len(named) == 12
+    (more,) = (note for note in found.notes if "read larger so" in note)
+    assert more.startswith("3 more sets have exposures")
+    status = found.offsets[EXPOSURES]["status"]
+    assert ((status & int(Status.LAMP_OUTLIER)) != 0).sum() == 30
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_exposures_of_the_alternate_lamp_are_named(mocks, method):
     visits = mocks.field(spread=0.2, variable=0.1)

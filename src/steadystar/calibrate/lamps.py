@@ -20,6 +20,9 @@ from steadystar.calibrate.problem import Family
 from steadystar.calibrate.visits import codes
 from steadystar.calibrate.visitsums import Vector
 
+_MOST = 12
+"""Sentences; a survey of years has hundreds of nights with the alternate lamp."""
+
 
 def find_lamp_outliers(
     family: Family,
@@ -38,10 +41,12 @@ def find_lamp_outliers(
         options: the shift to look for and its tolerance.
 
     Returns:
-        Which groups, and a sentence for every spectrograph that has some.
+        Which groups, and a sentence for every connected set and spectrograph that has
+        some; of many, the first and how many more there are.
     """
     out = np.zeros(len(offset), bool)
     notes: list[str] = []
+    flagged: list[bool] = []
     if not set(family.columns) & set(options.lamp_columns) or not len(offset):
         return out, notes
     rest = [n for n in family.columns if n not in options.lamp_columns]
@@ -57,7 +62,19 @@ def find_lamp_outliers(
             usual = lamp_name is not None or bool(2 * high.sum() < len(high))
             out[at[high]] = usual
             notes.append(_sentence(family, at, high, offset, lamp_name, usual))
+            flagged.append(usual)
+    if left := flagged[_MOST:]:
+        notes[_MOST:] = [_others(left)]
     return out, notes
+
+
+def _others(flagged: list[bool]) -> str:
+    """Say how many sets of exposures have no sentence of their own."""
+    said = "LAMP_OUTLIER in the status of a zero point says which"
+    if rest := len(flagged) - sum(flagged):
+        said += f", but for {rest} sets with so many that none is flagged"
+    more = "set has" if len(flagged) == 1 else "sets have"
+    return f"{len(flagged)} more {more} exposures that read larger so: {said}."
 
 
 def shifted(offset: Vector, options: ZeroPointOptions) -> NDArray[np.bool_]:
