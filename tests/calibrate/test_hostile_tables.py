@@ -118,9 +118,12 @@ FILES = {
 @pytest.fixture
 def calibrate(tmp_path, monkeypatch):
     """Call the command on a table or a file; the exit status and what it said."""
-    monkeypatch.setattr(
-        "steadystar.pipeline.tables.write_report", lambda folder, *rest: folder.mkdir()
-    )
+
+    def no_report(folder, *_):
+        folder.mkdir()
+        (folder / "files.json").write_text("[]")
+
+    monkeypatch.setattr("steadystar.pipeline.tables.write_report", no_report)
 
     def call(table, *arguments, name="table.parquet"):
         path = tmp_path / name
