@@ -151,9 +151,12 @@ def test_progress_that_cannot_be_written_ends_no_run(go, survey, monkeypatch):
     monkeypatch.setattr(progress, "_overwrite", full)
     outcome = go(survey)
     assert (outcome.directory / "report" / "index.html").exists()
+    # What it found is that of its summary: no log is needed.
+    (outcome.directory / "run.log").unlink()
     lines = describe_state(outcome.directory)
     assert lines[0] == "No run is at work here."
     assert any(line.startswith("measure     2 done") for line in lines)
+    assert sum(line.startswith("Measured") for line in lines) == 1
 
 
 def test_progress_is_written_in_place_where_there_is_no_room(tmp_path, monkeypatch):

@@ -250,7 +250,7 @@ def _found(state: RunState) -> list[str]:
             stars = f"{summary['stars']:,}: {summary['constant_stars']:,} constant, "
             stars += f"{summary['variable_stars']:,} variable"
             return [f"Stars       {stars}", *describe_variables(summary)]
-        case "calibrate":
+        case "run" | "calibrate":
             from steadystar.pipeline.summary import describe_results
 
             return describe_results(summary)
