@@ -13,6 +13,7 @@ import polars as pl
 
 from steadystar.data.schema import TABLES, Column
 from steadystar.data.tables import read_metadata
+from steadystar.pipeline.claims import command_of
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.inputs import printable
 from steadystar.pipeline.ledger import Ledger, atomic
@@ -108,21 +109,15 @@ def rewrite_report(directory: Path, configuration: Configuration) -> Path:
     """
     if not (directory / "summary.json").exists():
         raise no_results(directory)
-    if (directory / "distances.parquet").exists():
+    command = command_of(directory)
+    if command not in ("run", "calibrate", "hot"):
+        named = f"`steadystar {printable(command)}`" if command else "another version"
         raise NoResults(
-            f"The report in {printable(str(directory))} is that of `steadystar "
-            "distances`: give that command again to write it anew."
-        )
-    if (
-        not (directory / "stars.parquet").exists()
-        and (directory / "variables.parquet").exists()
-    ):
-        raise NoResults(
-            f"The report in {printable(str(directory))} is that of `steadystar "
-            "variables` or `orbits`: give that command again to write it anew."
+            f"The report in {printable(str(directory))} is that of {named}: give that "
+            "command again to write it anew."
         )
     ledger = Ledger(directory)
-    if (directory / "hot.parquet").exists():
+    if command == "hot":
         from steadystar.pipeline.hot_results import rewrite_hot_report
 
         with only_run(directory):
