@@ -1,8 +1,8 @@
 """What a command costs in a process of its own: time, processor, memory, seconds by stage.
 
-Memory is what the process and its children hold at a time, looked at once a second or so
-(proportional set size: what processes share is counted once), and no less than
-the kernel's own record of the process's maximum, which misses nothing.
+Memory is what the process and its children hold at a time, looked at every two
+seconds (proportional set size: what processes share is counted once), and no less than the
+kernel's own record of the process's maximum, which misses nothing.
 """
 
 import json

@@ -24,7 +24,7 @@ def test_python_of_the_page_runs_and_prints_what_is_shown(
     if not blocks:
         pytest.skip("a page without Python")
     monkeypatch.chdir(tmp_path)
-    # tests/publish draws figures for papers; here they would take most of the time.
+    # Figures for papers are drawn by tests/publish.
     monkeypatch.setattr(paper, "draw", lambda *_: {"png": b"", "pdf": b""})
     namespace: dict = {"__name__": "page"}
     with pl.Config():
