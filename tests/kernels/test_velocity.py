@@ -258,7 +258,7 @@ def test_spread_is_the_mean_and_width_of_the_whole_probability():
     p /= p.sum()
     mean = p @ tenths / 10
     width = np.sqrt(p @ (tenths / 10 - mean) ** 2)
-    # Half steps are tried, and a cubic spline goes through them.
+    # Half steps are tried, and polynomials go through them.
     assert float(found.shift) == pytest.approx(mean, abs=1e-3 * width)
     assert float(found.sigma) == pytest.approx(width, rel=1e-3)
     # So broad that the deepest minimum's own width would mislead.
@@ -289,6 +289,10 @@ def test_what_the_search_excludes_need_not_be_integrated():
     assert 0.01 < width < 0.5
     assert float(quick.shift) == pytest.approx(float(whole.shift), abs=1e-4 * width)
     assert float(quick.sigma) == pytest.approx(width, rel=1e-4)
+    # However abruptly the hopeless begins, it does not reach over.
+    abrupt = found(jnp.asarray(np.where(near, search, search.max() + 1e7)))
+    assert float(abrupt.shift) == pytest.approx(float(whole.shift), abs=1e-4 * width)
+    assert float(abrupt.sigma) == pytest.approx(width, rel=1e-4)
     # The word of the search counts: one that excludes the truth moves the answer.
     without_truth = jnp.asarray(np.where(near, search.max() + 1e4, search))
     assert abs(float(found(without_truth, shift + 8).shift) - shift) > 1

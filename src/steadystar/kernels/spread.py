@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.interpolate import CubicSpline
 
 from steadystar.kernels import spline
 from steadystar.kernels.matching import inlying_with_scale
@@ -29,11 +28,13 @@ from steadystar.kernels.velocity import (
 
 _TRIAL = 5
 """Tenths of a step between the trials of `spread`: a line is seven times as wide, so that
-a cubic spline through them is good to 0.01 of the width of the narrowest minimum."""
-_NEAR = 100.0
+a polynomial through eight of them is good to 0.02 of the width of the narrowest minimum."""
+_NEAR = 60.0
 """Where the search is worse than its best by more than this in chi squared, `spread` takes
 its word: the probability there is nothing, whatever is marginalized."""
-_MORE, _TOGETHER = 5, 8
+_STENCIL = 8
+"""Trials that a polynomial goes through."""
+_TOGETHER = 4
 
 
 def _tried(
@@ -43,17 +44,17 @@ def _tried(
     tenths: Int[Array, " trial"],
     search: Float[Array, " lag"],
 ) -> Float[Array, " trial"]:
-    """Return the objective of every trial, as the search has it where that is hopeless."""
+    """Return the objective of every trial, infinite where the search is hopeless."""
     phases, reach = prior.lines.shape[0], search.size // 2
-    search = search.astype(jnp.float64)
     lag = tenths // phases + reach
     inside = (lag >= 0) & (lag + 1 < search.size)
     lag = jnp.clip(lag, 0, search.size - 2)
     coarse = jnp.minimum(search[lag], search[lag + 1])
     hopeless = inside & (coarse > search.min() + _NEAR)
-    # A few more, so that the step to what is taken from the search does not ring.
+    # A few more, so that all that is between two hopeful ones can be interpolated.
     likely = (~hopeless).astype(search.dtype).at[tenths.size // 2].set(1)
-    wanted = jnp.convolve(likely, jnp.ones(2 * _MORE + 1), mode="same") > 0.5
+    around = jnp.ones(_STENCIL + 1, search.dtype)
+    wanted = jnp.convolve(likely, around, mode="same") > 0.5
     fill = -tenths.size % _TOGETHER
     groups = [
         jnp.pad(a, (0, fill), mode="edge").reshape(-1, _TOGETHER)
@@ -72,16 +73,23 @@ def _tried(
             group[0],
         )
 
-    found = jax.lax.map(some, tuple(groups)).ravel()[: tenths.size]
-    best = jnp.argmin(found)
-    return jnp.where(found < jnp.inf, found, found[best] + coarse - coarse[best])
+    return jax.lax.map(some, tuple(groups)).ravel()[: tenths.size]
 
 
 def _in_between(trials: int) -> Float[np.ndarray, "tenth trial"]:
-    """Return the matrix that takes trials to a cubic spline at every tenth."""
-    at = np.arange(trials)
-    tenths = np.arange(_TRIAL * (trials - 1) + 1) / _TRIAL
-    return CubicSpline(at, np.eye(trials))(tenths)
+    """Return the matrix that takes trials to polynomials at every tenth.
+
+    Each goes through the trials around: unlike a spline, it does not carry what is
+    wrong in one place to others.
+    """
+    matrix = np.zeros((_TRIAL * (trials - 1) + 1, trials))
+    for tenth, row in enumerate(matrix):
+        first = tenth // _TRIAL - (_STENCIL // 2 - 1)
+        nodes = np.arange(_STENCIL) + min(max(first, 0), trials - _STENCIL)
+        for node in nodes:
+            others = nodes[nodes != node]
+            row[node] = np.prod((tenth / _TRIAL - others) / (node - others))
+    return matrix
 
 
 class Spread(NamedTuple):
@@ -120,9 +128,13 @@ def spread(
     middle = jnp.round(phases * shift).astype(jnp.int32)
     offset = jnp.arange(-steps * phases, steps * phases + 1, _TRIAL, dtype=jnp.int32)
     still = standing(equations, prior, 1 + star)
-    objective = _tried(equations, prior, still, middle + offset, search)
-    # The tenths between the trials.
-    objective = jnp.asarray(_in_between(offset.size)) @ objective
+    trials = _tried(equations, prior, still, middle + offset, search)
+    # The tenths between the trials, where all that they need was tried.
+    between = _in_between(offset.size)
+    tried = trials < jnp.inf
+    missing = np.abs(np.sign(between)) @ (~tried).astype(trials.dtype)
+    objective = jnp.asarray(between) @ jnp.where(tried, trials, 0)
+    objective = jnp.where(missing < 0.5, objective, jnp.inf)
     offset = jnp.arange(-steps * phases, steps * phases + 1, dtype=jnp.int32)
     p = jnp.exp((objective.min() - objective) / 2)
     p = p / p.sum()
