@@ -317,17 +317,19 @@ def test_batches_do_not_change_what_is_measured():
 def test_spectra_that_need_more_rounds_get_them_whichever_batch_they_are_in(
     monkeypatch,
 ):
-    _, clean = one_hundred()
-    spectra = observe(clean, 100.0, 23)
-    monkeypatch.setattr(velocities, "_ROUNDS", 0)  # enough for few
+    # Where the search begins is good enough for FGK stars; of hot ones many go far.
+    velocity = np.random.default_rng(23).uniform(-200, 200, 96)
+    label = np.tile([15000.0, 4.0, 0.0], (96, 1))
+    spectra = observe(stars(velocity, label, vsini=100.0), 30.0, 24)
     together = measure_velocities(spectra, templates())
-    assert not has(together, Status.NOT_CONVERGED).any()
+    open_ = has(together, Status.NOT_CONVERGED)
     with monkeypatch.context() as few:
         few.setattr(velocities, "_HELD", 1)  # a batch at a time
         assert measure_velocities(spectra, templates()).equals(together)
     monkeypatch.setattr(velocities, "_MORE_ROUNDS", 0)
     hurried = has(measure_velocities(spectra, templates()), Status.NOT_CONVERGED)
-    assert set(np.flatnonzero(hurried) // 32) == {0, 1, 2}
+    assert set(np.flatnonzero(hurried & ~open_) // 32) == {0, 1, 2}
+    assert open_.sum() < hurried.sum() / 3
     assert not hurried.all()
 
 
@@ -342,15 +344,21 @@ def test_curves_are_kept_on_request():
         assert best == pytest.approx(true, abs=12)
 
 
-def test_hot_stars_have_errors_as_large_as_what_they_do_not_say():
+def test_hot_stars_have_errors_as_large_as_what_they_do_not_say(monkeypatch):
     # Few and broad lines: noise looks like narrow ones, at many velocities.
-    velocity = np.random.default_rng(11).uniform(-200, 200, 32)
-    label = np.tile([15000.0, 4.0, 0.0], (32, 1))
-    clean = stars(velocity, label, vsini=100.0)
-    found = measure_velocities(observe(clean, 30, 12), templates())
+    velocity = np.random.default_rng(11).uniform(-200, 200, 128)
+    label = np.tile([15000.0, 4.0, 0.0], (128, 1))
+    spectra = observe(stars(velocity, label, vsini=100.0), 30, 12)
+
+    def scatter(found):
+        pulls = (found["rv_raw"] - velocity) / found["rv_raw_err"]
+        return pulls.filter(pulls.is_finite()).std()
+
+    found = measure_velocities(spectra, templates())
     measured = found["rv_raw"].is_finite()
-    assert measured.sum() > 24
-    pulls = ((found["rv_raw"] - velocity) / found["rv_raw_err"]).filter(measured)
-    # The width of the deepest minimum would make it three and more.
-    assert pulls.std() < 2.0
+    assert measured.sum() > 100
+    assert scatter(found) < 2.4
+    # The width of the deepest minimum is that of noise as well.
+    monkeypatch.setattr(velocities, "_BROAD", np.inf)
+    assert scatter(measure_velocities(spectra, templates())) > 1.2 * scatter(found)
     assert found["rv_raw_err"].filter(measured).median() > 3.0

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Spectra of a group."""
 _BATCH = 32
 

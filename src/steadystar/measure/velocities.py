@@ -70,7 +70,7 @@ _ON_DEVICE = 2048
 # Spectra of which results are held, 15 kB each, so that the few of each batch that need
 # more are worked on together.
 _HELD = 1024
-_ROUNDS, _MORE_ROUNDS = 3, 20
+_ROUNDS, _MORE_ROUNDS = 2, 20
 _POOR_FIT = 3.0
 _FASTEST = 10_000.0
 # In grid steps: a likelihood wider than this is integrated, so far to either side, and

@@ -194,7 +194,7 @@ STAGES = (
         "measure",
         "Measuring velocities",
         ("measure", "absolute"),
-        4,
+        5,
         plan_measuring,
         measure_shard,
         _measure,
