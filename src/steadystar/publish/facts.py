@@ -79,6 +79,10 @@ class Facts:
         """The visits that have a velocity."""
         return self.visits.filter("measured")
 
+    def columns_measured(self, *names: str) -> pl.DataFrame:
+        """Some columns of the same: all of a large survey's are its memory once more."""
+        return self.visits.select(*names, "measured").filter("measured")
+
     def of_arm(self, arm: str) -> pl.DataFrame:
         """The visits with a velocity in one arm."""
         return self.visits.filter(pl.col("measured") & (pl.col("arm") == arm))

@@ -88,7 +88,7 @@ def opening(facts: Facts, inputs: ReportInputs) -> str:
 def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
     """The numbers at the top of the first page."""
     visits, stars = facts.visits, facts.stars
-    good = facts.measured
+    good = facts.columns_measured("arm")
     made = [*_gained(facts, inputs)]
     if stars["variable"].is_not_null().any():
         made.append(Headline(f"{int(stars['variable'].sum()):,}", "variable stars"))
@@ -103,7 +103,7 @@ def headlines(facts: Facts, inputs: ReportInputs) -> list[Headline]:
     if len(facts.labels) and "teff" in stars.columns:
         warm = int(stars["teff"].is_finite().sum())
         made.append(Headline(f"{warm:,}", "stars with a temperature"))
-    absolute = facts.absolute.filter("measured")
+    absolute = facts.absolute.select("measured").filter("measured")
     if facts.both:
         made.append(Headline(f"{len(absolute):,}", "absolute velocities beside these"))
     for column, name in (("night", "nights"), ("exposure", "exposures")):

@@ -213,7 +213,7 @@ def scatter_or_density(
     *,
     color: Color,
     label: str = "",
-    hover: Sequence[str] = (),
+    hover: Sequence[str] | pl.Series = (),
     edges: tuple[Array, Array] | None = None,
     size: Real = 4,
     unit: str = "points",
@@ -225,7 +225,7 @@ def scatter_or_density(
     """
     good = np.isfinite(x) & np.isfinite(y)
     if good.sum() <= limit:
-        texts = [hover[i] for i in np.flatnonzero(good).tolist()] if hover else []
+        texts = [hover[i] for i in np.flatnonzero(good).tolist()] if len(hover) else []
         opacity = 0.8 if good.sum() < 2000 else 0.4
         return Points(
             x[good], y[good], color, label, hover=texts, size=size, opacity=opacity

@@ -32,12 +32,14 @@ def differences(facts: Facts) -> pl.DataFrame:
     reference are left out (their relative velocity is zero by definition), and stars
     with one such spectrum.
     """
-    relative = usable(facts.visits).filter(~pl.col("reference"))
+    drawn = ("visit_id", "star_id", "arm", "value", "error", "measured", "status")
+    visits = facts.visits.select(*drawn, "reference_visit_id", "reference")
+    relative = usable(visits).filter(~pl.col("reference"))
     both = relative.select(
         *("visit_id", "star_id", "arm", "value", "error"),
         pl.col("reference_visit_id").fill_null("").alias("_zero"),
     ).join(
-        usable(facts.absolute)
+        usable(facts.absolute.select(drawn))
         .select("visit_id", "arm", "value", "error")
         .unique(["visit_id", "arm"], keep="first", maintain_order=True),
         on=["visit_id", "arm"],

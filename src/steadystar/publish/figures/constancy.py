@@ -35,7 +35,8 @@ _GAIN = "Constant stars before and after calibration"
 
 def before_and_after(facts: Facts, options: ReportOptions) -> Figure | Missing:
     """Scatter of each constant star with and without the zero points, per arm."""
-    rows = facts.measured.filter(
+    drawn = ("star_id", "arm", "snr", "correction", "steady", "before", "after")
+    rows = facts.columns_measured(*drawn).filter(
         pl.col("steady") & pl.col("before").is_finite() & pl.col("after").is_finite()
     )
     stars = (

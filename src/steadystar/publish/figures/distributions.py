@@ -34,17 +34,19 @@ _MOST_VIOLINS = 40
 _UNIT = "spectrograph "
 _FEWEST = 3
 """Constant stars from which on a common motion shows."""
+_DRAWN = ("star_id", "arm", "unit", "exposure", "place", "steady", "before")
 
 
 def by_spectrograph(facts: Facts) -> Figure | Missing:
     """Measured velocities of constant stars about their mean, for each spectrograph."""
     title = "Distribution in each spectrograph or telescope"
-    rows = facts.measured.filter(pl.col("steady") & pl.col("before").is_finite())
+    rows = facts.columns_measured(*_DRAWN)
+    rows = rows.filter(pl.col("steady") & pl.col("before").is_finite())
     units = rows.filter(pl.col("unit") != "")["unit"].unique().to_list()
     if not units:
         reason = (
             "No constant star has two velocities and a known spectrograph or telescope."
-            if len(facts.measured)
+            if facts.visits["measured"].any()
             else "There is no velocity."
         )
         return Missing("spectrographs", title, reason)
@@ -81,7 +83,7 @@ def by_spectrograph(facts: Facts) -> Figure | Missing:
 def by_exposure(facts: Facts) -> Figure | Missing:
     """The same for each exposure of the spectrograph with the most constant stars."""
     title = "Distribution in each exposure"
-    rows = facts.measured.filter(
+    rows = facts.columns_measured(*_DRAWN).filter(
         pl.col("steady") & pl.col("before").is_finite() & pl.col("place").is_not_null()
     )
     if not len(rows):

@@ -52,7 +52,9 @@ def star_efficiencies(facts: Facts) -> pl.DataFrame:
     calibrated velocities, bias taken out by jackknife), km/s, and ``efficiency``, percent.
     """
     limit = pl.col("rv_limit")
-    rows = usable(facts.absolute).filter("steady", limit.is_finite() & (limit > 0))
+    drawn = ("star_id", "arm", "snr", "rv_limit", "value", "steady")
+    absolute = facts.absolute.select(*drawn, "measured", "status")
+    rows = usable(absolute).filter("steady", limit.is_finite() & (limit > 0))
     stars = rows.group_by("star_id", "arm", maintain_order=True).agg(
         pl.len().alias("n"),
         pl.col("snr").filter(pl.col("snr").is_finite()).median().alias("snr"),

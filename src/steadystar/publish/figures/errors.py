@@ -51,7 +51,9 @@ def error_against_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
     claimed = (
         pl.when(pl.col("raw_error").is_finite()).then("raw_error").otherwise("error")
     )
-    good = facts.measured.with_columns(claimed.alias("claimed")).filter(
+    drawn = ("star_id", "arm", "snr", "raw_error", "error")
+    good = facts.columns_measured(*drawn).with_columns(claimed.alias("claimed"))
+    good = good.filter(
         positive("snr") & pl.col("claimed").is_finite() & (pl.col("claimed") > 0)
     )
     if not len(good):
@@ -71,7 +73,7 @@ def error_against_snr(facts: Facts, options: ReportOptions) -> Figure | Missing:
             error,
             options.aggregate_above,
             color=arm_color(arm, facts.arms),
-            hover=rows["star_id"].to_list(),
+            hover=rows["star_id"],
             edges=(x_edges, y_edges),
         )
         level = median(snr * error)
@@ -124,7 +126,8 @@ def _final(rows: pl.DataFrame, claimed: Array) -> str:
 
 def pulls(facts: Facts, options: ReportOptions) -> Figure | Missing:
     """Velocities of constant stars about their mean, in units of their errors."""
-    rows = facts.measured.filter(pl.col("pull").is_finite())
+    rows = facts.columns_measured("arm", "snr", "pull", "pull_given")
+    rows = rows.filter(pl.col("pull").is_finite())
     if len(rows) < FEWEST:
         return Missing(
             "pulls",

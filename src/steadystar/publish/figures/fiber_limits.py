@@ -26,9 +26,14 @@ _OUTLYING = 5.0
 
 def limit_by_fiber(facts: Facts) -> list[Figure]:
     """Photon limit at S/N 1 by fiber, one figure an arm; nothing for a few fibers."""
-    rows = facts.absolute.filter(
-        (pl.col("rv_limit") > 0) & positive("snr") & pl.col("fiber").is_not_null()
-    ).with_columns(pl.col("fiber").cast(pl.Float64, strict=False))
+    drawn = ("star_id", "arm", "unit", "fiber", "snr", "rv_limit")
+    rows = (
+        facts.absolute.select(drawn)
+        .filter(
+            (pl.col("rv_limit") > 0) & positive("snr") & pl.col("fiber").is_not_null()
+        )
+        .with_columns(pl.col("fiber").cast(pl.Float64, strict=False))
+    )
     rows = rows.filter(pl.col("fiber").is_finite(), pl.col("rv_limit").is_finite())
     if rows["fiber"].n_unique() <= _FEWEST_FIBERS:
         return []

@@ -32,9 +32,16 @@ _ROAMING = 0.1
 
 def fiber_remainders(facts: Facts) -> list[Figure | Missing]:
     """Residuals of the constant stars of each fiber, one figure an arm."""
-    rows = facts.measured.filter(
-        pl.col("steady") & pl.col("after").is_finite() & pl.col("fiber").is_not_null()
-    ).with_columns(pl.col("fiber").cast(pl.Float64, strict=False))
+    drawn = ("star_id", "arm", "unit", "fiber", "steady", "before", "after")
+    rows = (
+        facts.columns_measured(*drawn, "correction")
+        .filter(
+            pl.col("steady")
+            & pl.col("after").is_finite()
+            & pl.col("fiber").is_not_null()
+        )
+        .with_columns(pl.col("fiber").cast(pl.Float64, strict=False))
+    )
     rows = rows.filter(pl.col("fiber").is_not_null())
     draw = _deviations_of_arm if _roam(rows) else _fibers_of_arm
     made = [draw(facts, rows, arm) for arm in facts.arms]

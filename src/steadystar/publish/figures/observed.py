@@ -112,7 +112,8 @@ def _nights(facts: Facts) -> Panel | None:
 
 
 def _snr(facts: Facts) -> Panel | None:
-    positive = facts.visits.filter(pl.col("snr").is_finite() & (pl.col("snr") > 0))
+    positive = facts.visits.select("arm", "snr")
+    positive = positive.filter(pl.col("snr").is_finite() & (pl.col("snr") > 0))
     if not len(positive):
         return None
     lowest = 0.5

@@ -101,7 +101,9 @@ class _Curve:
 
 def precision_by_snr(facts: Facts) -> Figure | Missing:
     """Scatter of constant stars against S/N: before, after, and in one fiber only."""
-    rows = usable(facts.visits).filter("steady")
+    drawn = ("star_id", "arm", "telescope", "unit", "fiber", "snr", "correction", "raw")
+    visits = facts.visits.select(*drawn, "value", "steady", "measured", "status")
+    rows = usable(visits).filter("steady")
     lit = rows.filter(positive("snr"))
     if not len(lit):
         reason = "No constant star has a signal-to-noise ratio."

@@ -30,7 +30,11 @@ _MJD = 2_400_000.5
 
 def precision_by_run(facts: Facts) -> Figure | Missing:
     """Scatter and mean deviation of constant stars in each night, month or year."""
-    rows = usable(facts.visits).filter("steady", pl.col("after").is_finite())
+    drawn = ("star_id", "arm", "telescope", "night", "bjd", "snr", "correction")
+    visits = facts.visits.select(
+        *drawn, "before", "after", "steady", "measured", "status"
+    )
+    rows = usable(visits).filter("steady", pl.col("after").is_finite())
     rows = rows.with_columns(_time=_times(rows)).filter(pl.col("_time").is_finite())
     if not len(rows):
         reason = "No velocity of a constant star with a repeat has a date."

@@ -114,7 +114,7 @@ def snr_listing(facts: Facts) -> Listing | None:
     """Numbers and shares above the usual limits, an arm a row."""
     rows = []
     for arm in facts.arms:
-        of_arm = facts.visits.filter(pl.col("arm") == arm)
+        of_arm = facts.visits.select("arm", "snr").filter(pl.col("arm") == arm)
         snr = finite(of_arm["snr"])
         if not snr.size:
             continue

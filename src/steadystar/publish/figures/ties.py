@@ -76,7 +76,10 @@ def _family(facts: Facts, inputs: ReportInputs, family: str) -> Figure | None:
         return None
     place = np.full(len(table) + 1, -1)
     place[cells.rows] = cells.cell
-    visits = facts.visits.with_columns(_cell=pl.Series(place[facts.groups[family]]))
+    drawn = ("star_id", "reference_visit_id", "steady", "measured", "status")
+    visits = facts.visits.select(drawn).with_columns(
+        _cell=pl.Series(place[facts.groups[family]])
+    )
     visits = usable(visits).filter("steady", pl.col("_cell") >= 0)
     # Velocities against different references, as in two arms, have different zeros.
     zero = pl.struct("star_id", "reference_visit_id")

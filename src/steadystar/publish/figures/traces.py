@@ -63,7 +63,9 @@ def observed_frame(
 
     ``families`` are those of the zero points that were taken off.
     """
-    rows = usable(facts.absolute).filter(
+    drawn = ("visit_id", "star_id", "arm", "unit", "exposure", "night", "rv_obs", "raw")
+    drawn += ("raw_error", "value", "error", "after", "expected", "steady")
+    rows = usable(facts.absolute.select(*drawn, "measured", "status")).filter(
         "steady",
         pl.col("rv_obs").is_finite() & pl.col("raw").is_finite(),
         pl.col("after").is_finite(),
