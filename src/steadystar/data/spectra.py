@@ -254,21 +254,31 @@ class Spectra:
         size = int(inside.sum(axis=1).max(initial=0))
         first = np.argmax(inside, axis=1)
         first = np.minimum(first, self.flux.shape[1] - size)
-        take = first[:, None] + np.arange(size)
-        kept = np.take_along_axis(inside, take, 1)
+
+        def cut(values):
+            pairs = zip(values, first, strict=True)
+            rows = [row[begin : begin + size] for row, begin in pairs]
+            return np.stack(rows) if rows else values[:, :size]
+
         return replace(
             self,
-            wave=np.take_along_axis(self.wave, take, 1),
-            flux=np.take_along_axis(self.flux, take, 1),
-            ivar=np.where(kept, np.take_along_axis(self.ivar, take, 1), np.float32(0)),
+            wave=cut(self.wave),
+            flux=cut(self.flux),
+            ivar=np.where(cut(inside), cut(self.ivar), np.float32(0)),
         )
 
     def snr(self) -> NDArray[np.float64]:
         """Median signal-to-noise ratio per usable pixel, ``(spectrum,)``; NaN if none."""
-        ratio = np.where(
-            self.ivar > 0, self.flux * np.sqrt(self.ivar.astype(np.float64)), np.nan
-        )
-        some = (self.ivar > 0).any(axis=1)
+        usable = self.ivar > 0
+        number = usable.sum(axis=1)
+        some = np.flatnonzero(number)
+        with np.errstate(over="ignore", invalid="ignore"):
+            ratio = self.flux[some] * np.sqrt(self.ivar[some])
+        # Those that do not count come last.
+        ratio[~usable[some]] = np.inf
+        ratio.sort(axis=1)
+        rows, last = np.arange(len(some)), number[some] - 1
+        middle = ratio[rows, last // 2], ratio[rows, (last + 1) // 2]
         result = np.full(len(self), np.nan)
-        result[some] = np.nanmedian(ratio[some], axis=1)
+        result[some] = np.mean(middle, axis=0, dtype=np.float64)
         return result

@@ -240,7 +240,7 @@ def _slope(prior: LinePrior, tenths, coefficients) -> Float[Array, " knot"]:
 
 
 def _rough_slope(star: Float[Array, " knot"]) -> Float[Array, " knot"]:
-    """Return the same from the lines alone, good to 3%: enough for a step."""
+    """Return the same from the lines alone, good to 5% (rms): enough for a step."""
     size, padded = star.size, jnp.pad(star, 2)
     near, far = (
         padded[2 - k : 2 - k + size] - padded[2 + k : 2 + k + size] for k in (1, 2)
@@ -290,11 +290,11 @@ def _settle(
 
 
 def _searched(
-    curves: Float[Array, "anchor lag"], prior: LinePrior
+    curves: Float[Array, "anchor lag"], lowest: Int[Array, ""], prior: LinePrior
 ) -> tuple[Int[Array, ""], Float[Array, " knot"]]:
-    """Return the shift in tenths where the search is best, and the best anchor there."""
+    """Return the shift in tenths around the lowest lag, and the best anchor there."""
     search, phases = curves.min(0), prior.lines.shape[0]
-    lowest, reach = jnp.argmin(search), search.size // 2
+    reach = search.size // 2
     near = vertex(jax.lax.dynamic_slice(search, (lowest - 1,), (3,)))
     inner = (lowest > 0) & (lowest < search.size - 1) & ~near.flat
     offset = jnp.where(inner, jnp.clip(near.offset, -0.5, 0.5), 0.0)
@@ -331,7 +331,8 @@ def measure(
     curves = anchor_curves(spline.normal_equations(placed), prior.anchors, reach)
     search = curves.min(0)
     lowest, rival = lowest_minimum(search)
-    state = _settle(placed, prior, *_searched(curves, prior), rounds, reach)
+    begin, star = _searched(curves, lowest, prior)
+    state = _settle(placed, prior, begin, star, rounds, reach)
     placed, equations = state.placed, state.equations
 
     # Trials as far apart as the curve is wide: chi squared changes by about one.

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 AT_ONCE = 4
-"""Spectra of a group."""
+"""Spectra of a group: what a trial velocity of four needs stays in a cache of 1 MB."""
 _BATCH = 32
 
 

@@ -130,12 +130,14 @@ def prepare(
         log_wave = log_wave + np.log1p(np.nan_to_num(bary_corr) / C_KMS)[:, None]
     inside = (log_wave >= np.log(window.low)) & (log_wave <= np.log(window.high))
 
-    value, weight, hit = _normalize(wide, continuum, grid)
+    apart = np.median(np.diff(log_wave, axis=1), axis=1)
+    pixel = float(np.median(apart)) / grid.step
+    value, weight, hit = _normalize(wide, continuum, pixel)
     weight = np.where(inside, weight, np.float32(0))
     position = (log_wave - np.log(grid.start)) / grid.step
     index = np.floor(position)
     n_good = (weight > 0).sum(axis=1)
-    expected = np.log(window.high / window.low) / np.median(np.diff(log_wave), axis=1)
+    expected = np.log(window.high / window.low) / apart
     few = n_good < np.maximum(min_good_fraction * expected, 1)
     flags = np.where(few, int(Status.NO_DATA), 0)
     flags |= np.where((hit & inside).any(axis=1), int(Status.COSMIC_RAYS), 0)
@@ -211,8 +213,11 @@ def _batch(number: int) -> int:
     return _FEW if number <= _FEW else _BATCH
 
 
-def _normalize(wide: Spectra, continuum: str, grid: LogGrid):
-    """Continuum and cosmic rays in batches; returns lines, weights, pixels that were hit."""
+def _normalize(wide: Spectra, continuum: str, pixel: float):
+    """Continuum and cosmic rays in batches; returns lines, weights, pixels that were hit.
+
+    ``pixel`` is the width of one in grid steps.
+    """
     wave = wide.wave_2d
     first, last = wave[:, :1], wave[:, -1:]
     used = wide.ivar > 0
@@ -226,8 +231,7 @@ def _normalize(wide: Spectra, continuum: str, grid: LogGrid):
     if continuum == "polynomial":
         segments = 1  # has none, and need not be compiled for each number
     sigma_steps = 1 / _STEP_PER_SIGMA
-    spacing = np.median(np.diff(np.log(wave), axis=1)) / grid.step
-    reach = max(1, round(0.8 * sigma_steps / spacing))
+    reach = max(1, round(0.8 * sigma_steps / pixel))
 
     parts = []
     batch = _batch(len(wide))

@@ -74,8 +74,10 @@ _ROUNDS, _MORE_ROUNDS = 2, 20
 _POOR_FIT = 3.0
 _FASTEST = 10_000.0
 # In grid steps: a likelihood wider than this is integrated, so far to either side, and
-# holds no velocity if more than this share of the probability lies at the ends.
-_BROAD, _SPREAD, _BEYOND = 0.12, 30, 0.01
+# holds no velocity if more than this share of the probability lies at the ends. Narrower
+# ones, integrated, have errors within 9% of the parabola's and velocities within 0.09 of an
+# error (979 spectra of 0.06 to 0.2); hot stars' pulls change by 0.03 at most.
+_BROAD, _SPREAD, _BEYOND = 0.2, 30, 0.01
 # Pure noise at S/N 3.5 to 300, 640 spectra each: its best lag is better than the median
 # one and than no lines by 18.8 at most. See tests/measure/test_velocities.py.
 FLAT_CONTRAST = 20.0

@@ -94,7 +94,7 @@ HOT_STAGES = (
         "rest",
         "Measuring hot stars",
         (),
-        1,
+        2,
         plan_rest,
         rest_shard,
         _rest,
