@@ -1,4 +1,4 @@
-"""Write the reference of columns from the schema.
+"""Write the reference of columns from the schema, and of status flags.
 
     python docs/make_columns.py
 
@@ -9,6 +9,7 @@ when ``docs/columns.md`` is no longer what this makes.
 from pathlib import Path
 
 from steadystar.data import schema
+from steadystar.data.status import FATAL, SENTENCES, Status
 
 PAGE = Path(__file__).with_name("columns.md")
 
@@ -56,7 +57,7 @@ TABLES = {
 START = """\
 # Columns
 
-<!-- Made by `python docs/make_columns.py` from `steadystar/data/schema.py`. -->
+<!-- Made by `python docs/make_columns.py` from `schema.py` and `status.py` in `steadystar/data`. -->
 
 Every column of every table: this page is made from the same list that the readers, the
 catalogs and the report take their columns from. Each column has an anchor of its own,
@@ -66,6 +67,18 @@ files; UCDs follow UCD1+ 1.5, and are in the FITS, VOTable and Parquet files. Te
 missing where nothing was measured that could fill it. Tables may hold more columns: those
 that a user's own table had.
 """
+
+FLAGS = """\
+## Status flags
+
+`status` is the sum of the values of all flags that are set; 0 says that nothing is wrong.
+`steadystar.data.status.explain(status)` gives their sentences in words, and
+`pl.col("status") & int(steadystar.Status.DOUBLE_LINED) != 0` finds the rows with one of them.
+*velocity* says whether there is one all the same; where not, the row holds NaN.
+"""
+
+WITHOUT = FATAL | Status.SURVEY_FLAG
+"""No velocity: none was measured, or the survey's is not taken."""
 
 
 def kind(column: schema.Column) -> str:
@@ -95,6 +108,12 @@ def elsewhere() -> list[str]:
     ]
 
 
+def flag_row(flag: Status) -> str:
+    velocity = "no" if flag in WITHOUT else "yes"
+    meaning = SENTENCES[flag].replace("|", "\\|")
+    return f"| `{flag.name}` | {flag.value} | {velocity} | {meaning} |"
+
+
 def page() -> str:
     lines = [START]
     for table, sentence in TABLES.items():
@@ -104,6 +123,8 @@ def page() -> str:
         lines += [""]
     lines += ["## By name", "", "Which tables have a column.", ""]
     lines += ["| column | tables |", "|---|---|", *elsewhere()]
+    lines += ["", FLAGS, "| flag | value | velocity | meaning |", "|---|---|---|---|"]
+    lines += [flag_row(flag) for flag in Status]
     return "\n".join(lines) + "\n"
 
 
