@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from steadystar.infer.sine_fit import fit_sines, fit_sines_at
+from steadystar.infer.sine_fit import _inverse, fit_sines, fit_sines_at
 from steadystar.infer.sines import Sampling
 
 
@@ -132,3 +132,20 @@ def test_fits_side_by_side_are_those_of_one_after_the_other(known, noise_known):
         assert_allclose(found.amplitude, alone.amplitude, rtol=1e-9)
         assert_allclose(found.frequency_err, alone.frequency_err, rtol=1e-6)
     assert together[0].amplitude[0] == pytest.approx(5, abs=0.6)
+
+
+def test_a_fit_that_the_visits_hardly_determine_ends_nothing():
+    # A sine and its slope that are nearly the same function of time at the visits.
+    rng = np.random.default_rng(4)
+    for nearly in 10.0 ** np.arange(-16, -4):
+        design = rng.normal(size=(12, 4))
+        design[:, 3] = design[:, 2] + nearly * rng.normal(size=12)
+        found = _inverse(design)
+        assert found.shape == (4, 4)
+        if nearly > 1e-7:
+            # To what is left of sixteen digits when the condition is squared.
+            exact = np.linalg.pinv(design) @ np.linalg.pinv(design).T
+            np.testing.assert_allclose(found, exact, rtol=1e-6)
+        elif nearly < 1e-9:
+            assert np.isnan(found).all()
+    assert np.isnan(_inverse(rng.normal(size=(3, 4)))).all()

@@ -164,10 +164,13 @@ def _scatter_left(residual: Array, err: Array, freedom: int) -> Array:
 
 
 def _inverse(design: Array) -> Array:
-    """Covariance of the parameters; NaN where visits are fewer than these."""
+    """Covariance of the parameters; NaN where the visits do not determine them."""
     scale = np.linalg.norm(design, axis=0)
     scale = np.where(scale > 0, scale, 1)
     scaled = design / scale
-    if np.linalg.matrix_rank(scaled, 1e-8) < scaled.shape[1]:
+    _, size, right = np.linalg.svd(scaled, full_matrices=False)
+    if len(size) < scaled.shape[1] or not size[-1] > 1e-8:
         return np.full((scaled.shape[1],) * 2, np.nan)
-    return np.linalg.inv(scaled.T @ scaled) / np.outer(scale, scale)
+    # Not by the normal matrix, which squares how near to singular the design is.
+    half = right / size[:, None]
+    return half.T @ half / np.outer(scale, scale)
