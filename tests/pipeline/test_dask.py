@@ -13,10 +13,11 @@ from types import SimpleNamespace
 import distributed
 import pytest
 
-from steadystar.pipeline import connections, pools
+from steadystar.pipeline import connections, measuring, pools, run
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.connections import NoWorkers
 from steadystar.pipeline.log import open_log
+from steadystar.pipeline.mistakes import explain
 from steadystar.pipeline.pools import Cluster, Here, open_pool
 from steadystar.pipeline.run import run_pipeline
 from steadystar.pipeline.workers import expectation, make_call, refusals
@@ -197,6 +198,46 @@ def test_processes_begin_when_there_is_something_to_do(tmp_path):
         with open_pool(1, None, tmp_path, log) as here:
             assert isinstance(here, Here)
             assert list(here.map(sum, [((1, 2),)])) == [(0, 3)]
+
+
+def test_processes_of_this_machine_have_no_limit_of_memory_but_the_systems(tmp_path):
+    # At one of its own Dask pauses a process for ever, and the run with it.
+    with (
+        open_log(tmp_path / "run.log", quiet=True) as log,
+        connections.own_processes(1, tmp_path, log) as (client, _),
+    ):
+        workers = client.scheduler_info()["workers"].values()
+        assert [worker["memory_limit"] for worker in workers] == [0]
+
+
+def test_a_survey_of_which_every_process_ends_is_not_given_up(
+    go, survey, tmp_path, monkeypatch
+):
+    whole = results(go(survey, out="whole").directory)
+    ended = []
+
+    class Ended(Exception):
+        """What Dask says of a process that is gone."""
+
+    class Doomed(Here):
+        def map(self, function, calls):
+            for number, call in enumerate(calls):
+                if call[0] is measuring.measure_shard:
+                    ended.append(number)
+                    yield number, Ended()
+                else:
+                    yield number, function(*call)
+
+        def died(self, error):
+            return isinstance(error, Ended)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "open_pool", lambda *_: nullcontext(Doomed()))
+        with pytest.raises(NoWorkers, match="fewer --workers") as told:
+            go(survey)
+    assert ended == [0, 1, 0, 0]  # each shard with the others, and alone
+    assert "has ended" in explain(told.value)
+    assert results(go(survey).directory) == whole
 
 
 def test_workers_by_address_give_the_bytes_of_one(

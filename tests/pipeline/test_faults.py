@@ -13,7 +13,7 @@ import pytest
 
 from steadystar.pipeline import ledger as ledger_module
 from steadystar.pipeline import lock as lock_module
-from steadystar.pipeline import measuring, reading
+from steadystar.pipeline import measuring, reading, shardwork
 from steadystar.pipeline.config import Configuration
 from steadystar.pipeline.faults import machine_error
 from steadystar.pipeline.inputs import find_files
@@ -162,6 +162,65 @@ def test_a_file_that_could_not_be_opened_is_tried_again_as_it_is(
     assert len(pl.read_parquet(outcome.directory / "velocities.parquet")) == 32
     assert len(pl.read_parquet(outcome.directory / "rejected.parquet")) == 0
     assert not any(go(survey).done.values())
+
+
+@pytest.mark.parametrize(
+    "short",
+    [MemoryError("no more"), RuntimeError("RESOURCE_EXHAUSTED: 3 GB are wanted")],
+)
+def test_want_of_memory_costs_no_star(go, survey, whole, monkeypatch, short):
+    star = pl.read_parquet(go(survey).directory / "stars.parquet")["star_id"][1]
+    shutil.rmtree(go(survey).directory)
+    real = measuring.measure_relative
+
+    def starved(visits, *given):
+        if everyone or star in visits["star_id"].to_list():
+            raise short
+        return real(visits, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measuring, "measure_relative", starved)
+        # Whoever it is: the machine is too small, and that is said.
+        everyone = True
+        with pytest.raises(MemoryError) as ended:
+            go(survey)
+        assert "device_batch" in explain(ended.value)
+        # One of many may want more than others; it keeps its rows meanwhile.
+        everyone = False
+        velocities = pl.read_parquet(go(survey).directory / "velocities.parquet")
+    assert velocities.filter(star_id=star)["rv"].is_nan().all()
+    assert velocities.filter(pl.col("star_id") != star)["rv"].is_finite().all()
+    assert results(go(survey).directory) == whole
+    assert not any(go(survey).done.values())
+
+
+def test_a_part_that_cannot_be_opened_is_the_machines_fault(
+    go, survey, whole, monkeypatch
+):
+
+    def lost(path):
+        raise UnreadableFile(path, "Stale file handle") from refusal(errno.ESTALE)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shardwork, "read_shard", lost)
+        with pytest.raises(OSError, match="Stale"):
+            go(survey)
+    assert results(go(survey).directory) == whole
+
+
+def test_a_directory_that_cannot_be_looked_at_is_not_taken_for_another(
+    tmp_path, monkeypatch
+):
+    with only_run(tmp_path) as hold:
+
+        def fails(*_, **__):
+            raise refusal(errno.EIO)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", fails)
+            with pytest.raises(OSError, match="Input/output error"):
+                hold.check()
+        hold.check()
 
 
 def test_libraries_words_for_a_full_disk_are_understood():

@@ -10,7 +10,7 @@ import pytest
 from steadystar.data.schema import columns, empty
 from steadystar.data.status import Status
 from steadystar.data.tables import read_metadata, write_parquet
-from steadystar.pipeline import labeling
+from steadystar.pipeline import labeling, measuring, shardwork
 from steadystar.pipeline import ledger as ledger_module
 from steadystar.pipeline.config import Configuration, ConfigurationError
 from steadystar.pipeline.stages import STAGES
@@ -174,12 +174,12 @@ def test_a_shard_whose_worker_dies_keeps_its_rows_and_is_tried_again(
     whole = results(go(survey, out="whole").directory)
 
     def die(*_):
-        raise MemoryError("the worker was killed")
+        raise RuntimeError("the worker was killed")
 
     work = {stage.name: stage for stage in STAGES}["labels"]
     with monkeypatch.context() as patch:
         patch.setattr(labeling._Labels, "_do_new", die)
-        with pytest.raises(MemoryError):  # even its rows cannot be had
+        with pytest.raises(RuntimeError):  # even its rows cannot be had
             go(survey)
     assert work.rescue is labeling.fail_labels
     outcome = go(survey)
@@ -189,17 +189,17 @@ def test_a_shard_whose_worker_dies_keeps_its_rows_and_is_tried_again(
     def dies_once(self, prefix):
         calls.append(self.failure)
         if not self.failure:
-            raise MemoryError("the worker was killed")
+            raise RuntimeError("the worker was killed")
         return real(self, prefix)
 
     with monkeypatch.context() as patch:
         patch.setattr(labeling._Labels, "result", dies_once)
         outcome = go(survey, out="rescued")
-    assert set(calls) == {"", "The worker ended: MemoryError: the worker was killed"}
+    assert set(calls) == {"", "The worker ended: RuntimeError: the worker was killed"}
     labels = table(outcome)
     assert len(labels) == 32
     assert labels["teff"].is_nan().all()
-    assert "The worker ended: MemoryError" in log(outcome)
+    assert "The worker ended: RuntimeError" in log(outcome)
     assert results(go(survey, out="rescued").directory) == whole
 
 
@@ -338,3 +338,30 @@ def test_the_summary_counts_labels(go, survey, monkeypatch):
     outcome = go(survey, out="fails-True", labels={"measure": False})
     summary = json.loads((outcome.directory / "summary.json").read_text())
     assert "label_fits" not in summary
+
+
+def test_labels_are_fitted_anew_when_the_velocities_they_begin_from_are_others(
+    go, survey, monkeypatch
+):
+    whole = results(go(survey, out="whole", velocities="both").directory)
+    # The velocities of one star failed with its shard, and come in the next run.
+    star = table(go(survey, out="whole", velocities="both"), "stars")["star_id"][0]
+    real = measuring._Velocities.result
+
+    def dies(self, prefix):
+        present = shardwork._present(self.job)["star_id"].to_list()
+        if not self.failure and star in present:
+            raise RuntimeError("the worker was killed")
+        return real(self, prefix)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measuring._Velocities, "result", dies)
+        first = go(survey, velocities="both")
+    lost = table(first, "velocities").filter(star_id=star)
+    assert set(lost["method"]) == {"joint", "marginal"}
+    assert len(lost) == 16
+    assert table(first).filter(star_id=star)["rv_raw"].fill_null(np.nan).is_nan().all()
+    assert results(go(survey, velocities="both").directory) == whole
+    # From relative ones alone a fit cannot begin; from absolute ones it does.
+    go(survey, out="grown")
+    assert results(go(survey, out="grown", velocities="both").directory) == whole

@@ -46,7 +46,7 @@ QUIET = 10.0
 """How long nothing is said where there is no worker, s."""
 
 
-class NoWorkers(ValueError):
+class NoWorkers(ConfigurationError):
     """Nothing is left to work with; the message says how to go on."""
 
 
@@ -81,6 +81,9 @@ def own_processes(workers: int, directory: Path, log: RunLog):
             n_workers=workers,
             threads_per_worker=1,
             dashboard_address=None,  # pyright: ignore[reportArgumentType]
+            # At a limit of its own Dask pauses a worker for ever: it counts pages that
+            # processes share once for each, and programs once compiled stay.
+            memory_limit=0,
             silence_logs=logging.CRITICAL,
         )
         held.enter_context(cluster)
@@ -152,7 +155,7 @@ def _name() -> str:
 def _await_workers(client, address: str, log: RunLog, patience: float) -> int:
     """Wait until there are workers; return how many."""
     began, told = time.monotonic(), False
-    while not (number := len(ask(client, "ncores"))):
+    while not (number := len(ask(client, "ncores_running"))):
         if time.monotonic() > began + patience:
             raise nobody(patience)
         if not told and time.monotonic() > began + QUIET:

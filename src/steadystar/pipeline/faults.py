@@ -5,7 +5,13 @@ must not be written into a table as if a file were bad; the run goes on when the
 is well again.
 """
 
-__all__ = ["explain_os_error", "machine_error", "name_culprit", "refused"]
+__all__ = [
+    "explain_os_error",
+    "machine_error",
+    "name_culprit",
+    "out_of_memory",
+    "refused",
+]
 
 import errno
 import os
@@ -88,9 +94,18 @@ def machine_error(error: BaseException) -> OSError | None:
     return None
 
 
-def refused(error: BaseException) -> bool:
-    """Whether the operating system refused something, whatever it was."""
-    return any(isinstance(one, OSError) and one.errno for one in _chain(error))
+def refused(error: BaseException) -> OSError | None:
+    """Return what the operating system refused behind ``error``, whatever it was."""
+    found = (one for one in _chain(error) if isinstance(one, OSError) and one.errno)
+    return next(found, None)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory was not enough, that of the machine or of its accelerator."""
+    return any(
+        isinstance(one, MemoryError) or "RESOURCE_EXHAUSTED" in str(one)
+        for one in _chain(error)
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -33,15 +33,21 @@ def plan_labels(run: Run, stage: Stage) -> list[Unit]:
     match = run.ledger.records("match")["all"]
     shards, assigned = match.facts["shards"], run.ledger.path(match, "assigned")
     measured = run.ledger.records("measure")
-    base = stage.mark(run.configuration, [])
-    known = Earlier(run.ledger, run.ledger.records(stage.name), base, _TABLES)
+    records = run.ledger.records(stage.name)
     present = parts(run.ledger)
+    known: dict[str, Earlier] = {}
     units = []
     for name, record in sorted(measured.items()):
         shard = int(name.split("-")[1])
         held = tuple(present.get(shard, []))
         velocities = run.ledger.path(record, "velocities")
-        before = known.of(shard, shards)
+        # A fit begins from velocities: those of other options, or of a shard that could
+        # not be measured last time, give other ones.
+        begun = [record.facts["base"], bool(record.fingerprint)]
+        base = stage.mark(run.configuration, begun)
+        if base not in known:
+            known[base] = Earlier(run.ledger, records, base, _TABLES)
+        before = known[base].of(shard, shards)
         told = options, velocities, run.configuration.run.device_batch
         job = ShardJob(shard, shards, held, assigned, told, base, before)
         inputs = [record.outputs["velocities"].sha256, *(p.sha256 for p in held)]

@@ -116,7 +116,7 @@ def _lies_at(file: FileIO, path: Path) -> bool:
     """Whether an open file is the one that has this name now."""
     try:
         there, held = path.stat(), os.fstat(file.fileno())
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
 

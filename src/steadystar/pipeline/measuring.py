@@ -196,9 +196,15 @@ class _Velocities(ShardWork):
             self.add(group, "covariances", relative.covariances)
 
     def failed(self, visits: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        """Return rows without velocity."""
+        """Return rows without velocity, one for each kind that was asked for."""
+        options, methods = self.job.options, []
+        if options.velocities != "absolute":
+            methods.append(options.relative.method)
+        if options.velocities != "relative":
+            methods.append(METHOD)
         status = pl.col("status").fill_null(0) | int(Status.INTERNAL_ERROR)
-        return {"velocities": conform(visits.with_columns(status), "velocities")}
+        rows = [visits.with_columns(status, method=pl.lit(m)) for m in methods]
+        return {"velocities": conform(pl.concat(rows), "velocities")}
 
 
 def _unmeasured(visits: pl.DataFrame) -> pl.DataFrame:

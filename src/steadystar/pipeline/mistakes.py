@@ -7,7 +7,7 @@ from pathlib import Path
 from steadystar.calibrate.options import CalibrationError
 from steadystar.data.tables import TableError
 from steadystar.pipeline.config import ConfigurationError
-from steadystar.pipeline.faults import explain_os_error, machine_error
+from steadystar.pipeline.faults import explain_os_error, machine_error, out_of_memory
 from steadystar.pipeline.inputs import InputError
 from steadystar.pipeline.lock import AlreadyRunning, LostDirectory
 from steadystar.pipeline.results import NoResults
@@ -39,9 +39,10 @@ def explain(error: BaseException, directory: Path | None = None) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return explain_os_error(error, directory)
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         return (
-            "The machine is out of memory. Use fewer --workers, or a larger machine; then "
-            "run the same command again: it goes on where it stopped."
+            "The machine is out of memory. Use fewer --workers, or a larger machine; for a "
+            "GPU a smaller device_batch in the section run of the configuration. Then run "
+            "the same command again: it goes on where it stopped."
         )
     return None

@@ -184,7 +184,9 @@ class Cluster:
                     self._count(flight)
                     # Each worker has two units at most: one to work on, and the next.
                     while flight.waiting and len(flight.flying) < 2 * self._workers:
-                        self._submit(flight, flight.waiting.popleft())
+                        number = flight.waiting.popleft()
+                        if number in flight.left:  # else its twin has come back
+                            self._submit(flight, number)
                     landed = self._land(flight)
                 except Lost as error:
                     self._open_again(error)
@@ -206,7 +208,8 @@ class Cluster:
     def close(self):
         """End the processes of this machine, or leave the scheduler."""
         self._client = None
-        self._held.close()
+        with suppress(OSError, RuntimeError, Lost):  # what is done is done
+            self._held.close()
 
     def _open(self) -> None:
         self._held = ExitStack()
@@ -224,8 +227,7 @@ class Cluster:
         self._log.detail(f"({error})")
         until = time.monotonic() + self._patience
         while True:
-            with suppress(OSError, RuntimeError, Lost):
-                self.close()
+            self.close()
             try:
                 self._open()
                 break
@@ -244,7 +246,7 @@ class Cluster:
         now = time.monotonic()
         if now < self._counted + TICK:
             return
-        self._workers, self._counted = len(ask(self._client, "ncores")), now
+        self._workers, self._counted = len(ask(self._client, "ncores_running")), now
         while not self._news.empty():
             _, said = self._news.get()
             self._log.say(f"The worker {said['worker']} is not used. {said['why']}")

@@ -238,21 +238,22 @@ class Progress:
 
     def _write(self) -> None:
         memory, processes = self._memory()
-        now = time.monotonic()
-        for stage in self.stages:
-            if stage.is_on():
-                stage.seconds = now - self._stage_began
-        told = self._told | {
-            "said": _now(),
-            "seconds": round(now - self._began, 3),
-            "memory_bytes": memory,
-            "peak_memory_bytes": self._peak,
-            "processes": processes,
-            "last_time": self._last_time,
-            "stages": [asdict(stage) for stage in self.stages],
-        }
-        # A full disk, or a directory that has gone, is for others to tell.
+        # Two threads write: what is said last must be the newest.
         with self._lock, suppress(OSError, LostDirectory):
+            now, began = time.monotonic(), self._stage_began
+            for stage in self.stages:
+                if stage.is_on():
+                    stage.seconds = max(0.0, now - began)
+            told = self._told | {
+                "said": _now(),
+                "seconds": round(now - self._began, 3),
+                "memory_bytes": memory,
+                "peak_memory_bytes": self._peak,
+                "processes": processes,
+                "last_time": self._last_time,
+                "stages": [asdict(stage) for stage in self.stages],
+            }
+            # A full disk, or a directory that has gone, is for others to tell.
             self._hold.check()
             _overwrite(self._path, json.dumps(told).encode())
 

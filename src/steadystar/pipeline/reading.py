@@ -30,7 +30,7 @@ import polars as pl
 
 from steadystar.data.schema import conform, empty
 from steadystar.pipeline.config import ConfigurationError
-from steadystar.pipeline.faults import machine_error, refused
+from steadystar.pipeline.faults import machine_error, out_of_memory, refused
 from steadystar.pipeline.inputs import InputFile, link_or_copy, printable
 from steadystar.pipeline.ledger import (
     Record,
@@ -287,13 +287,14 @@ def _read_file(
         _raise_fault(error)
         tried = ", ".join(sentence.split(" ", 1)[0] for sentence in error.tried)
         row = _row(file, tried, error.reason, error.remedy)
-        return None, conform(pl.DataFrame([row]), "rejected"), [], refused(error)
+        again = refused(error) is not None
+        return None, conform(pl.DataFrame([row]), "rejected"), [], again
     except Exception as error:  # noqa: BLE001 - one file must not end a survey
         _raise_fault(error)
         reason = f"An unexpected error: {first_line(error)}"
         row = _row(file, "", reason, _REPORT)
         trouble = f"{file.name}: {reason}\n{traceback.format_exc()}"
-        again = refused(error) or isinstance(error, MemoryError)
+        again = refused(error) is not None or out_of_memory(error)
         return None, conform(pl.DataFrame([row]), "rejected"), [trouble], again
     if not len(observation) and not len(rejected):
         row = _row(file, "", "It holds no spectrum", "Take it out of the input folder.")

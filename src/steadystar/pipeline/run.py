@@ -15,6 +15,8 @@ from pathlib import Path
 
 from steadystar.pipeline.claims import command_of
 from steadystar.pipeline.config import Configuration, ConfigurationError
+from steadystar.pipeline.connections import NoWorkers
+from steadystar.pipeline.faults import out_of_memory, refused
 from steadystar.pipeline.inputs import InputError, find_files, printable
 from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.lock import only_run
@@ -208,8 +210,8 @@ def _settle(
 
     Those whose process died are done again, alone. Those that fail as a whole are cut;
     one that cannot be cut is rescued, and recorded with an empty mark, so that it is
-    tried again next time. A full disk, or a fault in a stage that sees the whole
-    survey, ends the run.
+    tried again next time; so is one that says itself that it must be. A full disk, want
+    of memory, or a fault in a stage that sees the whole survey, ends the run.
     """
     settled, broken = [], []
     where = pool if stage.spread else Here()
@@ -223,14 +225,17 @@ def _settle(
             broken.append((unit, outcome))
             continue
         mark = stage.mark(run.configuration, unit.inputs)
-        _record(run, stage, unit, mark, outcome, log)
+        again = bool(outcome.facts.get("again"))
+        _record(run, stage, unit, "" if again else mark, outcome, log)
         settled.append(unit.name)
-        step.advance(outcome.facts)
+        step.advance(outcome.facts, again=again)
     for unit, error in broken:
         if where.died(error) and not alone:
             settled += _settle(run, stage, pool, [unit], log, step, alone=True)
             continue
-        if stage.rescue is None or isinstance(error, OSError | ImportError):
+        if stage.rescue is None and where.died(error):
+            raise NoWorkers(_ended(stage, unit)) from error
+        if stage.rescue is None or _is_of_the_machine(error, stage):
             raise error
         log.detail("".join(traceback.format_exception(error)))
         pieces = stage.split(unit) if stage.split else []
@@ -249,7 +254,31 @@ def _settle(
         _record(run, stage, unit, "", finished, log)
         step.advance(finished.facts, again=True)
         settled.append(unit.name)
+    if len(units) > 1 and all(where.died(error) for _, error in broken):
+        records = run.ledger.records(stage.name)
+        lost = [
+            unit
+            for unit, _ in broken
+            if unit.name in records and not records[unit.name].fingerprint
+        ]
+        if len(lost) == len(units):
+            raise NoWorkers(_ended(stage, lost[0]))
     return settled
+
+
+def _is_of_the_machine(error: Exception, stage: Stage) -> bool:
+    """Whether neither a star nor a file is to blame; one file may want all memory."""
+    if isinstance(error, OSError | ImportError):
+        return True
+    return stage.split is None and bool(refused(error) or out_of_memory(error))
+
+
+def _ended(stage: Stage, unit: Unit) -> str:
+    return (
+        f"Every process that worked on {unit.name} of the stage {stage.name} has ended, "
+        "perhaps for want of memory. Use fewer --workers, or a machine with more memory; "
+        "then run the same command again: it goes on where it stopped."
+    )
 
 
 def _prefix(run: Run, stage: Stage, unit: Unit) -> Path:

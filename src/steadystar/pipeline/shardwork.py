@@ -20,9 +20,11 @@ import numpy as np
 import polars as pl
 
 from steadystar.data.spectra import Spectra
+from steadystar.pipeline.faults import out_of_memory, refused
 from steadystar.pipeline.ledger import Ledger, Record
 from steadystar.pipeline.sorting import Part
 from steadystar.pipeline.units import Result, first_line, write_tables
+from steadystar.survey.observation import UnreadableFile
 from steadystar.survey.shards import read_shard
 
 
@@ -114,7 +116,7 @@ class ShardWork(ABC):
         self.tables: dict[str, list[pl.DataFrame]] = {name: [] for name in names}
         self.lost: dict[str, str] = {}
         self.notes: dict[str, None] = {}
-        self.measured = 0
+        self.measured, self.short = 0, 0
 
     @abstractmethod
     def units(self, present: pl.DataFrame) -> pl.Expr | pl.Series:
@@ -183,6 +185,9 @@ class ShardWork(ABC):
         for group in sorted(groups):
             visits, spectra = groups[group]
             self._do_new(group, visits, _trimmed(spectra))
+        if self.short > 1 and not self.measured:
+            # Not one star's fault: all had too little.
+            raise MemoryError(next(iter(self.lost.values())))
         lost = pl.col("star_id").is_in(list(self.lost))
         self.tables["keys"] += [kept.select(_KEY), wanted.filter(~lost).select(_KEY)]
         keys = pl.concat(self.tables["keys"]).sort("_group", "star_id", "visit_id")
@@ -199,6 +204,8 @@ class ShardWork(ABC):
             "rows": {name: len(table) for name, table in tables.items()},
             "measured": self.measured,
             "failed": sorted(self.lost),
+            # With more memory it may come out otherwise.
+            "again": self.short > 0,
         }
         notes = [*self.notes]
         notes += [
@@ -216,11 +223,14 @@ class ShardWork(ABC):
             self.measured += len(visits)
         except OSError:  # a fault of the machine, which no star is to blame for
             raise
-        except Exception as error:  # noqa: BLE001 - one star must not end a survey
+        except Exception as error:  # one star must not end a survey
+            if fault := refused(error):
+                raise fault from error
             stars = visits["star_id"].unique().sort()
             if len(stars) == 1:
                 why = f"{first_line(error)}\n{traceback.format_exc()}"
                 self._give_up(group, visits, why)
+                self.short += out_of_memory(error)
                 return
             first = visits["star_id"].is_in(stars[: len(stars) // 2].implode())
             for half in (first, ~first):
@@ -268,7 +278,13 @@ def _load(
         part = job.parts[place]
         together.setdefault(_group_of(part), []).append(part)
     names = wanted["visit_id"]
-    return {group: shard_spectra(some, names) for group, some in together.items()}
+    try:
+        return {group: shard_spectra(some, names) for group, some in together.items()}
+    except UnreadableFile as error:
+        # The run wrote it itself: that it cannot be opened is the machine's fault.
+        if fault := refused(error):
+            raise fault from error
+        raise
 
 
 def shard_spectra(
