@@ -116,3 +116,33 @@ def test_signal_to_noise_is_the_median_of_usable_pixels():
     assert_allclose(made.snr(), 12)
     made.ivar[1] = 0
     assert np.isnan(made.snr()[1])
+
+
+def test_signal_to_noise_counts_usable_pixels_only():
+    rng = np.random.default_rng(3)
+    flux, ivar = rng.normal(3, 1, (6, 49)), rng.uniform(1, 4, (6, 49))
+    for row in range(6):
+        ivar[row, rng.permutation(49)[: 8 * row]] = 0
+    made = Spectra.from_arrays(WAVE[:49], flux, ivar)
+    ratio = np.where(ivar > 0, flux * np.sqrt(ivar), np.nan)
+    assert_allclose(made.snr(), np.nanmedian(ratio, axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-26, 1e-19, 1e22])
+def test_any_unit_of_flux_will_do(unit):
+    flux, sigma = np.linspace(50, 60, 50)[None], np.full((1, 50), 2.0)
+    sigma[0, 7] = 1e-3  # one pixel far from the others
+    plain = Spectra.from_arrays(WAVE, flux, sigma**-2)
+    made = Spectra.from_arrays(WAVE, unit * flux, (unit * sigma) ** -2)
+    assert (made.ivar > 0).all()
+    assert np.isfinite(made.ivar).all()
+    assert_allclose(made.flux * np.sqrt(made.ivar), plain.flux / sigma, rtol=1e-5)
+    assert_allclose(made.flux[0] / made.flux[0, 0], flux[0] / flux[0, 0], rtol=1e-6)
+
+
+def test_fluxes_in_ordinary_units_stay_as_they_are():
+    flux, ivar = np.full((2, 50), 3e-17), np.full((2, 50), 1e34)
+    ivar[0, 0] = 1e37
+    made = Spectra.from_arrays(WAVE, flux, ivar)
+    assert (made.flux == np.float32(3e-17)).all()
+    assert (made.ivar == ivar.astype(np.float32)).all()

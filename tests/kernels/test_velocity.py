@@ -293,6 +293,9 @@ def test_what_the_search_excludes_need_not_be_integrated():
     abrupt = found(jnp.asarray(np.where(near, search, search.max() + 1e7)))
     assert float(abrupt.shift) == pytest.approx(float(whole.shift), abs=1e-4 * width)
     assert float(abrupt.sigma) == pytest.approx(width, rel=1e-4)
+    # What is hopeful at the very end counts as well, with nothing beyond it.
+    end = np.where(np.abs(lags - shift) < 1.2, search, search.max() + 1e7)
+    assert float(found(jnp.asarray(end), shift - 15).beyond) > 0.9
     # The word of the search counts: one that excludes the truth moves the answer.
     without_truth = jnp.asarray(np.where(near, search.max() + 1e4, search))
     assert abs(float(found(without_truth, shift + 8).shift) - shift) > 1

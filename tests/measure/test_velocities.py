@@ -8,7 +8,7 @@ import pytest
 from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.data.status import Status
-from steadystar.measure import velocities
+from steadystar.measure import normalize, velocities
 from steadystar.measure.information import photon_limit
 from steadystar.measure.velocities import VelocityOptions, measure_velocities
 from steadystar.models.library import bundled
@@ -362,3 +362,59 @@ def test_hot_stars_have_errors_as_large_as_what_they_do_not_say(monkeypatch):
     monkeypatch.setattr(velocities, "_BROAD", np.inf)
     assert scatter(measure_velocities(spectra, templates())) > 1.2 * scatter(found)
     assert found["rv_raw_err"].filter(measured).median() > 3.0
+
+
+def test_no_spectra_have_no_velocities():
+    none = observe(one_hundred()[1][:2], 30, 5)[[]]
+    assert measure_velocities(none, templates()).columns == list(COLUMNS)
+    assert len(measure_velocities(none, templates())) == 0
+
+
+def test_a_velocity_does_not_depend_on_what_else_is_measured():
+    # Half of them say no resolution, with two kinds of pixels; some have data in a
+    # hundredth of the window, so that their continuum is another one.
+    _, clean = one_hundred()
+    sharp = observe(clean[:6], 60, 21)
+    sharp.ivar[3:, (PIXELS < 5100) | (PIXELS > 5195)] = 0
+    unknown = observe(clean[6:12], 60, 22, None)
+    coarse = Spectra(
+        unknown.wave[::2], unknown.flux[:, ::2], unknown.ivar[:, ::2],
+        unknown.resolution, unknown.frame,
+    )  # fmt: skip
+    together = Spectra.concatenate([sharp, unknown, coarse])
+
+    def measured(some):
+        options = VelocityOptions(windows={"blue": (4990.0, 5300.0)})
+        return measure_velocities(some, templates(), options, arm="blue")
+
+    found = measured(together)
+    assert found["rv_raw"].is_finite().sum() >= 15
+    for number in (0, 4, 8, 14):
+        alone = measured(together[[number]])
+        assert alone["status"].item() == found["status"][number]
+        # Of other lengths the sums are taken in another order.
+        for name in ("rv_raw", "rv_raw_err"):
+            a, b = alone[name].item(), found[name][number]
+            np.testing.assert_allclose(a, b, atol=1e-4, equal_nan=True)
+
+
+def test_pixels_that_lie_close_in_a_few_places_cost_no_others():
+    _, clean = one_hundred()
+    spectra = observe(clean[:8], 100, 23)
+    # An order that begins where another one has not ended, sorted together.
+    more = np.linspace(5100.003, 5101.003, 8)
+    wave = np.sort(np.concatenate([PIXELS, more]))
+    wave[np.searchsorted(wave, 5100.5)] = wave[np.searchsorted(wave, 5100.5) - 1] + 1e-6
+    again = Spectra.from_arrays(
+        wave,
+        np.stack([np.interp(wave, PIXELS, row) for row in spectra.flux]),
+        np.where(np.isin(wave, PIXELS), spectra.ivar[0, 0], 0) * np.ones((8, 1)),
+        RESOLUTION,
+    )
+    found = [measure_velocities(s, templates())["rv_raw"] for s in (spectra, again)]
+    np.testing.assert_allclose(found[0], found[1], atol=0.05)
+    window = normalize.Window(4990.0, 5300.0)
+    grid = normalize.grid_for(again, window, 600.0)
+    made = normalize.prepare(again, np.zeros(8), window, grid)
+    # Some ten pixels a step of the grid's, not a thousand.
+    assert made.slots < 30

@@ -10,7 +10,7 @@ in float64 and are accurate to far below 1 m/s.
 `data.resample` puts spectra on a grid for those who need that (plots, stacks, exchange).
 """
 
-__all__ = ["LogGrid", "Spectra"]
+__all__ = ["LogGrid", "Spectra", "as_float32"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +23,31 @@ from steadystar.data.constants import C_KMS
 from steadystar.data.numbers import Numbers
 
 Frame = Literal["observatory", "barycenter"]
+
+_MOST = 1e35
+"""Float32 ends at 3e38: pixels may have a thousand times the typical ivar."""
+
+
+def as_float32(
+    flux: NDArray[np.floating], ivar: NDArray[np.floating]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return flux and ivar, ``(spectrum, pixel)``, as float32.
+
+    A spectrum whose typical ivar is beyond 1e35, as in W/m^2/Hz, or below 1e-35 is
+    multiplied by a power of two; nothing depends on its unit. What does not fit even so
+    is infinite.
+    """
+    with np.errstate(all="ignore"):
+        typical = np.ones(len(ivar))
+        used = np.isfinite(ivar) & (ivar > 0)
+        extreme = used & ~((ivar > 1 / _MOST) & (ivar < _MOST))
+        for row in np.flatnonzero(extreme.any(axis=1)):
+            typical[row] = np.median(ivar[row][used[row]])
+        far = ~((typical > 1 / _MOST) & (typical < _MOST))
+        power = np.where(far, np.round(np.log2(typical) / 2), 0).astype(int)[:, None]
+        if power.any():
+            flux, ivar = np.ldexp(flux, power), np.ldexp(ivar, -2 * power)
+        return flux.astype(np.float32), ivar.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -128,7 +153,8 @@ class Spectra:
             frame: whether ``wave`` is already barycentric.
 
         Pixels whose flux or ivar is not finite, or whose ivar is negative, get
-        ``ivar = 0`` and count as missing.
+        ``ivar = 0`` and count as missing. A spectrum in units so small, or so large,
+        that float32 does not hold its ivar is multiplied by a power of two.
 
         Raises:
             ValueError: shapes disagree, or wavelengths are not positive, finite and
@@ -159,8 +185,7 @@ class Spectra:
                 "The wavelengths are not strictly monotonic: sort the pixels, or split "
                 "overlapping orders into spectra of their own."
             )
-        with np.errstate(over="ignore"):
-            flux32, ivar32 = flux.astype(np.float32), ivar.astype(np.float32)
+        flux32, ivar32 = as_float32(flux, ivar)
         usable = np.isfinite(flux32) & np.isfinite(ivar32) & (ivar32 > 0)
         sharp = np.asarray(np.nan if resolution is None else resolution, np.float64)
         sharp = np.where(np.isfinite(sharp) & (sharp > 0), sharp, np.nan)

@@ -55,6 +55,11 @@ def _tried(
     likely = (~hopeless).astype(search.dtype).at[tenths.size // 2].set(1)
     around = jnp.ones(_STENCIL + 1, search.dtype)
     wanted = jnp.convolve(likely, around, mode="same") > 0.5
+    # At the ends all that they need lies on one side.
+    half, size = _STENCIL // 2, tenths.size
+    at_first, at_last = likely[:half].max() > 0.5, likely[size - half :].max() > 0.5
+    place = jnp.arange(size)
+    wanted |= at_first & (place < _STENCIL) | at_last & (place >= size - _STENCIL)
     fill = -tenths.size % _TOGETHER
     groups = [
         jnp.pad(a, (0, fill), mode="edge").reshape(-1, _TOGETHER)

@@ -19,7 +19,7 @@ from steadystar.data import schema
 from steadystar.data.constants import C_KMS
 from steadystar.data.spectra import Spectra
 from steadystar.measure.arm import rows_by
-from steadystar.measure.extent import sharpest, stretch
+from steadystar.measure.extent import alike, sharpest
 from steadystar.measure.velocities import VelocityOptions, measure_velocities
 from steadystar.models.templates import Templates, templates_for
 
@@ -77,9 +77,13 @@ def measure_absolute(
     visits = schema.conform(visits, "visits")
     own = Templates.load(Path(options.templates)) if options.templates else None
     tables, notes = [], []
-    for arm, rows in rows_by(visits["arm"].fill_null("all")):
+    groups = (
+        (arm, ends, rows[members])
+        for arm, rows in rows_by(visits["arm"].fill_null("all"))
+        for ends, members in alike(spectra[rows], arm, options.windows)
+    )
+    for arm, (low, high), rows in groups:
         some = spectra[rows]
-        low, high = stretch(some, arm, options.windows)
         templates = templates_for(low, high, sharpest(some)) if own is None else own
         if templates is None or not _covers(templates, low, high, options):
             notes.append(
@@ -117,4 +121,4 @@ def _either(given, measured):
 def _covers(templates: Templates, low: float, high: float, options) -> bool:
     room = 1 + options.search_kms / C_KMS
     first, last = templates.wave[0] * room, templates.wave[-1] / room
-    return max(low, first) < min(high, last)
+    return bool(max(low, first) < min(high, last))

@@ -4,11 +4,12 @@ Grids and templates are chosen by it, and what is measured of a spectrum must no
 on the last digit of its neighbors' wavelengths.
 """
 
-__all__ = ["recorded", "sharpest", "span", "stretch"]
+__all__ = ["alike", "recorded", "sharpest", "span", "stretch"]
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from steadystar.data.spectra import Spectra
 
@@ -25,9 +26,38 @@ def recorded(spectra: Spectra) -> Ends:
 
 def span(spectra: Spectra) -> Ends:
     """Return what is `recorded`, to the next percent outside."""
-    low, high = np.log(recorded(spectra))
-    first, last = np.floor(100 * low), np.ceil(100 * high)
-    return float(np.exp(first / 100)), float(np.exp(last / 100))
+    low, high = _percent(*recorded(spectra))
+    return float(low), float(high)
+
+
+def _percent(low, high):
+    first, last = np.floor(100 * np.log(low)), np.ceil(100 * np.log(high))
+    return np.exp(first / 100), np.exp(last / 100)
+
+
+def alike(
+    spectra: Spectra, arm: str, windows: Mapping[str, Ends]
+) -> Iterator[tuple[Ends, NDArray[np.intp]]]:
+    """Yield windows, and the rows of the spectra that have them.
+
+    That of an arm in ``windows`` is the same for all. Elsewhere it is what a spectrum
+    spans itself, whatever others do: orders of an echelle, and both arms of an
+    instrument whose files name none, are measured each in its own.
+    """
+    if arm in windows:
+        yield windows[arm], np.arange(len(spectra))
+        return
+    used = spectra.ivar > 0
+    used[~used.any(axis=1)] = True
+    wave = spectra.wave_2d
+    low = np.where(used, wave, np.inf).min(axis=1)
+    high = np.where(used, wave, -np.inf).max(axis=1)
+    own = np.stack(_percent(low, high), axis=1)
+    for ends in np.unique(own, axis=0):
+        yield (
+            (float(ends[0]), float(ends[1])),
+            np.flatnonzero((own == ends).all(axis=1)),
+        )
 
 
 def stretch(

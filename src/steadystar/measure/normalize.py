@@ -7,7 +7,15 @@ spread function. Wavelengths recorded at the observatory are first moved to the 
 (``1 + bary_corr / c``), so that the star's own lines are what stands still.
 """
 
-__all__ = ["PixelBatch", "Prepared", "Window", "grid_for", "prepare", "template_level"]
+__all__ = [
+    "PixelBatch",
+    "Prepared",
+    "Window",
+    "grid_for",
+    "pixel_spacing",
+    "prepare",
+    "template_level",
+]
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +38,7 @@ _FEW, _BATCH = 8, 64
 _FIRST = 512
 _ALIKE, _POINTS = 64, 3000
 _PAD = 512
+_ALIKE_SPACING = 0.02
 
 
 @dataclass(frozen=True)
@@ -90,13 +99,19 @@ def grid_for(spectra: Spectra, window: Window, search_kms: float) -> LogGrid:
         sigma_kms = C_KMS / float(np.median(known)) / FWHM_PER_SIGMA
         step = _STEP_PER_SIGMA * sigma_kms
     else:
-        spacing = np.diff(np.log(spectra.wave_2d[:, :_FIRST]), axis=1)
-        step = 2 * C_KMS * float(np.median(spacing))
+        step = 2 * C_KMS * float(np.median(pixel_spacing(spectra)))
     # Six steps more: the spline needs four terms, and the ends are left out.
     margin = 1 + (search_kms + 6 * step) / C_KMS
     grid = LogGrid.covering(window.low / margin, window.high * margin, step)
     # Windows of nearly the same width, as arms have, share what is compiled.
     return replace(grid, size=-(-grid.size // _ALIKE) * _ALIKE)
+
+
+def pixel_spacing(spectra: Spectra) -> NDArray[np.float64]:
+    """Return a typical ``ln(wavelength)`` from pixel to pixel, ``(spectrum,)``, to 2%."""
+    first = np.log(spectra.wave_2d[:, :_FIRST])
+    apart = np.median(np.diff(first, axis=1), axis=1)
+    return np.exp(_ALIKE_SPACING * np.round(np.log(apart) / _ALIKE_SPACING))
 
 
 def prepare(
@@ -131,8 +146,7 @@ def prepare(
     inside = (log_wave >= np.log(window.low)) & (log_wave <= np.log(window.high))
 
     apart = np.median(np.diff(log_wave, axis=1), axis=1)
-    pixel = float(np.median(apart)) / grid.step
-    value, weight, hit = _normalize(wide, continuum, pixel)
+    value, weight, hit = _normalize(wide, continuum, apart / grid.step)
     weight = np.where(inside, weight, np.float32(0))
     position = (log_wave - np.log(grid.start)) / grid.step
     index = np.floor(position)
@@ -141,8 +155,6 @@ def prepare(
     few = n_good < np.maximum(min_good_fraction * expected, 1)
     flags = np.where(few, int(Status.NO_DATA), 0)
     flags |= np.where((hit & inside).any(axis=1), int(Status.COSMIC_RAYS), 0)
-    spacing = np.diff(position, axis=1)[inside[:, 1:]]
-    slots = int(1 / max(spacing.min(), 1e-3)) + 1 if spacing.size else 1
     sigma = (
         C_KMS / np.nanmedian(spectra.resolution) / FWHM_PER_SIGMA
         if np.isfinite(spectra.resolution).any()
@@ -157,11 +169,28 @@ def prepare(
             value=value,
             weight=weight,
         ),
-        slots=slots,
+        slots=_slots(position, inside),
         line_width=float(sigma / grid.step_kms),
         flags=flags,
         n_good=n_good.astype(np.int64),
     )
+
+
+def _slots(position: NDArray[np.float64], inside: NDArray[np.bool_]) -> int:
+    """Return how many pixels an interval of the grid can hold, at most."""
+    apart = np.diff(position, axis=1)[inside[:, 1:]]
+    if not apart.size:
+        return 1
+    bound = int(1 / max(apart.min(), 1e-3)) + 1
+    if bound <= 2 / apart.mean() + 2:
+        return bound
+    # Some pixels are much closer than others: orders that overlap, sorted together.
+    held = (
+        (np.searchsorted(row, row + 1) - np.arange(row.size)).max()
+        for row in (row[used] for row, used in zip(position, inside, strict=True))
+        if row.size
+    )
+    return min(bound, int(max(held)) + 1)
 
 
 def template_level(
@@ -213,10 +242,11 @@ def _batch(number: int) -> int:
     return _FEW if number <= _FEW else _BATCH
 
 
-def _normalize(wide: Spectra, continuum: str, pixel: float):
+def _normalize(wide: Spectra, continuum: str, pixel: NDArray[np.float64]):
     """Continuum and cosmic rays in batches; returns lines, weights, pixels that were hit.
 
-    ``pixel`` is the width of one in grid steps.
+    ``pixel`` is the width of one in grid steps, ``(spectrum,)``. Spectra that are alike in
+    it and in their length share what is compiled, and none depends on the others.
     """
     wave = wide.wave_2d
     first, last = wave[:, :1], wave[:, -1:]
@@ -227,23 +257,25 @@ def _normalize(wide: Spectra, continuum: str, pixel: float):
     empty = ~used.any(axis=1, keepdims=True)
     low, high = np.where(empty, first, low), np.where(empty, last, high)
     x = np.clip((wave - low) / np.maximum(high - low, 1e-3), 0, 1)
-    segments = max(1, round(float(np.median(high - low)) / 100))
+    segments = np.maximum(1, np.round((high - low)[:, 0] / 100)).astype(int)
     if continuum == "polynomial":
-        segments = 1  # has none, and need not be compiled for each number
-    sigma_steps = 1 / _STEP_PER_SIGMA
-    reach = max(1, round(0.8 * sigma_steps / pixel))
+        segments[:] = 1  # has none, and need not be compiled for each number
+    reach = np.maximum(1, np.round(0.8 / _STEP_PER_SIGMA / pixel)).astype(int)
 
-    parts = []
-    batch = _batch(len(wide))
-    for begin in range(0, len(wide), batch):
-        rows = slice(begin, begin + batch)
-        count = len(wide.flux[rows])
-        block = [x[rows].astype(np.float32), wide.flux[rows], wide.ivar[rows]]
-        block = [np.pad(a, ((0, batch - count), (0, 0)), mode="edge") for a in block]
-        arrays = [jnp.asarray(a) for a in block]
-        out = _normalize_batch(*arrays, continuum, segments, reach)
-        parts.append([np.asarray(a)[:count] for a in out])
-    return [np.concatenate(a) for a in zip(*parts, strict=True)]
+    value, weight = np.empty_like(wide.flux), np.empty_like(wide.ivar)
+    hit = np.empty(wide.flux.shape, bool)
+    for kind in np.unique(np.stack([segments, reach], axis=1), axis=0):
+        members = np.flatnonzero((segments == kind[0]) & (reach == kind[1]))
+        batch = _batch(len(members))
+        for begin in range(0, len(members), batch):
+            rows = members[begin : begin + batch]
+            filled = np.pad(rows, (0, batch - len(rows)), mode="edge")
+            block = (x[filled].astype(np.float32), wide.flux[filled], wide.ivar[filled])
+            arrays = [jnp.asarray(a) for a in block]
+            out = _normalize_batch(*arrays, continuum, int(kind[0]), int(kind[1]))
+            for whole, part in zip((value, weight, hit), out, strict=True):
+                whole[rows] = np.asarray(part)[: len(rows)]
+    return value, weight, hit
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))

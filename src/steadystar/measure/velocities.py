@@ -45,7 +45,7 @@ from steadystar.measure.batches import (
     one_by_one,
 )
 from steadystar.measure.doubles import brighter_first, fit_pairs, shows_companion
-from steadystar.measure.normalize import Prepared, prepare
+from steadystar.measure.normalize import Prepared, pixel_spacing, prepare
 from steadystar.measure.option_checks import (
     LONGER_WAVES,
     SHARE,
@@ -183,6 +183,8 @@ def measure_velocities(
     out = {name: np.full(n, np.nan) for name in _FLOATS}
     out |= {name: np.zeros(n, np.int64) for name in ("dof", "n_good", "status")}
     out["snr"] = spectra.snr()
+    if not n:
+        return _table(out, spectra.frame, bary_corr)
     curves: list[list[float] | None] = [None] * n
     lags: list[list[float] | None] = [None] * n
     spectra, standing = standing_still(spectra, still, bary_corr)
@@ -215,8 +217,7 @@ def measure_velocities(
                     for i, curve in zip(rows[members], found.search, strict=True):
                         curves[i] = curve.tolist()
                         lags[i] = (C_KMS * np.expm1(shifts)).tolist()
-    _frames(out, spectra.frame, bary_corr)
-    table = pl.DataFrame({name: out[name] for name in COLUMNS})
+    table = _table(out, spectra.frame, bary_corr)
     if keep_curves:
         table = table.with_columns(
             search_rv=pl.Series(lags, dtype=pl.List(pl.Float64)),
@@ -250,12 +251,17 @@ COLUMNS = (
 
 
 def by_resolution(spectra: Spectra) -> list[tuple[float, NDArray[np.intp]]]:
-    """Return spectra in groups of equal resolution, to 2 percent; NaN is one group."""
+    """Return spectra in groups of equal resolution, to 2 percent.
+
+    Where it is not known it is NaN, and groups are of equally wide pixels.
+    """
     groups = np.array([rounded_resolution(one) for one in spectra.resolution])
     known = np.unique(groups[np.isfinite(groups)])
     found = [(float(value), np.flatnonzero(groups == value)) for value in known]
     unknown = np.flatnonzero(~np.isfinite(groups))
-    return found + ([(float("nan"), unknown)] if len(unknown) else [])
+    wide = pixel_spacing(spectra[unknown])
+    found += [(float("nan"), unknown[wide == width]) for width in np.unique(wide)]
+    return found
 
 
 @partial(jax.jit, static_argnames=("slots", "reach"))
@@ -415,7 +421,7 @@ def _pairs(
     out["status"][rows[chosen][~two]] &= ~int(Status.DOUBLE_LINED)
 
 
-def _frames(out, frame: str, bary_corr: Numbers | None) -> None:
+def _table(out, frame: str, bary_corr: Numbers | None) -> pl.DataFrame:
     """From the frame of the wavelengths to both, multiplicatively."""
     measured = out.pop("rv")
     bary = known_motion(bary_corr, len(measured))
@@ -426,3 +432,4 @@ def _frames(out, frame: str, bary_corr: Numbers | None) -> None:
     else:
         out["rv_raw"] = measured
         out["rv_obs"] = without(measured, bary)
+    return pl.DataFrame({name: out[name] for name in COLUMNS})

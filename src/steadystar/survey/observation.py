@@ -26,7 +26,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadystar.data.schema import columns, conform, empty
-from steadystar.data.spectra import Frame, Spectra
+from steadystar.data.spectra import Frame, Spectra, as_float32
 from steadystar.data.status import Status
 from steadystar.survey.apogee_mask import bits_of
 
@@ -259,8 +259,7 @@ def _sound(spectrum: Recorded, size: int, frame: Frame) -> tuple[Spectra, Status
         flux = ivar = np.zeros(len(wave), np.float32)
     if wave[0] > wave[-1]:
         wave, flux, ivar = wave[::-1], flux[::-1], ivar[::-1]
-    with np.errstate(all="ignore"):
-        flux, ivar = flux.astype(np.float32), ivar.astype(np.float32)
+    (flux,), (ivar,) = as_float32(flux[None], ivar[None])
     damaged = ~(np.isfinite(flux) & np.isfinite(ivar) & (ivar >= 0))
     if damaged.any():
         status |= Status.DAMAGED_VALUES
