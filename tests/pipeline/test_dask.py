@@ -318,7 +318,7 @@ class Client:
     status = "running"
 
     def __init__(self):
-        self.scheduler = SimpleNamespace(ncores=lambda: {"a": 1, "b": 1})
+        self.scheduler = SimpleNamespace(ncores_running=lambda: {"a": 1, "b": 1})
         self.sent, self.submitted = [], 0
 
     def sync(self, asked, callback_timeout):
