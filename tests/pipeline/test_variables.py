@@ -13,6 +13,7 @@ from steadystar import cli
 from steadystar.data import schema
 from steadystar.data.schema import columns, conform
 from steadystar.data.status import Status
+from steadystar.infer import periods
 from steadystar.infer.moonlight import moonlight_velocity
 from steadystar.infer.orbit import Orbits
 from steadystar.infer.orbit_masses import companion_mass, mass_function
@@ -351,6 +352,51 @@ def two_methods():
         reference_visit_id=pl.lit("first of ") + pl.col("star_id"),
     )
     return pl.concat([table, relative], how="diagonal")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (np.linalg.LinAlgError("no inverse"), "the search failed: no inverse"),
+        (IndexError("out of bounds"), "the search failed: IndexError: out of bounds"),
+    ],
+)
+def test_a_star_that_cannot_be_searched_costs_no_other(
+    tmp_path, monkeypatch, error, sentence
+):
+    table, options = conform(two_methods(), "velocities"), PeriodOptions(1.0, draws=20)
+    table = table.filter(method="marginal")
+    table.write_parquet(tmp_path / "visits.parquet")
+    stars = pl.DataFrame({"star_id": [f"s{n}" for n in range(7)]})
+    stars.write_parquet(tmp_path / "chosen.parquet")
+    job = variables._SearchJob(
+        tmp_path / "chosen.parquet", tmp_path / "visits.parquet", 0, options
+    )
+    whole = variables.search_periods(job, tmp_path / "whole")
+    lost = table.filter(star_id="s4")["rv"].to_numpy()
+    search = periods.search
+
+    def fails(curve, *given):
+        if np.isin(curve.rv, lost).all():
+            raise error
+        return search(curve, *given)
+
+    monkeypatch.setattr(periods, "search", fails)
+    found = variables.search_periods(job, tmp_path / "found")
+    rows, before = (pl.read_parquet(one.outputs["periods"]) for one in (found, whole))
+    assert_frame_equal(
+        rows.filter(pl.col("star_id") != "s4"), before.filter(pl.col("star_id") != "s4")
+    )
+    assert rows.filter(star_id="s4").select("rank", "period_status").rows() == [
+        (0, sentence)
+    ]
+    # What is not of the data is of the program: it is told, and tried again.
+    unexpected = isinstance(error, IndexError)
+    assert found.facts["again"] == found.facts["failed"] == unexpected
+    assert whole.facts["again"] is False
+    if unexpected:
+        assert found.notes[0].startswith("Star s4 could not be searched: IndexError")
+        assert "Traceback" in found.notes[0]
 
 
 def test_stars_in_parts_get_what_they_get_together(tmp_path, monkeypatch):

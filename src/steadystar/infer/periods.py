@@ -5,7 +5,7 @@ are found one after the other: the next one is looked for with those before it f
 every frequency, until noise would do as well, and at the end all are fitted together.
 """
 
-__all__ = ["find_periods"]
+__all__ = ["failed_search", "find_periods"]
 
 from collections.abc import Iterable
 
@@ -21,6 +21,7 @@ from steadystar.infer.star_visits import usable_visits
 from steadystar.infer.velocity_curve import Curve
 
 _DEFAULT = PeriodOptions()
+_FAILED = "the search failed"
 _DOUBLE = "good, all visits double-lined: the first star's velocities"
 
 
@@ -74,6 +75,12 @@ def find_periods(
     return _table(found, visits)
 
 
+def failed_search(star_id: str, why: str) -> pl.DataFrame:
+    """Return the row of a star whose search ended with an error (schema "periods")."""
+    found = {star_id: _refused(f"{_FAILED}: {why}")}
+    return _table(found, pl.DataFrame({"star_id": [star_id]}))
+
+
 def _searched(visits: pl.DataFrame, options: PeriodOptions) -> dict[str, list]:
     """Return the rows of one star, from its single-lined visits if it has any."""
     double = visits["double_lined"]
@@ -86,7 +93,10 @@ def _searched(visits: pl.DataFrame, options: PeriodOptions) -> dict[str, list]:
     if refusal is not None:
         left_out = f" ({double.sum()} double-lined left out)" if mixed else ""
         return _refused(refusal + left_out)
-    rows = _rows(curve, options)
+    try:
+        rows = _rows(curve, options)
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        return _refused(f"{_FAILED}: {error}")
     if double.all():
         rows["period_status"] = [_DOUBLE] * len(rows["rank"])
     return rows

@@ -139,7 +139,9 @@ def _judge(records: Records) -> str:
 
 def _periods(records: Records) -> str:
     stars = sum(record.facts["stars"] for record in records.values())
-    return f"{_n(stars, 'star')} searched"
+    failed = sum(record.facts["failed"] for record in records.values())
+    text = f"{_n(stars, 'star')} searched"
+    return f"{text}; {failed} of them failed" if failed else text
 
 
 def _variables(records: Records) -> str:
@@ -270,7 +272,7 @@ STAGES = (
         "periods",
         "Searching for periods",
         ("periods",),
-        1,
+        2,
         plan_periods,
         search_periods,
         _periods,
