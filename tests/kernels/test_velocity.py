@@ -188,7 +188,9 @@ def test_search_takes_the_best_anchor_at_every_lag():
     problem = draw(5)
     anchors = problem.prior.anchors.astype("float64")
     reach = 6
-    curve = velocity.anchor_curves(equations(problem, "float64"), anchors, reach).min(0)
+    searched = velocity.transformed(problem.prior, reach)
+    curve = velocity.anchor_curves(equations(problem, "float64"), searched, reach)
+    curve = curve.min(0)
     expected = []
     for lag in range(-reach, reach + 1):
         moved = np.zeros(anchors.shape)
@@ -209,6 +211,7 @@ def test_search_takes_the_best_anchor_at_every_lag():
 def test_velocities_scatter_by_the_error_that_they_state(dtype):
     problem = draw(6)
     prior = problem.in_precision(dtype)
+    anchors = velocity.transformed(prior, 20)
     rows = np.array(velocity.at_shift(problem.prior, jnp.asarray(17)))
     star = np.array([1.0, -0.5, 1.5, 0.3]) @ sampled(rows, problem.position)
     continuum = 0.02 * np.cos(np.pi * problem.position / GRID.size)
@@ -223,7 +226,7 @@ def test_velocities_scatter_by_the_error_that_they_state(dtype):
         heavy = jnp.asarray(weight, dtype)
         pixels = spline.Pixels(at.index, at.fraction, at.inverse, value, heavy)
         return velocity.measure(
-            pixels, prior, rounds=jnp.asarray(3), slots=12, reach=20
+            pixels, prior, anchors, rounds=jnp.asarray(3), slots=12, reach=20
         )
 
     found = measured(jnp.asarray(true + noise, dtype))

@@ -356,11 +356,13 @@ def test_hot_stars_have_errors_as_large_as_what_they_do_not_say(monkeypatch):
 
     found = measure_velocities(spectra, templates())
     measured = found["rv_raw"].is_finite()
-    assert measured.sum() > 100
+    assert measured.sum() > 120
     assert scatter(found) < 2.4
-    # The width of the deepest minimum is that of noise as well.
+    # The width of the deepest minimum is that of noise as well, and some have none.
     monkeypatch.setattr(velocities, "_BROAD", np.inf)
-    assert scatter(measure_velocities(spectra, templates())) > 1.2 * scatter(found)
+    deepest = measure_velocities(spectra, templates())
+    assert deepest["rv_raw"].is_finite().sum() < 0.9 * measured.sum()
+    assert scatter(deepest) > 1.1 * scatter(found)
     assert found["rv_raw_err"].filter(measured).median() > 3.0
 
 

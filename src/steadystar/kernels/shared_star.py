@@ -22,6 +22,7 @@ from steadystar.kernels.velocity import (
     LinePrior,
     anchor_curves,
     at_shift,
+    transformed,
 )
 
 
@@ -53,7 +54,7 @@ def search_curves(
     """Return chi squared of every anchor at every whole shift, depth free twofold."""
     placed = spline.place(pixels, jnp.zeros((), pixels.value.dtype), slots)
     equations = spline.normal_equations(placed)
-    return anchor_curves(equations, prior.anchors, reach)
+    return anchor_curves(equations, transformed(prior, reach), reach)
 
 
 def look(

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 from math import comb, factorial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -295,16 +295,30 @@ class Lags(NamedTuple):
         blue = curve[..., self.length - self.reach :]
         return jnp.concatenate([blue, curve[..., : self.reach + 1]], -1)
 
-    def squares(
-        self, bands: Float[Array, "4 knot"], template: Float[Array, " knot"]
-    ) -> Array:
+    def of(self, templates: Float[Array, "*row knot"]) -> "Transformed":
+        """Return what correlations with ``templates`` need of them."""
+        products = [
+            self.transform(templates[..., : self.size - k] * templates[..., k:])
+            for k in range(4)
+        ]
+        products = jnp.stack(products, axis=-2)
+        return Transformed(self.transform(templates).conj(), products.conj())
+
+    def squares(self, bands: Float[Array, "4 knot"], template: "Transformed") -> Array:
         """Return the transform of ``a_k . M a_k``, with ``a_k`` the shifted template."""
+        share = self.transform(bands) * template.products
+        return share[0] + 2 * (share[1] + share[2] + share[3])
 
-        def share(k):
-            product = template[: self.size - k] * template[k:]
-            return self.transform(bands[k]) * self.transform(product).conj()
 
-        return share(0) + 2 * (share(1) + share(2) + share(3))
+class Transformed(NamedTuple):
+    """Conjugate transforms of templates and of their products with their neighbors.
+
+    Those of many spectra's templates are made once: ``lines``, ``(*row, frequency)``,
+    and ``products``, ``(*row, 4, frequency)``.
+    """
+
+    lines: Any
+    products: Any
 
 
 def chi2_at_lags(
@@ -319,8 +333,9 @@ def chi2_at_lags(
     ``chi2(k) = -2 b . a_k + a_k . M a_k`` with ``a_k`` the shifted coefficients.
     """
     lags = Lags(template.size, reach)
-    linear = lags.transform(spectrum.rhs) * lags.transform(template).conj()
-    return lags.back(lags.squares(spectrum.bands, template) - 2 * linear)
+    seen = lags.of(template)
+    linear = lags.transform(spectrum.rhs) * seen.lines
+    return lags.back(lags.squares(spectrum.bands, seen) - 2 * linear)
 
 
 def _central(values):
@@ -363,10 +378,10 @@ def companion_at_lags(
     left = left - jnp.linalg.solve(normal, changes @ left) @ images
 
     lags = Lags(template.size, reach)
-    conjugate = lags.transform(template).conj()
-    linear = lags.back(lags.transform(left) * conjugate)
-    shared = lags.back(lags.transform(images) * conjugate[None])
-    norm = lags.back(lags.squares(spectrum.bands, template))
+    seen = lags.of(template)
+    linear = lags.back(lags.transform(left) * seen.lines)
+    shared = lags.back(lags.transform(images) * seen.lines[None])
+    norm = lags.back(lags.squares(spectrum.bands, seen))
     own = norm - (shared * jnp.linalg.solve(normal, shared)).sum(0)
     lag = jnp.abs(jnp.arange(2 * reach + 1) - reach)
     # What is nearly a change of the first copy holds no evidence for a second one.

@@ -24,6 +24,7 @@ __all__ = [
     "marginalize",
     "measure",
     "standing",
+    "transformed",
 ]
 
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from steadystar.data.status import Status
 from steadystar.kernels import spline
@@ -43,6 +44,12 @@ CLIP = 5.0
 """Pixels further than this many standard deviations from the model are left out,"""
 LINE_CHANGE = 0.03
 """unless they are off by less than this share of the star's line there."""
+_SLOW = 8
+"""Steps after which a likelihood that is wider than 0.2 grid steps is left as it is: they
+go on for long there, by less than its width."""
+_UNMOVED = 2
+"""Steps end where so many in a row change neither shift nor pixels: the first of them
+still has the star of another place."""
 
 
 class LinePrior(eqx.Module):
@@ -202,18 +209,23 @@ def marginalize(
     )
 
 
+def transformed(prior: LinePrior, reach: int) -> spline.Transformed:
+    """Return what a search over ``reach`` steps needs of the anchors of all spectra."""
+    return spline.Lags(prior.anchors.shape[1], reach).of(prior.anchors)
+
+
 def anchor_curves(
-    equations: spline.NormalEquations, anchors: Float[Array, "anchor knot"], reach: int
+    equations: spline.NormalEquations, anchors: spline.Transformed, reach: int
 ) -> Float[Array, "anchor lag"]:
     """Return chi squared of every anchor at every whole shift, less that of no lines.
 
-    The depth of the lines is free within a factor of two.
+    The depth of the lines is free within a factor of two; ``anchors`` are `transformed`.
     """
-    lags = spline.Lags(anchors.shape[1], reach)
+    lags = spline.Lags(equations.rhs.size, reach)
     data = lags.transform(equations.rhs)
 
     def curve(anchor):
-        linear = lags.back(data * lags.transform(anchor).conj())
+        linear = lags.back(data * anchor.lines)
         norm = lags.back(lags.squares(equations.bands, anchor))
         depth = jnp.clip(linear / jnp.where(norm > 0, norm, 1), 0.5, 2.0)
         return depth * (depth * norm - 2 * linear)
@@ -222,13 +234,18 @@ def anchor_curves(
 
 
 class _State(NamedTuple):
-    """Where the steps have got to; ``tenths`` of a grid step."""
+    """Where the steps have got to; ``tenths`` of a grid step.
+
+    ``moved``: the last of ``rounds`` that changed the shift or the pixels that count.
+    """
 
     tenths: Int[Array, ""]
     placed: spline.Placed
     equations: spline.NormalEquations
     star: Float[Array, " knot"]
     sigma: Float[Array, ""]
+    rounds: Int[Array, ""]
+    moved: Int[Array, ""]
 
 
 def _slope(prior: LinePrior, tenths, coefficients) -> Float[Array, " knot"]:
@@ -262,7 +279,12 @@ def _settle(
     """
     phases = prior.lines.shape[0]
 
-    def update(_, state: _State) -> _State:
+    def goes_on(state: _State) -> Bool[Array, ""]:
+        slow = (state.rounds >= _SLOW) & (state.sigma > 0.2 * phases)
+        still_moves = state.rounds < state.moved + _UNMOVED
+        return (state.rounds < rounds) & still_moves & ~slow
+
+    def update(state: _State) -> _State:
         rows = at_shift(prior, state.tenths)
         still = standing(state.equations, prior, 1 + state.star)
         slope = _rough_slope(state.star)
@@ -276,17 +298,28 @@ def _settle(
         cleaned = spline.keep_only(placed, kept)
         step = jnp.round(jnp.clip(phases * found.step, -phases, phases))
         tenths = state.tenths + step.astype(state.tenths.dtype)
+        tenths = jnp.clip(tenths, -phases * reach, phases * reach)
+        fewer = (cleaned.weight != state.placed.weight).any()
         return _State(
-            jnp.clip(tenths, -phases * reach, phases * reach),
+            tenths,
             cleaned,
             spline.normal_equations(cleaned),
             found.star,
             phases * found.sigma,
+            state.rounds + 1,
+            jnp.where((tenths != state.tenths) | fewer, state.rounds + 1, state.moved),
         )
 
-    equations = spline.normal_equations(placed)
-    start = _State(begin, placed, equations, star, jnp.zeros((), jnp.float64))
-    return jax.lax.fori_loop(0, rounds, update, start)
+    start = _State(
+        begin,
+        placed,
+        spline.normal_equations(placed),
+        star,
+        jnp.zeros((), jnp.float64),
+        jnp.zeros((), jnp.int32),
+        jnp.zeros((), jnp.int32),
+    )
+    return jax.lax.while_loop(goes_on, update, start)
 
 
 def _searched(
@@ -308,6 +341,7 @@ def _searched(
 def measure(
     pixels: spline.Pixels,
     prior: LinePrior,
+    anchors: spline.Transformed,
     *,
     rounds: Int[Array, ""],
     slots: int,
@@ -322,13 +356,14 @@ def measure(
     Arguments:
         pixels: a normalized spectrum.
         prior: see `LinePrior`.
-        rounds: number of Gauss-Newton steps; two do for nearly all.
+        anchors: those of ``prior``, `transformed` once for all spectra.
+        rounds: number of Gauss-Newton steps, at most; two do for nearly all.
         slots: see `kernels.spline.place`.
         reach: shifts from ``-reach`` to ``reach`` grid steps are searched.
     """
     dtype, phases = pixels.value.dtype, prior.lines.shape[0]
     placed = spline.place(pixels, jnp.zeros((), dtype), slots)
-    curves = anchor_curves(spline.normal_equations(placed), prior.anchors, reach)
+    curves = anchor_curves(spline.normal_equations(placed), anchors, reach)
     search = curves.min(0)
     lowest, rival = lowest_minimum(search)
     begin, star = _searched(curves, lowest, prior)

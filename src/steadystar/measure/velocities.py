@@ -266,8 +266,12 @@ def by_resolution(spectra: Spectra) -> list[tuple[float, NDArray[np.intp]]]:
 
 @partial(jax.jit, static_argnames=("slots", "reach"))
 def _measure_batch(batch, prior, rounds, *, slots: int, reach: int):
+    anchors = velocity.transformed(prior, reach)
+
     def one(pixels):
-        return velocity.measure(pixels, prior, rounds=rounds, slots=slots, reach=reach)
+        return velocity.measure(
+            pixels, prior, anchors, rounds=rounds, slots=slots, reach=reach
+        )
 
     pixels = jax.vmap(spline.Pixels)(*batch)
     return by_groups(jax.vmap(one), pixels, (pixels.weight > 0).any(axis=1))
@@ -286,7 +290,10 @@ def _pieces(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
 
 
 def _measure_some(prepared: Prepared, members, prior, reach: int) -> velocity.Measured:
-    """Measure some spectra; those that have not settled get more rounds, together."""
+    """Measure some spectra; those that have not settled get more rounds, together.
+
+    Where the likelihood is broad they go slowly; the integral does not need their end.
+    """
 
     def go(some, rounds: int) -> velocity.Measured:
         parts = []
@@ -302,7 +309,7 @@ def _measure_some(prepared: Prepared, members, prior, reach: int) -> velocity.Me
         return velocity.Measured(*map(np.concatenate, zip(*parts, strict=True)))
 
     found = go(members, _ROUNDS)
-    open_ = np.flatnonzero(found.flags & int(Status.NOT_CONVERGED))
+    open_ = np.flatnonzero(_unsettled(found))
     if len(open_):
         again = go(members[open_], _MORE_ROUNDS)
         for values, better in zip(found, again, strict=True):
@@ -311,9 +318,25 @@ def _measure_some(prepared: Prepared, members, prior, reach: int) -> velocity.Me
     return found
 
 
+def _unsettled(found: velocity.Measured) -> NDArray[np.bool_]:
+    return (found.flags & int(Status.NOT_CONVERGED)) > 0
+
+
+def _is_broad(found: velocity.Measured) -> NDArray[np.bool_]:
+    """Whether the likelihood is; trials are as far apart as the steps found it wide."""
+    apart = found.trials[:, 2, 0] - found.trials[:, 1, 0]
+    # That is in whole tenths.
+    return np.where(_unsettled(found), apart + 0.05, found.sigma) > _BROAD
+
+
 def _integrate(prepared: Prepared, members, prior, found: velocity.Measured) -> None:
     """Where the likelihood is broad, take mean and width of the probability instead."""
-    broad = np.flatnonzero((found.sigma > _BROAD) & (found.flags == 0))
+    unsettled = _unsettled(found)
+    fit = (found.flags & ~np.int64(Status.NOT_CONVERGED)) == 0
+    broad = np.flatnonzero(_is_broad(found) & fit)
+    # Where there is no minimum among the trials, from the middle one.
+    found.shift[unsettled] = found.trials[unsettled, 1, 0]
+    found.flags[broad] = 0
     for some, at in few_at_once(broad, _ON_DEVICE):
         seen = _spread_batch(
             _take(prepared, members[some], len(at)),

@@ -94,7 +94,7 @@ HOT_STAGES = (
         "rest",
         "Measuring hot stars",
         (),
-        2,
+        3,
         plan_rest,
         rest_shard,
         _rest,
