@@ -290,6 +290,45 @@ def test_the_program_computes_with_one_thread_as_its_workers_do():
     assert printed.stdout.split() == ["True", "1", "1"]
 
 
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+from distributed.nanny import Nanny
+from steadystar.pipeline import connections
+from steadystar.pipeline.log import open_log
+
+begin = Nanny.instantiate
+
+async def stopped(self):
+    os.kill(os.getpid(), signal.SIGINT)
+    return await begin(self)
+
+if __name__ == "__main__":
+    Nanny.instantiate, here = stopped, Path(sys.argv[1])
+    try:
+        with (
+            open_log(here / "run.log", quiet=True) as log,
+            connections.own_processes(1, here, log),
+        ):
+            print("not stopped")
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+def test_a_run_stopped_while_its_processes_begin_ends_without_a_word_of_dask(tmp_path):
+    script = tmp_path / "stopped.py"
+    script.write_text(STOPPED)
+    ended = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "stopped\n", "")
+
+
 class Future:
     """What was sent to a worker that does not exist."""
 

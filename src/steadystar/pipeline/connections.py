@@ -18,6 +18,7 @@ __all__ = [
     "spoken",
 ]
 
+import atexit
 import logging
 import secrets
 import time
@@ -74,18 +75,25 @@ def own_processes(workers: int, directory: Path, log: RunLog):
     """Begin processes on this machine; end them with the block. For `Cluster`."""
     from dask import config
     from distributed import Client, LocalCluster
+    from distributed.deploy.spec import close_clusters
 
     with ExitStack() as held:
         held.enter_context(config.set(_SETTINGS))
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address=None,  # pyright: ignore[reportArgumentType]
-            # At a limit of its own Dask pauses a worker for ever: it counts pages that
-            # processes share once for each, and programs once compiled stay.
-            memory_limit=0,
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,  # pyright: ignore[reportArgumentType]
+                # At a limit of its own Dask pauses a worker for ever: it counts pages
+                # that processes share once for each, and programs once compiled stay.
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+            )
+        except BaseException:
+            # Stopped while they begin: they end with this process, and Dask would find
+            # at its end that what it closes is not there yet.
+            atexit.unregister(close_clusters)
+            raise
         held.enter_context(cluster)
         client = held.enter_context(Client(cluster, set_as_default=False))
         name = _name()
