@@ -39,6 +39,8 @@ from steadystar.pipeline.workers import use_one_thread
 _FEW = 64
 """Up to so many units, some 30 000 spectra, the tables are small: processes that will be
 needed again are kept meanwhile, since they take seconds to begin."""
+_ENDED = 3
+"""Units that end their process even alone, and nothing else done: none will be."""
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,10 @@ def _settle(
     Those whose process died are done again, alone. Those that fail as a whole are cut;
     one that cannot be cut is rescued, and recorded with an empty mark, so that it is
     tried again next time; so is one that says itself that it must be. A full disk, want
-    of memory, or a fault in a stage that sees the whole survey, ends the run.
+    of memory, a fault in a stage that sees the whole survey, or processes that all end,
+    end the run.
     """
-    settled, broken = [], []
+    settled, broken, lost = [], [], 0
     where = pool if stage.spread else Here()
     calls = [
         (stage.work, unit.job, _prefix(run, stage, unit), run.directory)
@@ -231,7 +234,12 @@ def _settle(
         step.advance(outcome.facts, again=again)
     for unit, error in broken:
         if where.died(error) and not alone:
-            settled += _settle(run, stage, pool, [unit], log, step, alone=True)
+            names = _settle(run, stage, pool, [unit], log, step, alone=True)
+            settled += names
+            tried = run.ledger.record(stage.name, unit.name)
+            lost += names == [unit.name] and not (tried and tried.fingerprint)
+            if lost == len(settled) == min(len(units), _ENDED) > 1:
+                raise NoWorkers(_ended(stage, unit))
             continue
         if stage.rescue is None and where.died(error):
             raise NoWorkers(_ended(stage, unit)) from error
@@ -254,15 +262,6 @@ def _settle(
         _record(run, stage, unit, "", finished, log)
         step.advance(finished.facts, again=True)
         settled.append(unit.name)
-    if len(units) > 1 and all(where.died(error) for _, error in broken):
-        records = run.ledger.records(stage.name)
-        lost = [
-            unit
-            for unit, _ in broken
-            if unit.name in records and not records[unit.name].fingerprint
-        ]
-        if len(lost) == len(units):
-            raise NoWorkers(_ended(stage, lost[0]))
     return settled
 
 
