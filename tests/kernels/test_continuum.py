@@ -72,11 +72,9 @@ def test_pixels_that_do_not_count_do_not_matter():
 
 def test_medians_are_those_of_numpy():
     rng = np.random.default_rng(1)
-    value, segment = rng.normal(size=999), rng.integers(0, 3, 999)
+    value, segment = rng.gamma(3.0, size=99_999), rng.integers(0, 3, 99_999)
     member = segment == np.arange(3)[:, None]
     found = _segment_median(jnp.array(value), jnp.array(member, float))
     expected = [np.median(value[m]) for m in member]
-    gap = max(
-        np.diff(np.sort(value[m]))[len(value[m]) // 2 - 2 :][:4].max() for m in member
-    )
-    assert_allclose(found, expected, atol=gap + 8 / 2**24)
+    # Halvings alone leave 0.013; a fit to LAMOST's 600 pixels knows its own to 0.07.
+    assert_allclose(found, expected, atol=1e-3)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import BSpline
 from scipy.stats import multivariate_normal
 
@@ -207,29 +207,35 @@ def test_search_takes_the_best_anchor_at_every_lag():
     assert_allclose(curve, expected, rtol=1e-7, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_velocities_scatter_by_the_error_that_they_state(dtype):
-    problem = draw(6)
-    prior = problem.in_precision(dtype)
-    anchors = velocity.transformed(prior, 20)
+def noisy(problem, noise, number, seed):
+    """One star at 1.7 steps, ``number`` times, and the weights of its pixels."""
     rows = np.array(velocity.at_shift(problem.prior, jnp.asarray(17)))
     star = np.array([1.0, -0.5, 1.5, 0.3]) @ sampled(rows, problem.position)
     continuum = 0.02 * np.cos(np.pi * problem.position / GRID.size)
     true = (1 + continuum) * (1 + star) - 1
-    noise = np.random.default_rng(8).normal(size=(400, 230)) * 0.02
-    weight = np.where(problem.weight > 0, 0.02**-2, 0)
+    value = true + np.random.default_rng(seed).normal(size=(number, 230)) * noise
+    return value, np.where(problem.weight > 0, noise**-2, 0)
 
-    @jax.jit
-    @jax.vmap
-    def measured(value):
-        at = problem.pixels(dtype)
-        heavy = jnp.asarray(weight, dtype)
+
+def measured(problem, value, weight, dtype="float64", rounds=3):
+    """Measure spectra of one position together, by a program of their own."""
+    prior = problem.in_precision(dtype)
+    at, heavy = problem.pixels(dtype), jnp.asarray(weight, dtype)
+    anchors = velocity.transformed(prior, 20)
+
+    def one(value):
         pixels = spline.Pixels(at.index, at.fraction, at.inverse, value, heavy)
         return velocity.measure(
-            pixels, prior, anchors, rounds=jnp.asarray(3), slots=12, reach=20
+            pixels, prior, anchors, rounds=jnp.asarray(rounds), slots=12, reach=20
         )
 
-    found = measured(jnp.asarray(true + noise, dtype))
+    return jax.jit(jax.vmap(one))(jnp.asarray(value, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_velocities_scatter_by_the_error_that_they_state(dtype):
+    problem = draw(6)
+    found = measured(problem, *noisy(problem, 0.02, 400, 8), dtype)
     assert not np.array(found.flags).any()
     # 400 velocities know their scatter to 3.5 percent; these are three of that.
     assert np.std(found.shift) / np.median(found.sigma) == pytest.approx(1, abs=0.11)
@@ -239,6 +245,34 @@ def test_velocities_scatter_by_the_error_that_they_state(dtype):
     # Of 200 pixels the scatter is known to 5 percent, its median far better; the mean
     # deviation of clipped residuals is 1.4 percent low.
     assert np.median(found.scale) == pytest.approx(1, abs=0.03)
+
+
+def test_steps_end_where_more_would_change_nothing(monkeypatch):
+    problem = draw(6)
+    value, weight = noisy(problem, 0.25, 64, 9)
+    monkeypatch.setattr(velocity, "_SLOW", 1000)
+    found = measured(problem, value, weight, rounds=40)
+    # None waits for another one, or changes with it.
+    for number in (0, 17, 40):
+        alone = measured(problem, value[[number]], weight, rounds=40)
+        assert_allclose(alone.shift[0], found.shift[number], atol=1e-9)
+    monkeypatch.setattr(velocity, "_UNMOVED", 1000)
+    every = measured(problem, value, weight, rounds=40)
+    assert_array_equal(found.flags, every.flags)
+    assert_allclose(found.shift, every.shift, atol=1e-4)  # a 2000th of an error
+    # What is unmoved by one step may yet move: the star is that of another place.
+    monkeypatch.setattr(velocity, "_UNMOVED", 1)
+    hasty = measured(problem, value, weight, rounds=40)
+    assert np.abs(np.array(hasty.shift) - np.array(every.shift)).max() > 0.01
+
+
+def test_a_broad_likelihood_takes_no_more_steps_than_its_integral_needs():
+    problem = draw(6)
+    value, weight = noisy(problem, 0.6, 64, 10)
+    few, many = (measured(problem, value, weight, rounds=n) for n in (8, 40))
+    broad = np.array(few.trials[:, 2, 0] - few.trials[:, 1, 0]) > 0.25
+    assert broad.sum() > 20
+    assert_array_equal(np.array(few.shift)[broad], np.array(many.shift)[broad])
 
 
 def test_spread_is_the_mean_and_width_of_the_whole_probability():

@@ -246,6 +246,25 @@ def test_two_stars_are_found_with_both_velocities_and_their_light():
             assert (found["rv_2_err"] > found["rv_raw_err"]).all()
 
 
+def test_two_stars_are_where_they_are_and_not_in_the_middle_of_the_probability(
+    monkeypatch,
+):
+    which = labels(8, 14)
+    both = (stars([60.0] * 8, which) + 0.5 * stars([-60.0] * 8, which)) / 1.5
+    spectra = observe(both, 60.0, 15)
+    before = measure_velocities(spectra, templates())
+    assert has(before, Status.DOUBLE_LINED).all()
+    integrate = velocities._integrate
+
+    def halfway(*given):
+        integrate(*given)
+        given[-1].shift[:] += 4
+
+    monkeypatch.setattr(velocities, "_integrate", halfway)
+    found = measure_velocities(spectra, templates())
+    assert found.select("rv_raw", "rv_2").equals(before.select("rv_raw", "rv_2"))
+
+
 def test_single_stars_are_not_called_double():
     velocity, clean = one_hundred()
     found = measure_velocities(observe(clean, 100.0, 16), templates())
@@ -357,6 +376,8 @@ def test_hot_stars_have_errors_as_large_as_what_they_do_not_say(monkeypatch):
     found = measure_velocities(spectra, templates())
     measured = found["rv_raw"].is_finite()
     assert measured.sum() > 120
+    # Steps that would go on for long end in the integral, not in a refusal.
+    assert not has(found, Status.NOT_CONVERGED).any()
     assert scatter(found) < 2.4
     # The width of the deepest minimum is that of noise as well, and some have none.
     monkeypatch.setattr(velocities, "_BROAD", np.inf)

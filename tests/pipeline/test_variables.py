@@ -392,11 +392,19 @@ def test_a_star_that_cannot_be_searched_costs_no_other(
     ]
     # What is not of the data is of the program: it is told, and tried again.
     unexpected = isinstance(error, IndexError)
-    assert found.facts["again"] == found.facts["failed"] == unexpected
-    assert whole.facts["again"] is False
+    assert found.facts["failed"] == ["s4"]
+    assert found.facts["again"] == unexpected
+    assert (whole.facts["failed"], whole.facts["again"]) == ([], False)
+    said = "Periods of s4 (1 in all) could not be searched: IndexError: out of bounds"
     if unexpected:
-        assert found.notes[0].startswith("Star s4 could not be searched: IndexError")
-        assert "Traceback" in found.notes[0]
+        assert found.notes[0].startswith(f"{said}\nTraceback")
+    # On a table as well; and whoever searches all stars sees it.
+    judged = judging.judge_stars(table, judging.Tasks(periods=options))
+    assert judged.periods.filter(star_id="s4")["period_status"].item() == sentence
+    assert (said in judged.notes) == unexpected
+    if not unexpected:
+        every = periods.find_periods(table, options=options)
+        assert every.filter(star_id="s4")["period_status"].item() == sentence
 
 
 def test_stars_in_parts_get_what_they_get_together(tmp_path, monkeypatch):

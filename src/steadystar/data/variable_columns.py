@@ -149,9 +149,7 @@ PERIODS = (
     Column("window", FLOAT, "", "stat.fit", "Power of the sampling at this period"),
     Column("alias_of", INT, "", "meta.number", "Rank of the peak it is an alias of"),
     Column("alias", TEXT, "", "meta.note", "How: f + 1/d, half the period, ..."),
-    Column(
-        "period_status", TEXT, "", "meta.code", "good, or why no period was looked for"
-    ),
+    Column("period_status", TEXT, "", "meta.code", "good, or why no period was found"),
 )
 """One row a peak of a star's periodogram."""
 

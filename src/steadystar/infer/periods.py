@@ -5,9 +5,10 @@ are found one after the other: the next one is looked for with those before it f
 every frequency, until noise would do as well, and at the end all are fitted together.
 """
 
-__all__ = ["failed_search", "find_periods"]
+__all__ = ["FAILED", "failed_search", "find_periods"]
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,8 +21,10 @@ from steadystar.infer.period_options import PeriodOptions
 from steadystar.infer.star_visits import usable_visits
 from steadystar.infer.velocity_curve import Curve
 
+FAILED = "the search failed"
+"""How ``period_status`` begins where a star's numbers did not work out."""
+
 _DEFAULT = PeriodOptions()
-_FAILED = "the search failed"
 _DOUBLE = "good, all visits double-lined: the first star's velocities"
 
 
@@ -39,8 +42,8 @@ def find_periods(
 
     Rows are sorted by star and rank. With ``options.n_modes > 1`` the first rows of a star
     are the sines that were found, each with the power that it explains beside the others;
-    then come other peaks. A star named in ``star_ids`` that cannot be searched has a row
-    of rank 0 without a period, and ``period_status`` says why.
+    then come other peaks. A star named in ``star_ids`` that cannot be searched, or whose
+    search fails, has a row of rank 0 without a period, and ``period_status`` says why.
 
     Double-lined visits are left out: the velocity of a blend is nobody's, and the first
     star's beside it would make another curve. A star that has no others is searched in
@@ -68,17 +71,20 @@ def find_periods(
     found = {}
     for (star_id,), own in table.group_by("star_id", maintain_order=True):
         rows = _searched(own, options)
-        if rows["rank"] != [0] or wanted is not None:
+        failed = rows["period_status"][0].startswith(FAILED)
+        if rows["rank"] != [0] or failed or wanted is not None:
             found[star_id] = rows
     for star_id in () if wanted is None else wanted.unique():
         found.setdefault(star_id, _refused("no usable visit has a time"))
     return _table(found, visits)
 
 
-def failed_search(star_id: str, why: str) -> pl.DataFrame:
-    """Return the row of a star whose search ended with an error (schema "periods")."""
-    found = {star_id: _refused(f"{_FAILED}: {why}")}
-    return _table(found, pl.DataFrame({"star_id": [star_id]}))
+def failed_search(star_id: Any, why: str, visits: pl.DataFrame) -> pl.DataFrame:
+    """Return the row of a star whose search ended with an error (schema "periods").
+
+    ``visits``: those that were searched, for the dtype of their ``star_id``.
+    """
+    return _table({star_id: _refused(f"{FAILED}: {why}")}, visits)
 
 
 def _searched(visits: pl.DataFrame, options: PeriodOptions) -> dict[str, list]:
@@ -96,7 +102,7 @@ def _searched(visits: pl.DataFrame, options: PeriodOptions) -> dict[str, list]:
     try:
         rows = _rows(curve, options)
     except (ArithmeticError, np.linalg.LinAlgError) as error:
-        return _refused(f"{_FAILED}: {error}")
+        return _refused(f"{FAILED}: {error}")
     if double.all():
         rows["period_status"] = [_DOUBLE] * len(rows["rank"])
     return rows

@@ -22,7 +22,6 @@ from steadystar.kernels.velocity import (
     LinePrior,
     anchor_curves,
     at_shift,
-    transformed,
 )
 
 
@@ -49,12 +48,15 @@ class Looked(NamedTuple):
 
 
 def search_curves(
-    pixels: spline.Pixels, prior: LinePrior, *, slots: int, reach: int
+    pixels: spline.Pixels, anchors: spline.Transformed, *, slots: int, reach: int
 ) -> Float[Array, "anchor lag"]:
-    """Return chi squared of every anchor at every whole shift, depth free twofold."""
+    """Return chi squared of every anchor at every whole shift, depth free twofold.
+
+    ``anchors``: those of a prior, `kernels.velocity.transformed` once for all spectra.
+    """
     placed = spline.place(pixels, jnp.zeros((), pixels.value.dtype), slots)
     equations = spline.normal_equations(placed)
-    return anchor_curves(equations, transformed(prior, reach), reach)
+    return anchor_curves(equations, anchors, reach)
 
 
 def look(

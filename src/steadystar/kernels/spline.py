@@ -21,6 +21,7 @@ __all__ = [
     "NormalEquations",
     "Pixels",
     "Placed",
+    "Transformed",
     "chi2_at_lags",
     "companion_at_lags",
     "curvature",
@@ -295,7 +296,7 @@ class Lags(NamedTuple):
         blue = curve[..., self.length - self.reach :]
         return jnp.concatenate([blue, curve[..., : self.reach + 1]], -1)
 
-    def of(self, templates: Float[Array, "*row knot"]) -> "Transformed":
+    def transformed(self, templates: Float[Array, "*row knot"]) -> "Transformed":
         """Return what correlations with ``templates`` need of them."""
         products = [
             self.transform(templates[..., : self.size - k] * templates[..., k:])
@@ -333,7 +334,7 @@ def chi2_at_lags(
     ``chi2(k) = -2 b . a_k + a_k . M a_k`` with ``a_k`` the shifted coefficients.
     """
     lags = Lags(template.size, reach)
-    seen = lags.of(template)
+    seen = lags.transformed(template)
     linear = lags.transform(spectrum.rhs) * seen.lines
     return lags.back(lags.squares(spectrum.bands, seen) - 2 * linear)
 
@@ -378,7 +379,7 @@ def companion_at_lags(
     left = left - jnp.linalg.solve(normal, changes @ left) @ images
 
     lags = Lags(template.size, reach)
-    seen = lags.of(template)
+    seen = lags.transformed(template)
     linear = lags.back(lags.transform(left) * seen.lines)
     shared = lags.back(lags.transform(images) * seen.lines[None])
     norm = lags.back(lags.squares(spectrum.bands, seen))

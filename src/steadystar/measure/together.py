@@ -26,7 +26,7 @@ from steadystar.data.constants import C_KMS
 from steadystar.data.numbers import Numbers
 from steadystar.data.spectra import LogGrid, Spectra
 from steadystar.data.status import FATAL, Status
-from steadystar.kernels import shared_star, spline
+from steadystar.kernels import shared_star, spline, velocity
 from steadystar.kernels.minimum import RIVAL_CHI2
 from steadystar.kernels.velocity import CLIP, LinePrior
 from steadystar.measure.normalize import Prepared, prepare
@@ -385,8 +385,10 @@ def _batches(arm: _Arm, scale):
 
 @partial(jax.jit, static_argnames=("slots", "reach"))
 def _search_batch(batch, prior, *, slots: int, reach: int):
+    anchors = velocity.transformed(prior, reach)
+
     def one(pixels):
-        return shared_star.search_curves(pixels, prior, slots=slots, reach=reach)
+        return shared_star.search_curves(pixels, anchors, slots=slots, reach=reach)
 
     return jax.lax.map(one, jax.vmap(spline.Pixels)(*batch), batch_size=8)
 

@@ -74,10 +74,8 @@ _ROUNDS, _MORE_ROUNDS = 2, 20
 _POOR_FIT = 3.0
 _FASTEST = 10_000.0
 # In grid steps: a likelihood wider than this is integrated, so far to either side, and
-# holds no velocity if more than this share of the probability lies at the ends. Narrower
-# ones, integrated, have errors within 9% of the parabola's and velocities within 0.09 of an
-# error (979 spectra of 0.06 to 0.2); hot stars' pulls change by 0.03 at most.
-_BROAD, _SPREAD, _BEYOND = 0.2, 30, 0.01
+# holds no velocity if more than this share of the probability lies at the ends.
+_BROAD, _SPREAD, _BEYOND = velocity.BROAD, 30, 0.01
 # Pure noise at S/N 3.5 to 300, 640 spectra each: its best lag is better than the median
 # one and than no lines by 18.8 at most. See tests/measure/test_velocities.py.
 FLAT_CONTRAST = 20.0
@@ -325,14 +323,21 @@ def _unsettled(found: velocity.Measured) -> NDArray[np.bool_]:
 def _is_broad(found: velocity.Measured) -> NDArray[np.bool_]:
     """Whether the likelihood is; trials are as far apart as the steps found it wide."""
     apart = found.trials[:, 2, 0] - found.trials[:, 1, 0]
-    # That is in whole tenths.
+    # Rounded to tenths: 0.15 or more counts as broad.
     return np.where(_unsettled(found), apart + 0.05, found.sigma) > _BROAD
+
+
+def _shows_double(found: velocity.Measured) -> NDArray[np.bool_]:
+    scale, misfit = found.scale.astype(np.float64), found.chi2 - found.n_good
+    return shows_companion(found.gain, found.strength, scale, misfit)
 
 
 def _integrate(prepared: Prepared, members, prior, found: velocity.Measured) -> None:
     """Where the likelihood is broad, take mean and width of the probability instead."""
     unsettled = _unsettled(found)
     fit = (found.flags & ~np.int64(Status.NOT_CONVERGED)) == 0
+    # Two stars as one may not settle either; as two they are measured from where they are.
+    fit &= ~(unsettled & _shows_double(found))
     broad = np.flatnonzero(_is_broad(found) & fit)
     # Where there is no minimum among the trials, from the middle one.
     found.shift[unsettled] = found.trials[unsettled, 1, 0]
@@ -375,9 +380,7 @@ def _fill(out, rows, found: velocity.Measured, grid: LogGrid, options) -> None:
     hopeless |= ~(found.contrast > FLAT_CONTRAST * np.maximum(scale, 1) ** 2)
     hopeless |= found.chi2 - found.n_good > LEFT_OVER * found.contrast
     rival = found.rival < RIVAL_CHI2 * np.maximum(scale, 1) ** 2
-    double = shows_companion(
-        found.gain, found.strength, scale, found.chi2 - found.n_good
-    )
+    double = _shows_double(found)
     for mask, flag in (
         (hopeless, Status.FLAT_CHI2),
         (rival & ~hopeless, Status.TWO_MINIMA),
@@ -425,7 +428,8 @@ def _pairs(
     stars = brighter_first(pair)
     # Only where the pair itself says that there are two: else it stays what it was.
     two = stars.double
-    target, own = rows[chosen][two], found.shift[chosen][two]
+    # Where the template is that the pair was fitted with.
+    target, own = rows[chosen][two], found.trials[chosen[two], 1, 0]
     step = prepared.grid.step
     scale = found.scale[chosen][two] if options.scale_errors else 1.0
     for name, shift, sigma in (

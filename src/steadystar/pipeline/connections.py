@@ -89,7 +89,7 @@ def own_processes(workers: int, directory: Path, log: RunLog):
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
             )
-        except BaseException:
+        except KeyboardInterrupt:
             # Stopped while they begin: they end with this process, and Dask would find
             # at its end that what it closes is not there yet.
             atexit.unregister(close_clusters)

@@ -8,13 +8,16 @@ was found.
 __all__ = [
     "Judged",
     "describe_variables",
+    "explain_lost",
     "judge_closely",
     "judge_stars",
+    "search_stars",
     "variable_facts",
 ]
 
+import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -25,12 +28,15 @@ from steadystar.infer.classes import CLASSES, classify_stars
 from steadystar.infer.orbit import fit_orbits
 from steadystar.infer.orbit_masses import companion_mass, mass_function
 from steadystar.infer.orbit_prior import OrbitOptions
-from steadystar.infer.periods import find_periods
+from steadystar.infer.period_options import PeriodOptions
+from steadystar.infer.periods import failed_search, find_periods
 from steadystar.pipeline.candidates import (
     Candidates,
     Tasks,
     choose_stars,
 )
+from steadystar.pipeline.faults import out_of_memory, refused
+from steadystar.pipeline.units import first_line
 
 _NOTES = 20
 
@@ -67,8 +73,50 @@ def judge_stars(
     chosen = choose_stars(visits, tasks, zeropoints=zeropoints, labels=labels)
     periods = schema.empty("periods")
     if tasks.periods is not None and chosen.stars:
-        periods = find_periods(chosen.visits, chosen.stars, tasks.periods)
+        periods, lost = search_stars(chosen.visits, chosen.stars, tasks.periods)
+        notes = tuple(note.split("\n")[0] for note in explain_lost(lost))
+        chosen = replace(chosen, notes=chosen.notes + notes)
     return judge_closely(chosen, periods, tasks)
+
+
+def search_stars(
+    visits: pl.DataFrame, stars: list[Any], options: PeriodOptions
+) -> tuple[pl.DataFrame, dict[Any, str]]:
+    """Search stars for periods; an unexpected error costs the star that it is about.
+
+    That star has a row that says so (`failed_search`), and an entry in the second result:
+    the error, and where in the program it was.
+    """
+    try:
+        return find_periods(visits, stars, options), {}
+    except Exception as error:  # one star must not end a survey
+        if refused(error) or out_of_memory(error) or not stars:
+            raise
+        if len(stars) == 1:
+            why = first_line(error)
+            lost = {stars[0]: f"{why}\n{traceback.format_exc()}"}
+            return failed_search(stars[0], why, visits), lost
+    half = len(stars) // 2
+    parts = [
+        search_stars(visits, some, options) for some in (stars[:half], stars[half:])
+    ]
+    (first, lost), (second, more) = parts
+    return pl.concat([first, second]), lost | more
+
+
+def explain_lost(lost: Mapping[Any, str]) -> list[str]:
+    """Say of stars that an error ended their search, once for each error.
+
+    The first line is for people, the others for those who mend the program.
+    """
+    stars: dict[str, list[str]] = {}
+    for star, why in lost.items():
+        stars.setdefault(why, []).append(str(star))
+    return [
+        f"Periods of {', '.join(some[:3])}{' ...' if len(some) > 3 else ''} "
+        f"({len(some)} in all) could not be searched: {why}"
+        for why, some in stars.items()
+    ]
 
 
 def judge_closely(chosen: Candidates, periods: pl.DataFrame, tasks: Tasks) -> Judged:

@@ -39,8 +39,8 @@ from steadystar.pipeline.workers import use_one_thread
 _FEW = 64
 """Up to so many units, some 30 000 spectra, the tables are small: processes that will be
 needed again are kept meanwhile, since they take seconds to begin."""
-_ENDED = 3
-"""Units that end their process even alone, and nothing else done: none will be."""
+_ENDED = 8
+"""After so many units that end their process even alone, with none done, the run ends."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _advance(
         old = len(units) - len(todo)
         with log.progress(stage.says, len(todo)) as bar:
             step = progress.counter(stage.name, len(todo), old, bar.advance)
-            settled = _settle(run, stage, pool, todo, log, step)
+            settled = _settle(run, stage, pool, todo, log, step, begun=old > 0)
         most = max(most, len(units))
         soon = pipeline.stages[number + 1 : number + 3]
         if most > _FEW and not any(later.spread for later in soon):
@@ -206,7 +206,9 @@ def _settle(
     units: Sequence[Unit],
     log: RunLog,
     step: Counter,
-    alone: bool = False,
+    *,
+    begun: bool,
+    ended: list[str] | None = None,
 ) -> list[str]:
     """Do units and record them; return their names.
 
@@ -215,8 +217,11 @@ def _settle(
     tried again next time; so is one that says itself that it must be. A full disk, want
     of memory, a fault in a stage that sees the whole survey, or processes that all end,
     end the run.
+
+    ``begun``: whether other units of the stage are done. ``ended``: given where a unit is
+    done alone; its name is put there if its process dies again.
     """
-    settled, broken, lost = [], [], 0
+    settled, broken, dead = [], [], []
     where = pool if stage.spread else Here()
     calls = [
         (stage.work, unit.job, _prefix(run, stage, unit), run.directory)
@@ -233,14 +238,16 @@ def _settle(
         settled.append(unit.name)
         step.advance(outcome.facts, again=again)
     for unit, error in broken:
-        if where.died(error) and not alone:
-            names = _settle(run, stage, pool, [unit], log, step, alone=True)
-            settled += names
-            tried = run.ledger.record(stage.name, unit.name)
-            lost += names == [unit.name] and not (tried and tried.fingerprint)
-            if lost == len(settled) == min(len(units), _ENDED) > 1:
+        if where.died(error) and ended is None:
+            settled += _settle(
+                run, stage, pool, [unit], log, step, begun=True, ended=dead
+            )
+            least = min(len(units), _ENDED)
+            if not begun and len(dead) == len(settled) == least > 1:
                 raise NoWorkers(_ended(stage, unit))
             continue
+        if where.died(error) and ended is not None:
+            ended.append(unit.name)
         if stage.rescue is None and where.died(error):
             raise NoWorkers(_ended(stage, unit)) from error
         if stage.rescue is None or _is_of_the_machine(error, stage):
@@ -249,7 +256,7 @@ def _settle(
         pieces = stage.split(unit) if stage.split else []
         if len(pieces) > 1:
             step.add(len(pieces) - 1)
-            settled += _settle(run, stage, pool, pieces, log, step)
+            settled += _settle(run, stage, pool, pieces, log, step, begun=True)
             continue
         rescue, why = stage.rescue, first_line(error)
         prefix = _prefix(run, stage, unit)

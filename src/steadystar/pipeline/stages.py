@@ -139,7 +139,7 @@ def _judge(records: Records) -> str:
 
 def _periods(records: Records) -> str:
     stars = sum(record.facts["stars"] for record in records.values())
-    failed = sum(record.facts["failed"] for record in records.values())
+    failed = sum(len(record.facts["failed"]) for record in records.values())
     text = f"{_n(stars, 'star')} searched"
     return f"{text}; {failed} of them failed" if failed else text
 

@@ -15,7 +15,6 @@ __all__ = [
     "search_periods",
 ]
 
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ import polars as pl
 from steadystar.calibrate.zeropoint import ZeroPoints
 from steadystar.data import schema
 from steadystar.infer.period_options import PeriodOptions
-from steadystar.infer.periods import failed_search, find_periods
+from steadystar.infer.periods import FAILED
 from steadystar.pipeline.candidates import (
     Candidates,
     Tasks,
@@ -33,8 +32,13 @@ from steadystar.pipeline.candidates import (
     visits_of_stars,
 )
 from steadystar.pipeline.config import Configuration
-from steadystar.pipeline.faults import out_of_memory, refused
-from steadystar.pipeline.judging import Judged, judge_closely, variable_facts
+from steadystar.pipeline.judging import (
+    Judged,
+    explain_lost,
+    judge_closely,
+    search_stars,
+    variable_facts,
+)
 from steadystar.pipeline.starvisits import read_for_stars
 from steadystar.pipeline.table_variables import (
     TableJob,
@@ -47,7 +51,6 @@ from steadystar.pipeline.units import (
     Run,
     Stage,
     Unit,
-    first_line,
     write_tables,
 )
 
@@ -145,29 +148,16 @@ def search_periods(job: _SearchJob, prefix: Path) -> Result:
     first = job.number * STARS_PER_UNIT
     stars = pl.read_parquet(job.chosen)["star_id"][first : first + STARS_PER_UNIT]
     rows = pl.scan_parquet(job.visits).filter(pl.col("star_id").is_in(stars.implode()))
-    periods, notes = _searched(rows.collect(), stars.to_list(), job.options)
-    # What failed may be mended with the program: it is tried again.
-    facts = {"stars": len(stars), "failed": len(notes), "again": bool(notes)}
-    return Result(write_tables({"periods": periods}, prefix), facts, tuple(notes))
-
-
-def _searched(
-    visits: pl.DataFrame, stars: list[str], options: PeriodOptions
-) -> tuple[pl.DataFrame, list[str]]:
-    """Search stars; an unexpected error costs the star that it is about a row, no more."""
-    try:
-        return find_periods(visits, stars, options), []
-    except Exception as error:  # one star must not end a survey
-        if refused(error) or out_of_memory(error):
-            raise
-        if len(stars) == 1:
-            why = first_line(error)
-            note = f"Star {stars[0]} could not be searched: {why}\n{traceback.format_exc()}"
-            return failed_search(stars[0], why), [note]
-    half = len(stars) // 2
-    parts = [_searched(visits, some, options) for some in (stars[:half], stars[half:])]
-    tables, notes = zip(*parts, strict=True)
-    return pl.concat(tables), [*notes[0], *notes[1]]
+    periods, lost = search_stars(rows.collect(), stars.to_list(), job.options)
+    failed = periods.filter(pl.col("period_status").str.starts_with(FAILED))
+    # What is the program's fault may be mended with it: it is tried again.
+    facts = {
+        "stars": len(stars),
+        "failed": sorted(failed["star_id"]),
+        "again": bool(lost),
+    }
+    notes = tuple(explain_lost(lost))
+    return Result(write_tables({"periods": periods}, prefix), facts, notes)
 
 
 @dataclass(frozen=True)
