@@ -407,6 +407,12 @@ def test_a_star_that_cannot_be_searched_costs_no_other(
         assert every.filter(star_id="s4")["period_status"].item() == sentence
 
 
+def test_a_table_without_times_is_refused_whoever_asks():
+    table = conform(two_methods(), "velocities").filter(method="marginal")
+    with pytest.raises(ValueError, match="no column bjd"):
+        judging.search_stars(table.drop("bjd"), ["s1", "s2"], PeriodOptions(1.0))
+
+
 def test_stars_in_parts_get_what_they_get_together(tmp_path, monkeypatch):
     table = conform(two_methods(), "velocities")
     tasks = judging.Tasks(periods=PeriodOptions(1.0, draws=20))

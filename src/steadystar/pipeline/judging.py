@@ -86,7 +86,17 @@ def search_stars(
 
     That star has a row that says so (`failed_search`), and an entry in the second result:
     the error, and where in the program it was.
+
+    Raises:
+        ValueError: a column is missing.
     """
+    find_periods(visits, [], options)  # what the table lacks is no star's fault
+    return _search(visits, stars, options)
+
+
+def _search(
+    visits: pl.DataFrame, stars: list[Any], options: PeriodOptions
+) -> tuple[pl.DataFrame, dict[Any, str]]:
     try:
         return find_periods(visits, stars, options), {}
     except Exception as error:  # one star must not end a survey
@@ -97,10 +107,8 @@ def search_stars(
             lost = {stars[0]: f"{why}\n{traceback.format_exc()}"}
             return failed_search(stars[0], why, visits), lost
     half = len(stars) // 2
-    parts = [
-        search_stars(visits, some, options) for some in (stars[:half], stars[half:])
-    ]
-    (first, lost), (second, more) = parts
+    first, lost = _search(visits, stars[:half], options)
+    second, more = _search(visits, stars[half:], options)
     return pl.concat([first, second]), lost | more
 
 
